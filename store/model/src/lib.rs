@@ -1,0 +1,23 @@
+//! The words of ctxnode as types: ids, times, records, edits, validation, index rows, the journal and the frontier.
+//!
+//! Everything here is pure. There is no clock, no file, no async and no storage engine: time and randomness arrive as
+//! arguments, so that every rule can be driven by property tests. What a rule decides, `ctxnode-store` makes durable
+//! and `ctxnode-node` offers to callers.
+//!
+//! Never here: redb, automerge, HTTP, printing.
+
+pub mod edit;
+pub mod error;
+pub mod frontier;
+pub mod id;
+pub mod index;
+pub mod page;
+pub mod record;
+pub mod schema;
+pub mod time;
+
+pub use edit::{Edit, Scalar};
+pub use error::{FieldError, Invalid};
+pub use id::{DocumentId, IdError, Kind, NodeKey, Space, SpaceId};
+pub use record::{Conflict, Rec, Record, RecordMeta};
+pub use time::{Order, Stamp, Timestamp};

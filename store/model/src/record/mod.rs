@@ -1,0 +1,126 @@
+//! Records: the typed values that callers see. One file per area; the merging form of each field is in [`crate::schema`].
+//!
+//! A record is read from its document's view, a JSON object. Every field is optional on reading, because a newer or a
+//! hostile author may have left it out; what a well-formed record must have is checked where it is written.
+
+mod knowledge;
+mod operations;
+mod work;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{DocumentId, Kind, NodeKey, Order, Space, Timestamp};
+
+pub use knowledge::{Doc, DocOrigin, DocRevision, Note, Requirement, ScopeType};
+pub use operations::{
+    ClassifierMode, ClassifierSettings, Event, Machine, MachineStatus, Plan, PlanState, Venture, VentureSecrets,
+    VentureSettings,
+};
+pub use work::{
+    Claim, ClaimKind, Closed, ConfirmedBy, EndReason, Ending, Escalation, Handoff, HandoffStatus, Observed, Resolution,
+    Session, SessionStatus,
+};
+
+/// A typed record of one kind (docs: of two kinds).
+pub trait Record: Serialize + DeserializeOwned + Default {
+    /// The kinds whose view this type reads.
+    const KINDS: &'static [Kind];
+}
+
+macro_rules! record {
+    ($type:ty: $($kind:ident),+) => {
+        impl Record for $type {
+            const KINDS: &'static [Kind] = &[$(Kind::$kind),+];
+        }
+    };
+}
+
+record!(Session: Session);
+record!(Handoff: Handoff);
+record!(Note: Note);
+record!(Doc: Doc, GeneratedDoc);
+record!(Requirement: Requirement);
+record!(Claim: Claim);
+record!(Machine: Machine);
+record!(Venture: Venture);
+record!(Plan: Plan);
+record!(Escalation: Escalation);
+record!(Event: Event);
+
+/// What the store knows about every record, beside its fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordMeta {
+    /// The space whose members hold it: `fleet` or a venture code.
+    #[serde(with = "space_text")]
+    pub space: Space,
+    /// The entry that created it.
+    pub created: Order,
+    /// The newest entry that changed it.
+    pub updated: Order,
+    /// The revision: the heads of its document as hex, joined by `.`; changes with every change.
+    pub rev: String,
+    /// Whether a tombstone hides it.
+    pub deleted: bool,
+    /// Registers that were written concurrently and not again since; the view shows the newest value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A register with concurrent values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Conflict {
+    /// The field.
+    pub field: String,
+    /// The values that lost, newest first.
+    pub others: Vec<Lost>,
+}
+
+/// A concurrent value that is not shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Lost {
+    /// The value.
+    pub value: Value,
+    /// The node that wrote it.
+    #[schemars(with = "String")]
+    pub node: NodeKey,
+    /// When it was written, by that node's clock.
+    #[schemars(with = "i64")]
+    pub at: Timestamp,
+}
+
+/// A record as read from the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rec<T> {
+    /// Its identity.
+    pub id: DocumentId,
+    /// What the store knows about it.
+    pub meta: RecordMeta,
+    /// Its fields.
+    pub value: T,
+}
+
+impl<T> std::ops::Deref for Rec<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+mod space_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::Space;
+
+    pub(super) fn serialize<S: Serializer>(space: &Space, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(space)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Space, D::Error> {
+        // `fleet` cannot be a venture code's space by accident: validation reserves the word.
+        let text = String::deserialize(deserializer)?;
+        Ok(if text == "fleet" { Space::Fleet } else { Space::Venture(text) })
+    }
+}
