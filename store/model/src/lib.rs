@@ -13,6 +13,7 @@ pub mod id;
 pub mod index;
 pub mod page;
 pub mod record;
+pub mod rules;
 pub mod schema;
 pub mod time;
 

@@ -1,0 +1,8 @@
+//! The rules of ctxnode as pure functions: what is valid, what follows from a request, what a reader is shown.
+//!
+//! Time and randomness are arguments, records come in as values, and a refusal names every bad field. Nothing here
+//! reads a store or decides who may do something; rights are the store's and the gate's.
+
+pub mod canonical;
+pub mod limits;
+pub mod text;
