@@ -5,4 +5,5 @@
 
 pub mod canonical;
 pub mod limits;
+pub mod secrets;
 pub mod text;
