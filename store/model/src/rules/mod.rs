@@ -4,6 +4,8 @@
 //! reads a store or decides who may do something; rights are the store's and the gate's.
 
 pub mod canonical;
+pub mod identity;
 pub mod limits;
+pub mod repo;
 pub mod secrets;
 pub mod text;
