@@ -4,8 +4,12 @@
 //! reads a store or decides who may do something; rights are the store's and the gate's.
 
 pub mod canonical;
+pub mod change;
 pub mod identity;
 pub mod limits;
+pub mod presence;
 pub mod repo;
 pub mod secrets;
+pub mod session;
+pub mod start;
 pub mod text;
