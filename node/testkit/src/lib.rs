@@ -1,1 +1,28 @@
-//! Being written.
+//! Tools for tests with real binaries: a home of their own, a guarded daemon, waiting for a condition, checkouts.
+//!
+//! A test that uses them touches nothing of the person who runs it: no variable, no file, no daemon. Nothing here
+//! sleeps; everything that waits has a deadline and says what it waited for.
+//!
+//! Never here: assertions about ctxnode's behaviour, and never a dependency outside `[dev-dependencies]`. The rules of
+//! the source tree are in this package's own tests.
+//!
+//! ```no_run
+//! use ctxnode_testkit::{Daemon, Sandbox};
+//!
+//! let sandbox = Sandbox::new();
+//! let init = sandbox.command("ctxnode").args(["init", "--name", "left"]).output().expect("the binary starts");
+//! assert!(init.status.success());
+//! let mut daemon = Daemon::start(&sandbox);
+//! daemon.kill();
+//! daemon.restart();
+//! ```
+
+mod daemon;
+mod repo;
+mod sandbox;
+mod wait;
+
+pub use daemon::Daemon;
+pub use repo::Repo;
+pub use sandbox::{Sandbox, bin};
+pub use wait::wait_until;
