@@ -3,10 +3,17 @@
 //! Time and randomness are arguments, records come in as values, and a refusal names every bad field. Nothing here
 //! reads a store or decides who may do something; rights are the store's and the gate's.
 
+pub mod branch;
 pub mod canonical;
 pub mod change;
+pub mod claim;
+pub mod draft;
+pub mod git_view;
+pub mod glob;
+pub mod handoff;
 pub mod identity;
 pub mod limits;
+pub mod note;
 pub mod presence;
 pub mod repo;
 pub mod secrets;
