@@ -1,4 +1,5 @@
-//! Tools for tests with real binaries: a home of their own, a guarded daemon, waiting for a condition, checkouts.
+//! Tools for tests with real binaries: a home of their own, a guarded daemon, waiting for a condition, checkouts,
+//! and what the machine provides.
 //!
 //! A test that uses them touches nothing of the person who runs it: no variable, no file, no daemon. Nothing here
 //! sleeps; everything that waits has a deadline and says what it waited for.
@@ -18,11 +19,13 @@
 //! ```
 
 mod daemon;
+mod provided;
 mod repo;
 mod sandbox;
 mod wait;
 
 pub use daemon::Daemon;
+pub use provided::{corpus, mcp_inspector, python_with_mcp};
 pub use repo::Repo;
 pub use sandbox::{Sandbox, bin};
 pub use wait::wait_until;

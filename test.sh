@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Everything that must hold, from a clean clone: format, lints, all tests, doc tests, licenses and sources.
+# What the tests need besides cargo is installed here, below the repository. What cannot be had is skipped by name.
+set -u
+cd "$(dirname "$0")" || exit 1
+
+# Pinned, so that a release elsewhere cannot turn this run red.
+MCP_PYTHON_VERSION=2.3.0
+MCP_INSPECTOR_VERSION=2.12.0
+# A registry that does not answer within this time counts as absent.
+INSTALL_SECONDS=240
+
+summary=""
+failed=0
+
+note() { # <mark> <text>
+    summary="${summary}  $1  $2
+"
+}
+
+step() { # <name> <command...>
+    local name=$1 started=$SECONDS status
+    shift
+    printf '\n=== %s\n' "$name"
+    "$@"
+    status=$?
+    if [ "$status" -eq 0 ]; then
+        note "ok  " "$name ($((SECONDS - started)) s)"
+    else
+        note "FAIL" "$name (exit $status)"
+        failed=1
+    fi
+}
+
+skip() { # <name> <reason>
+    printf '\nSKIP %s: %s\n' "$1" "$2"
+    note "SKIP" "$1: $2"
+}
+
+limited() { # <seconds> <command...>, where a limit can be had
+    local seconds=$1
+    shift
+    if command -v timeout >/dev/null; then timeout "$seconds" "$@"; else "$@"; fi
+}
+
+install_python_client() {
+    local python=$PWD/.venv-test/bin/python
+    if "$python" -c 'import mcp' 2>/dev/null; then
+        export CTXNODE_TEST_PYTHON=$python
+        return
+    fi
+    if ! command -v python3 >/dev/null; then
+        skip "MCP client in Python" "python3 is not installed"
+    elif python3 -m venv .venv-test \
+        && limited "$INSTALL_SECONDS" "$python" -m pip install --quiet --retries 1 --timeout 20 "mcp==$MCP_PYTHON_VERSION"; then
+        export CTXNODE_TEST_PYTHON=$python
+    else
+        rm -rf .venv-test
+        skip "MCP client in Python" "mcp $MCP_PYTHON_VERSION could not be installed"
+    fi
+}
+
+install_inspector() {
+    local inspector=$PWD/target/test-tools/node_modules/.bin/mcp-inspector
+    if [ ! -x "$inspector" ]; then
+        if ! command -v npm >/dev/null; then
+            skip "MCP inspector" "npm is not installed"
+            return
+        fi
+        mkdir -p target/test-tools
+        if ! limited "$INSTALL_SECONDS" npm install --silent --no-audit --no-fund --fetch-retries 1 \
+            --prefix target/test-tools "@modelcontextprotocol/inspector@$MCP_INSPECTOR_VERSION"; then
+            skip "MCP inspector" "version $MCP_INSPECTOR_VERSION could not be installed"
+            return
+        fi
+    fi
+    export CTXNODE_TEST_INSPECTOR=$inspector
+}
+
+check_dependencies() {
+    if ! cargo deny --version >/dev/null 2>&1; then
+        skip "licenses, bans, sources" "cargo-deny is not installed"
+        return
+    fi
+    step "licenses, bans, sources" cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+    if limited 120 cargo deny fetch db >/dev/null 2>&1; then
+        step "advisories" cargo deny --all-features check --hide-inclusion-graph --disable-fetch advisories
+    else
+        skip "advisories" "the advisory database could not be fetched"
+    fi
+}
+
+unset CTXNODE_TEST_PYTHON CTXNODE_TEST_INSPECTOR
+install_python_client
+install_inspector
+if [ ! -d "${CTXNODE_CORPUS:-../shared/corpus/rfcs}" ]; then
+    skip "tests on real text" "no folder at CTXNODE_CORPUS or ../shared/corpus/rfcs"
+fi
+
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+# Tests of one package start the binaries of another, which cargo would not build for them.
+step "binaries" cargo build --workspace --bins --locked
+if cargo nextest --version >/dev/null 2>&1; then
+    step "tests" cargo nextest run --workspace --locked --no-fail-fast
+else
+    step "tests" cargo test --workspace --locked --no-fail-fast --lib --bins --tests
+fi
+step "doc tests" cargo test --workspace --locked --doc
+if command -v shellcheck >/dev/null; then
+    step "shell scripts" shellcheck test.sh bootstrap.sh .ci/run
+else
+    skip "shell scripts" "shellcheck is not installed"
+fi
+check_dependencies
+
+printf '\n=== Summary (%s min %s s)\n%s' "$((SECONDS / 60))" "$((SECONDS % 60))" "$summary"
+if [ "$failed" -ne 0 ]; then
+    echo "FAILED"
+    exit 1
+fi
+echo "PASSED"
