@@ -1,11 +1,12 @@
 //! Claims: what one may name, what a take and a release do, who wins, and when a claim is over.
 
 use super::glob::Glob;
+use super::handoff::is_default_branch;
 use super::limits::{BRANCH_CHARS, CLAIM_DEFAULT_MS, CLAIM_MAX_MS, CLAIM_MIN_MS, GLOB_CHARS, LINE_CHARS};
 use super::presence::Liveness;
 use super::repo::same_repo;
 use super::text::require_line;
-use crate::record::{Claim, ClaimKind, Rec};
+use crate::record::{Claim, ClaimKind, Rec, Session};
 use crate::{DocumentId, Invalid, Timestamp};
 
 /// What a caller wants to claim, as given.
@@ -138,7 +139,7 @@ pub enum Insist {
     Force,
 }
 
-/// Decides a take. `standing` are the claims of the repo that are not over.
+/// Decides a take. `standing` are the claims of the repo that are not over, with the [`implied`] ones of other sessions.
 #[must_use]
 pub fn decide_take(wanted: &Claim, standing: &[Rec<Claim>], insist: Insist) -> Take {
     let own = |claim: &&Rec<Claim>| claim.session_id == wanted.session_id && same_thing(claim, wanted);
@@ -166,6 +167,31 @@ pub fn rivals<'a>(claim: &Claim, standing: &'a [Rec<Claim>]) -> Vec<&'a Rec<Clai
 pub fn beaten_by<'a>(claim: &Rec<Claim>, standing: &'a [Rec<Claim>]) -> Option<&'a Rec<Claim>> {
     let first = rivals(claim, standing).into_iter().next()?;
     ((first.meta.created, first.id) < (claim.meta.created, claim.id)).then_some(first)
+}
+
+/// Returns the claims that a session makes without a record: its issue, and its branch unless that is the default one.
+///
+/// They carry the session's id and its place in the causal order, and last as long as the session does.
+#[must_use]
+pub fn implied(session: &Rec<Session>, default_branch: Option<&str>) -> Vec<Rec<Claim>> {
+    let branch = session.branch.as_ref().filter(|branch| !is_default_branch(branch, default_branch));
+    let issue = session.issue.map(|issue| (ClaimKind::Issue, issue.to_string()));
+    let branch = branch.map(|branch| (ClaimKind::Branch, branch.clone()));
+    let claim = |(claim_kind, key)| Claim {
+        claim_kind,
+        key,
+        venture: session.venture.clone(),
+        repo: session.repo.clone(),
+        session_id: session.id.to_string(),
+        agent: session.agent.clone(),
+        machine: session.machine.clone(),
+        taken_at: session.created_at,
+        expires_at: Timestamp(i64::MAX),
+        actor_key_id: session.actor_key_id.clone(),
+        ..Claim::default()
+    };
+    let rec = |value| Rec { id: session.id, meta: session.meta.clone(), value };
+    issue.into_iter().chain(branch).map(claim).map(rec).collect()
 }
 
 fn same_thing(a: &Claim, b: &Claim) -> bool {

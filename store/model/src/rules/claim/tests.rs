@@ -120,6 +120,26 @@ fn w_04_the_first_in_causal_order_wins() {
 }
 
 #[test]
+fn a_sessions_issue_and_branch_hold_like_claims() {
+    let Rec { meta, .. } = rec(1, 5, Claim::default());
+    let value = Session {
+        venture: "alpha".into(),
+        repo: "org/x".into(),
+        issue: Some(87),
+        branch: Some("dev/m/x".into()),
+        ..Session::default()
+    };
+    let session = Rec { id: DocumentId { kind: Kind::Session, raw: [1; 16] }, meta, value };
+    let standing = implied(&session, None);
+    assert_eq!(standing.len(), 2);
+    for (kind, key) in [(ClaimKind::Issue, "87"), (ClaimKind::Branch, "dev/m/x")] {
+        assert_eq!(decide_take(&claim("b", kind, key), &standing, Insist::No), Take::Held(vec![session.id]));
+    }
+    let on_main = Rec { value: Session { branch: Some("main".into()), issue: None, ..session.value.clone() }, ..session };
+    assert_eq!(implied(&on_main, None), []);
+}
+
+#[test]
 fn a_release_is_for_its_session_and_for_admins() {
     let held = claim("a", ClaimKind::Issue, "87");
     let released = Claim { released_at: Some(Timestamp(5)), ..held.clone() };
