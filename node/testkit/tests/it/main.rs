@@ -1,8 +1,10 @@
-//! The rules of the source tree, held by tests: who may depend on whom, what a file must and must not contain.
+//! The rules of the source tree, held by tests: who may depend on whom, what a file must and must not contain; and the
+//! bootstrap script.
 //!
 //! Each rule is a pure function over text or over a graph, and each has a test that shows it firing. Not here: rules
 //! that clippy or the compiler can hold.
 
+mod bootstrap;
 mod documents;
 mod edges;
 mod leaks;

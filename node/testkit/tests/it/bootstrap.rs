@@ -1,0 +1,183 @@
+//! The bootstrap script in a sandbox, with stand-ins for cargo, rustc and what cargo would build.
+//!
+//! Not here: a real release build; that is a matter of minutes and of `bootstrap.sh` itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Output;
+
+use ctxnode_testkit::Sandbox;
+
+use super::tree::root;
+
+/// Stands in for cargo: "builds" two programs. They keep their state in the home directory, as the real ones do.
+const CARGO: &str = r#"
+[ -n "${FAIL_BUILD:-}" ] && { echo "error: broken" >&2; exit 101; }
+mkdir -p "$CARGO_TARGET_DIR/release"
+program() {
+    [ -e "$CARGO_TARGET_DIR/release/$1" ] && return
+    cat >"$CARGO_TARGET_DIR/release/$1"
+    chmod 755 "$CARGO_TARGET_DIR/release/$1"
+}
+program launcher <<'X'
+#!/bin/sh
+X
+program ctxnode <<'X'
+#!/bin/sh
+case "$*" in
+    --version) echo "ctxnode 1.4.0" ;;
+    init) [ -n "${FAIL_INIT:-}" ] && exit 1; mkdir -p "$XDG_DATA_HOME/ctxnode"; : >"$XDG_DATA_HOME/ctxnode/replica.redb" ;;
+    "daemon status") [ -e "$XDG_RUNTIME_DIR/up" ] || exit 3 ;;
+    "daemon start") [ -n "${FAIL_START:-}" ] && exit 1; : >"$XDG_RUNTIME_DIR/up" ;;
+    "daemon stop") rm "$XDG_RUNTIME_DIR/up" ;;
+    doctor) exit "${DOCTOR:-0}" ;;
+    mcp) read -r a; read -r b; read -r c; echo '{"id":2,"result":{"tools":[{"inputSchema":{}},{"inputSchema":{}}]}}' ;;
+    *) exit 2 ;;
+esac
+X
+exit 0
+"#;
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.fake_program("cargo", CARGO);
+    sandbox.fake_program("rustc", "echo 'rustc 1.95.0 (abc 2026-01-01)'");
+    sandbox.fake_program("cc", "exit 0");
+    sandbox
+}
+
+fn bootstrap(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = sandbox.command("bash");
+    command.arg(root().join("bootstrap.sh")).args(arguments).env("SHELL", "/bin/bash");
+    command.env("CARGO_TARGET_DIR", sandbox.root().join("target")).envs(variables.iter().copied());
+    command.output().expect("bash starts")
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Every file of the home with its text and its inode, which changes when a file is replaced by an equal one.
+fn state(folder: &Path) -> BTreeMap<String, (u64, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).expect("the home can be read") {
+        let path = entry.expect("the home can be read").path();
+        if path.is_dir() {
+            found.extend(state(&path));
+        } else {
+            let inode = fs::metadata(&path).expect("the file is there").ino();
+            found.insert(path.display().to_string(), (inode, fs::read(&path).expect("own file")));
+        }
+    }
+    found
+}
+
+/// B-02: the second run changes nothing and all its lines are good.
+#[test]
+fn b_02_a_second_run_changes_nothing() {
+    let sandbox = sandbox();
+    let first = bootstrap(&sandbox, &[], &[]);
+    assert!(first.status.success(), "{}", printed(&first));
+    let text = printed(&first);
+    for line in [
+        "=== Bootstrap ===",
+        "✓ ctxnode 1.4.0 installed (checksum ok)",
+        "✓ Daemon running, store open",
+        "✓ launcher and ctxnode on PATH",
+        "✓ single machine",
+        "✓ MCP answers (2 tools)",
+    ] {
+        assert!(text.contains(line), "{line} is missing in:\n{text}");
+    }
+    let before = state(&sandbox.home());
+    let second = bootstrap(&sandbox, &[], &[]);
+    assert!(second.status.success(), "{}", printed(&second));
+    assert!(!printed(&second).contains('✗'), "{}", printed(&second));
+    assert_eq!(before, state(&sandbox.home()));
+}
+
+/// B-02: a run that failed at any step goes on from there.
+#[test]
+fn b_02_a_run_that_failed_is_finished_by_the_next() {
+    for fault in ["FAIL_BUILD", "FAIL_INIT", "FAIL_START"] {
+        let sandbox = sandbox();
+        let broken = bootstrap(&sandbox, &[], &[(fault, "1")]);
+        assert_eq!(broken.status.code(), Some(1), "{fault}: {}", printed(&broken));
+        let next = bootstrap(&sandbox, &[], &[]);
+        assert!(next.status.success(), "{fault}: {}", printed(&next));
+    }
+}
+
+/// B-04: a shell file keeps every foreign byte, and gets our line once.
+#[test]
+fn b_04_the_shell_file_keeps_every_foreign_byte() {
+    let sandbox = sandbox();
+    let file = sandbox.home().join(".bashrc");
+    let foreign = b"alias x=y\n\xff no end of line";
+    fs::write(&file, foreign).expect("own file");
+    for _ in 0..2 {
+        assert!(bootstrap(&sandbox, &[], &[]).status.success());
+    }
+    let text = fs::read(&file).expect("own file");
+    assert!(text.starts_with(foreign));
+    let ours = String::from_utf8_lossy(&text[foreign.len()..]).into_owned();
+    assert_eq!(ours, "\nexport PATH=\"$HOME/.local/bin:$PATH\"  # added by ctxnode bootstrap\n");
+}
+
+#[test]
+fn check_and_dry_run_write_nothing() {
+    for (mode, code) in [("--check", 1), ("--dry-run", 0)] {
+        let sandbox = sandbox();
+        let before = state(sandbox.root());
+        let output = bootstrap(&sandbox, &[mode], &[]);
+        assert_eq!(output.status.code(), Some(code), "{}", printed(&output));
+        assert_eq!(before, state(sandbox.root()));
+    }
+}
+
+#[test]
+fn check_of_a_finished_machine_passes() {
+    let sandbox = sandbox();
+    assert!(bootstrap(&sandbox, &[], &[]).status.success());
+    let output = bootstrap(&sandbox, &["--check"], &[]);
+    assert!(output.status.success(), "{}", printed(&output));
+}
+
+#[test]
+fn a_new_build_replaces_the_old_one_and_restarts_the_daemon() {
+    let sandbox = sandbox();
+    assert!(bootstrap(&sandbox, &[], &[]).status.success());
+    let built = sandbox.root().join("target/release/ctxnode");
+    let newer = fs::read_to_string(&built).expect("own file").replace("1.4.0", "1.5.0");
+    fs::write(&built, newer).expect("own file");
+    let output = bootstrap(&sandbox, &[], &[]);
+    let text = printed(&output);
+    assert!(
+        output.status.success() && text.contains("✓ Daemon: started") && text.contains("✓ ctxnode 1.5.0"),
+        "{text}"
+    );
+}
+
+#[test]
+fn failures_say_what_to_type() {
+    let sandbox = sandbox();
+    sandbox.fake_program("rustc", "echo 'rustc 1.94.9 (abc 2026-01-01)'");
+    let output = bootstrap(&sandbox, &[], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains("Type: rustup update stable"), "{}", printed(&output));
+    assert_eq!(bootstrap(&sandbox, &["--bogus"], &[]).status.code(), Some(2));
+}
+
+/// B-07, as far as bootstrap goes: what doctor calls broken is not called good.
+#[test]
+fn b_07_a_failing_self_check_fails_the_run_and_a_warning_does_not() {
+    let sandbox = sandbox();
+    let failing = bootstrap(&sandbox, &[], &[("DOCTOR", "1")]);
+    assert_eq!(failing.status.code(), Some(1), "{}", printed(&failing));
+    assert!(printed(&failing).contains("✗ Daemon or store"));
+    let warning = bootstrap(&sandbox, &[], &[("DOCTOR", "2")]);
+    assert!(warning.status.success(), "{}", printed(&warning));
+    assert!(printed(&warning).contains("Doctor warns:"));
+}
