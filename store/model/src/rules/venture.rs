@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::canonical;
@@ -140,6 +141,8 @@ fn read_venture(invalid: &mut Invalid, path: &str, entry: &Map<String, Value>) -
             "repos" => venture.repos = read_set(invalid, &field, value),
             "capabilities" => venture.capabilities = read_set(invalid, &field, value),
             _ if value.is_null() => {}
+            "secrets" => venture.secrets = read_object(invalid, &field, value),
+            "settings" => venture.settings = read_object(invalid, &field, value),
             _ => {
                 venture.meta.insert(key.clone(), value.clone());
             }
@@ -160,6 +163,12 @@ fn read_set(invalid: &mut Invalid, field: &str, value: &Value) -> BTreeSet<Strin
     let texts = value.as_array().filter(|items| items.iter().all(Value::is_string));
     invalid.require(texts.is_some(), field, "must be a list of texts");
     texts.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn read_object<T: DeserializeOwned>(invalid: &mut Invalid, field: &str, value: &Value) -> Option<T> {
+    let read = T::deserialize(value).ok();
+    invalid.require(read.is_some(), field, "has an unknown key or a value of the wrong type");
+    read
 }
 
 fn single(field: &str, message: impl Into<String>) -> Invalid {
@@ -219,20 +228,24 @@ mod tests {
     #[test]
     fn p_07_an_import_keeps_unknown_keys_and_capabilities_and_reads_the_same_twice() {
         let text = r#"{"ventures":[{"code":"alpha","name":"Project Alpha","org":"example-org",
-            "capabilities":["has_api","flies"],"color":{"hue":3}},{"code":"beta"}]}"#;
+            "capabilities":["has_api","flies"],"color":{"hue":3}},{"code":"beta","settings":{"claims":"deny"}}]}"#;
         let ventures = parse_import(text).unwrap();
         assert_eq!(ventures[0].org.as_deref(), Some("example-org"));
         assert!(ventures[0].capabilities.contains("flies"));
         assert_eq!(ventures[0].meta["color"]["hue"], 3);
         assert_eq!(ventures[1].name, "beta");
+        assert_eq!(ventures[1].settings.as_ref().and_then(|settings| settings.claims.as_deref()), Some("deny"));
         assert_eq!(parse_import(text).unwrap(), ventures);
     }
 
     #[test]
     fn a_bad_import_names_every_bad_field() {
-        let text = r#"{"ventures":[{"code":"A","name":1},7,{"code":"ok","repos":[1]},{"code":"ok"}]}"#;
+        let text = r#"{"ventures":[{"code":"A","name":1},7,{"code":"ok","repos":[1]},{"code":"ok","secrets":{"key":1}}]}"#;
         let invalid = parse_import(text).unwrap_err();
-        let expected = ["ventures[0].name", "ventures[0].code", "ventures[1]", "ventures[2].repos", "ventures[3].code"];
+        let expected = [
+            "ventures[0].name", "ventures[0].code", "ventures[1]", "ventures[2].repos", "ventures[3].secrets",
+            "ventures[3].code",
+        ];
         assert_eq!(names(&invalid), expected);
         for text in ["", "[]", "{}", r#"{"ventures":{}}"#, r#"{"ventures":[],"ventures":[]}"#] {
             assert_eq!(names(&parse_import(text).unwrap_err()), ["ventures"], "{text}");
