@@ -82,9 +82,9 @@ check_dependencies() {
         skip "licenses, bans, sources" "cargo-deny is not installed"
         return
     fi
-    step "licenses, bans, sources" cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+    step "licenses, bans, sources" cargo deny check --hide-inclusion-graph bans licenses sources
     if limited 120 cargo deny fetch db >/dev/null 2>&1; then
-        step "advisories" cargo deny --all-features check --hide-inclusion-graph --disable-fetch advisories
+        step "advisories" cargo deny check --hide-inclusion-graph --disable-fetch advisories
     else
         skip "advisories" "the advisory database could not be fetched"
     fi

@@ -6,9 +6,10 @@
 use super::tree::sources;
 use super::{Finding, assert_none};
 
-/// Beginnings of paths that belong to one machine. The example person of tests and documents is `ada`.
+/// Beginnings of paths that belong to one machine. The example people of tests and documents
+/// are `ada` and `a`.
 const PATHS: &[(&str, &[&str])] =
-    &[("/work/", &[]), ("/root/", &[]), ("/home/", &["/home/ada"]), ("/Users/", &["/Users/ada"])];
+    &[("/work/", &[]), ("/root/", &[]), ("/home/", &["/home/ada", "/home/a"]), ("/Users/", &["/Users/ada"])];
 
 /// Hosts of registries, in parts so that this file keeps its own rule.
 const HOSTS: &[&str] = &[
