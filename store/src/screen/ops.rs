@@ -1,0 +1,297 @@
+//! The walk over the ops of a change: each one must be an op that Automerge itself could have written there.
+//!
+//! References to ops of other changes are not followed; whether those exist only a document can tell. References within
+//! the change are, since a bad one is enough to make Automerge panic.
+
+use super::columns::{Column, Columns};
+use super::error::{OpFault, Part};
+use super::reader::Reader;
+use super::runs::{Deltas, Flags, Runs};
+use super::value::{self, Value};
+use super::{MAX_OPS, MAX_PREDS, ScreenError, within};
+
+/// The id of an op: the counter first, since that is how ids are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Id {
+    counter: u64,
+    actor: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key<'a> {
+    Text(&'a str),
+    Head,
+    Element(Id),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    MakeMap,
+    Set,
+    MakeList,
+    Delete,
+    MakeText,
+    Increment,
+    Mark,
+}
+
+impl Action {
+    fn of_code(code: u64) -> Option<Self> {
+        Some(match code {
+            0 => Self::MakeMap,
+            1 => Self::Set,
+            2 => Self::MakeList,
+            3 => Self::Delete,
+            4 => Self::MakeText,
+            5 => Self::Increment,
+            // 6 makes a table: Automerge 0.12 panics on the first op inside one ("Missing from Index").
+            7 => Self::Mark,
+            _ => return None,
+        })
+    }
+
+    /// Whether other ops may name this one as the value that they replace.
+    fn is_value(self) -> bool {
+        matches!(self, Self::MakeMap | Self::Set | Self::MakeList | Self::MakeText)
+    }
+}
+
+/// What later ops of the same change may refer to.
+#[derive(Clone, Copy)]
+struct Op<'a> {
+    object: Option<Id>,
+    key: Key<'a>,
+    action: Action,
+    insert: bool,
+}
+
+/// Walks all ops.
+///
+/// `actors` are the author and the others, in the order of their indices. Returns how many ops there are.
+pub(super) fn walk(columns: &Columns<'_>, actors: &[[u8; 16]], start_op: u64) -> Result<u32, ScreenError> {
+    let mut walk = Walk::new(columns, actors, start_op);
+    while !walk.action.is_done() {
+        within(Part::Ops, walk.ops.len() as u64 + 1, 0, MAX_OPS)?;
+        walk.step()?;
+    }
+    walk.finish()
+}
+
+struct Walk<'a, 'b> {
+    actors: &'b [[u8; 16]],
+    used: Vec<bool>,
+    start_op: u64,
+    ops: Vec<Op<'a>>,
+    preds: u64,
+    object_actor: Runs<'a, u64>,
+    object_counter: Runs<'a, u64>,
+    key_actor: Runs<'a, u64>,
+    key_counter: Deltas<'a>,
+    key_text: Runs<'a, &'a str>,
+    insert: Flags<'a>,
+    action: Runs<'a, u64>,
+    value_meta: Runs<'a, u64>,
+    values: Reader<'a>,
+    pred_count: Runs<'a, u64>,
+    pred_actor: Runs<'a, u64>,
+    pred_counter: Deltas<'a>,
+    expand: Flags<'a>,
+    mark_name: Runs<'a, &'a str>,
+}
+
+impl<'a, 'b> Walk<'a, 'b> {
+    fn new(columns: &Columns<'a>, actors: &'b [[u8; 16]], start_op: u64) -> Self {
+        let mut used = vec![false; actors.len()];
+        // The author is always listed.
+        if let Some(author) = used.first_mut() {
+            *author = true;
+        }
+        Self {
+            actors,
+            used,
+            start_op,
+            ops: Vec::new(),
+            preds: 0,
+            object_actor: Runs::new(columns, Column::ObjectActor),
+            object_counter: Runs::new(columns, Column::ObjectCounter),
+            key_actor: Runs::new(columns, Column::KeyActor),
+            key_counter: Deltas::new(columns, Column::KeyCounter),
+            key_text: Runs::new(columns, Column::KeyText),
+            insert: Flags::new(columns, Column::Insert),
+            action: Runs::new(columns, Column::Action),
+            value_meta: Runs::new(columns, Column::ValueMeta),
+            values: columns.get(Column::Value),
+            pred_count: Runs::new(columns, Column::PredCount),
+            pred_actor: Runs::new(columns, Column::PredActor),
+            pred_counter: Deltas::new(columns, Column::PredCounter),
+            expand: Flags::new(columns, Column::Expand),
+            mark_name: Runs::new(columns, Column::MarkName),
+        }
+    }
+
+    fn step(&mut self) -> Result<(), ScreenError> {
+        let code = self.action.value()?;
+        let action = Action::of_code(code).ok_or_else(|| self.fault(OpFault::Action(code)))?;
+        let object = self.object()?;
+        let key = self.key()?;
+        let insert = self.insert.next()?;
+        let op = Op { object, key, action, insert };
+        self.check_place(&op)?;
+        let value = value::read(self.value_meta.value()?, &mut self.values)?;
+        self.check_value(action, value.ok_or_else(|| self.fault(OpFault::Value))?)?;
+        self.read_preds(&op)?;
+        self.ops.push(op);
+        Ok(())
+    }
+
+    fn object(&mut self) -> Result<Option<Id>, ScreenError> {
+        match (self.object_actor.next()?, self.object_counter.next()?) {
+            (None, None) => Ok(None),
+            (Some(actor), Some(counter)) if counter > 0 => self.id(actor, counter).map(Some),
+            _ => Err(self.fault(OpFault::Object)),
+        }
+    }
+
+    fn key(&mut self) -> Result<Key<'a>, ScreenError> {
+        match (self.key_actor.next()?, self.key_counter.next()?, self.key_text.next()?) {
+            (None, None, Some(text)) => Ok(Key::Text(text)),
+            (None, Some(0), None) => Ok(Key::Head),
+            (Some(actor), Some(counter), None) if counter > 0 => self.id(actor, counter).map(Key::Element),
+            _ => Err(self.fault(OpFault::Key)),
+        }
+    }
+
+    /// Builds an id that refers to an earlier op: of this change, or of one that it depends on. Those all have lower
+    /// counters than the change's first op.
+    fn id(&mut self, index: u64, counter: u64) -> Result<Id, ScreenError> {
+        let actor = usize::try_from(index).ok().filter(|actor| *actor < self.actors.len());
+        let actor = actor.ok_or_else(|| self.fault(OpFault::ActorIndex(index)))?;
+        let own = actor == 0 && counter < self.start_op + self.ops.len() as u64;
+        if counter >= self.start_op && !own {
+            return Err(self.fault(OpFault::Future));
+        }
+        self.used[actor] = true;
+        Ok(Id { counter, actor })
+    }
+
+    /// Returns the op of this change that an id refers to.
+    fn here(&self, id: Id) -> Option<&Op<'a>> {
+        let index = id.counter.checked_sub(self.start_op).filter(|_| id.actor == 0)?;
+        self.ops.get(usize::try_from(index).ok()?)
+    }
+
+    /// Checks that key and insertion suit each other, the action and the object.
+    fn check_place(&self, op: &Op<'a>) -> Result<(), ScreenError> {
+        let in_map = matches!(op.key, Key::Text(_));
+        let suits_object = match op.object {
+            None => in_map,
+            Some(object) => self.here(object).is_none_or(|made| match made.action {
+                Action::MakeMap => in_map,
+                Action::MakeList | Action::MakeText => !in_map,
+                _ => false,
+            }),
+        };
+        let suits_element = match op.key {
+            Key::Element(element) => self.here(element).is_none_or(|made| made.insert && made.object == op.object),
+            _ => true,
+        };
+        if !suits_object || !suits_element {
+            return Err(self.fault(OpFault::Key));
+        }
+        let suits_insert = match op.action {
+            // Both ends of a mark are elements of the list.
+            Action::Mark => op.insert && !in_map,
+            Action::Delete | Action::Increment => !op.insert && op.key != Key::Head,
+            _ => {
+                if op.insert {
+                    !in_map
+                } else {
+                    op.key != Key::Head
+                }
+            }
+        };
+        if suits_insert { Ok(()) } else { Err(self.fault(OpFault::Insert)) }
+    }
+
+    fn check_value(&mut self, action: Action, value: Value) -> Result<(), ScreenError> {
+        let name = self.mark_name.next()?;
+        let expand = self.expand.next()?;
+        let suits = match action {
+            Action::Set => true,
+            Action::Increment => value == Value::Int,
+            // The beginning of a mark has a name and a value, its end neither.
+            Action::Mark => name.is_some() || value == Value::Null,
+            Action::MakeMap | Action::MakeList | Action::MakeText | Action::Delete => value == Value::Null,
+        };
+        if !suits {
+            return Err(self.fault(OpFault::Value));
+        }
+        let marks = action == Action::Mark || (name.is_none() && !expand);
+        if marks { Ok(()) } else { Err(self.fault(OpFault::Mark)) }
+    }
+
+    /// Reads the predecessors of an op: what it replaces, sorted by counter and then by actor.
+    fn read_preds(&mut self, op: &Op<'a>) -> Result<(), ScreenError> {
+        let count = self.pred_count.value()?;
+        self.preds = within(Part::Preds, self.preds.saturating_add(count), 0, MAX_PREDS)?;
+        let needed = matches!(op.action, Action::Delete | Action::Increment);
+        // Deletions are not stored as ops but at what they delete, so one without predecessors would get lost.
+        if (needed && count == 0) || (op.insert && count > 0) {
+            return Err(self.fault(OpFault::Preds));
+        }
+        let mut last = None;
+        for _ in 0..count {
+            let (actor, counter) = (self.pred_actor.value()?, self.pred_counter.next()?);
+            let counter = counter.filter(|counter| *counter > 0).ok_or_else(|| self.fault(OpFault::Preds))?;
+            let id = self.id(actor, counter)?;
+            let order = (id.counter, self.actors[id.actor]);
+            if last >= Some(order) || !self.suits_pred(op, id) {
+                return Err(self.fault(OpFault::Preds));
+            }
+            last = Some(order);
+        }
+        Ok(())
+    }
+
+    /// Whether a predecessor within this change is a value at the same place. Others are not looked at.
+    fn suits_pred(&self, op: &Op<'a>, id: Id) -> bool {
+        self.here(id).is_none_or(|pred| {
+            let place = if pred.insert { Key::Element(id) } else { pred.key };
+            pred.action.is_value() && pred.object == op.object && place == op.key
+        })
+    }
+
+    fn finish(self) -> Result<u32, ScreenError> {
+        self.object_actor.finish()?;
+        self.object_counter.finish()?;
+        self.key_actor.finish()?;
+        self.key_counter.finish()?;
+        self.key_text.finish()?;
+        self.insert.finish()?;
+        self.action.finish()?;
+        self.value_meta.finish()?;
+        self.pred_count.finish()?;
+        self.pred_actor.finish()?;
+        self.pred_counter.finish()?;
+        self.expand.finish()?;
+        self.mark_name.finish()?;
+        if !self.values.is_empty() {
+            return Err(ScreenError::Coverage { column: Column::Value });
+        }
+        // The insert column is written whenever there are ops, the expand column only when a mark grows.
+        if self.insert.is_present() == self.ops.is_empty() {
+            return Err(ScreenError::Coverage { column: Column::Insert });
+        }
+        if self.expand.is_present() && !self.expand.is_any_set() {
+            return Err(ScreenError::Runs { column: Column::Expand });
+        }
+        if let Some(index) = self.used.iter().position(|used| !used) {
+            return Err(ScreenError::UnusedActor { index });
+        }
+        Ok(u32::try_from(self.ops.len()).expect("at most MAX_OPS ops were walked"))
+    }
+
+    fn fault(&self, fault: OpFault) -> ScreenError {
+        ScreenError::Op { index: u32::try_from(self.ops.len()).unwrap_or(u32::MAX), fault }
+    }
+}
