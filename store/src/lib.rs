@@ -1,1 +1,46 @@
-//! Being written.
+//! The durable replica: everything a node knows, in one redb file.
+//!
+//! Local edits and foreign entries take the same way in: one writer thread, one redb transaction that holds log,
+//! document, record view, indexes and journal together, one fsync before anybody hears of it ([`Store::write`],
+//! [`Store::ingest`]). Readers take snapshots ([`Store::read`]) and never wait for the writer.
+//!
+//! What is stored, byte by byte, is in `FORMAT.md`. Never here: network, HTTP, full-text search, printing.
+
+mod apply;
+mod authority;
+mod backup;
+mod body;
+mod check;
+mod clock;
+mod document;
+pub mod entry;
+mod error;
+mod frame;
+pub mod genesis;
+mod history;
+mod ingest;
+mod keys;
+mod kv;
+mod open;
+mod project;
+mod query;
+mod rows;
+mod recover;
+pub mod screen;
+mod tables;
+mod threads;
+mod writer;
+
+pub use authority::{Authority, ControlOp, Cut, Refusal, Role};
+pub use backup::{BackupReport, backup_to};
+pub use check::{CheckReport, Problem};
+pub use clock::{Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
+pub use error::{OpenError, StoreError, WriteError};
+pub use history::HistoryEntry;
+pub use ingest::{IngestReport, Outcome};
+pub use keys::{KeyError, NodeSecret, RecoveryKey};
+pub use kv::Snapshot;
+pub use open::{Created, FORMAT, Location, Options, Store};
+pub use query::{JournalRow, Listing, QuarantineRow, Reader};
+pub use tables::LocalTable;
+pub use writer::{Committed, Draft};

@@ -41,6 +41,8 @@ pub enum Index {
     NoteArchived = 14,
     /// Open sessions of every venture. Prefix: nothing.
     SessionOpenAll = 15,
+    /// The open handoffs of a thread. Prefix: venture, thread. Maintained by the store beside [`Self::HandoffOpen`].
+    ThreadOpen = 16,
 }
 
 /// One row of an index.

@@ -101,6 +101,9 @@ pub struct Order {
 }
 
 impl Order {
+    /// The least order, before every entry.
+    pub const FIRST: Self = Self { stamp: Stamp(0), author: NodeKey([0; 32]), epoch: 0, seq: 0 };
+
     /// Returns a text that sorts like the order: 16 hex digits of the stamp, 16 of the author, 16 of epoch, 16 of seq.
     #[must_use]
     pub fn sort_key(&self) -> String {

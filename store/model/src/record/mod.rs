@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{DocumentId, Kind, NodeKey, Order, Space, Timestamp};
+use crate::{DocumentId, Kind, NodeKey, Order, SpaceId, Timestamp};
 
 pub use knowledge::{Doc, DocOrigin, DocRevision, Note, Requirement, ScopeType};
 pub use operations::{
@@ -52,9 +52,8 @@ record!(Event: Event);
 /// What the store knows about every record, beside its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordMeta {
-    /// The space whose members hold it: `fleet` or a venture code.
-    #[serde(with = "space_text")]
-    pub space: Space,
+    /// The space whose members hold it. Its name is the record's venture, or the fleet.
+    pub space: SpaceId,
     /// The entry that created it.
     pub created: Order,
     /// The newest entry that changed it.
@@ -106,21 +105,5 @@ impl<T> std::ops::Deref for Rec<T> {
 
     fn deref(&self) -> &T {
         &self.value
-    }
-}
-
-mod space_text {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::Space;
-
-    pub(super) fn serialize<S: Serializer>(space: &Space, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(space)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Space, D::Error> {
-        // `fleet` cannot be a venture code's space by accident: validation reserves the word.
-        let text = String::deserialize(deserializer)?;
-        Ok(if text == "fleet" { Space::Fleet } else { Space::Venture(text) })
     }
 }

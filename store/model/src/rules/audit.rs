@@ -66,9 +66,7 @@ impl AuditRow<'_> {
     /// Whether self-heal may produce it: it is due, may be generated, and nobody uploaded it.
     #[must_use]
     pub fn healable(&self) -> bool {
-        self.state != DocState::Present
-            && self.requirement.auto_generate
-            && self.origin != Some(DocOrigin::Uploaded)
+        self.state != DocState::Present && self.requirement.auto_generate && self.origin != Some(DocOrigin::Uploaded)
     }
 }
 

@@ -106,7 +106,9 @@ pub fn warnings(me: &Place, others: &[Place], default_branch: Option<&str>) -> V
     for other in others {
         let same_repo = super::repo::same_repo(&me.repo, &other.repo);
         let agent = || other.agent.clone();
-        if let Some(checkout) = me.checkout.as_ref().filter(|_| me.machine == other.machine && me.checkout == other.checkout) {
+        if let Some(checkout) =
+            me.checkout.as_ref().filter(|_| me.machine == other.machine && me.checkout == other.checkout)
+        {
             out.push(Warning::SharedCheckout { agent: agent(), checkout: checkout.clone() });
         }
         let own = me.branch.as_ref().filter(|branch| !is_default_branch(branch, default_branch));

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn absent_null_and_value_are_three_things_and_round_trip() {
-        for (text, change) in [("{}", Change::Keep), (r#"{"issue":null}"#, Change::Clear), (r#"{"issue":0}"#, Change::Set(0))] {
+        for (text, change) in
+            [("{}", Change::Keep), (r#"{"issue":null}"#, Change::Clear), (r#"{"issue":0}"#, Change::Set(0))]
+        {
             let request: Request = serde_json::from_str(text).unwrap();
             assert_eq!(request.issue, change);
             assert_eq!(serde_json::to_string(&request).unwrap(), text);

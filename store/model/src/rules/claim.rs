@@ -44,7 +44,8 @@ impl ClaimFields {
         let key = self.key.as_deref().unwrap_or_default().trim();
         invalid.require(!key.is_empty(), "key", "is required");
         let kind = self.kind.unwrap_or_default();
-        let key = if key.is_empty() || self.kind.is_none() { key.to_owned() } else { check_key(&mut invalid, kind, key) };
+        let key =
+            if key.is_empty() || self.kind.is_none() { key.to_owned() } else { check_key(&mut invalid, kind, key) };
         if let Some(note) = &self.note {
             require_line(&mut invalid, "note", note, LINE_CHARS);
         }

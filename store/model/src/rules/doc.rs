@@ -206,7 +206,9 @@ pub struct UploadedDocExists;
 pub fn decide_put(view: Option<&DocView<'_>>, origin: DocOrigin, hash: &str) -> Result<Put, UploadedDocExists> {
     let living = view.and_then(|view| view.living.as_ref());
     match living {
-        Some(living) if living.origin == DocOrigin::Uploaded && origin == DocOrigin::Generated => Err(UploadedDocExists),
+        Some(living) if living.origin == DocOrigin::Uploaded && origin == DocOrigin::Generated => {
+            Err(UploadedDocExists)
+        }
         Some(living) if living.origin == origin && living.revision.hash == hash => Ok(Put::Refresh),
         _ => {
             let last = view.and_then(|view| view.history.last());

@@ -129,7 +129,9 @@ mod tests {
         assert_eq!(draft.lists.blocked, ["review of #12", "a deploy key"]);
         assert_eq!(
             draft.lists.next_steps,
-            ["Continue on branch dev/m/parser at commit abc1234 in mac1:~/src/x; look at its uncommitted changes first."]
+            [
+                "Continue on branch dev/m/parser at commit abc1234 in mac1:~/src/x; look at its uncommitted changes first."
+            ]
         );
         let free = Captured { blocked_on: None, escalations: vec![], ..worked() };
         assert_eq!(free.draft().status, HandoffStatus::InProgress);

@@ -81,9 +81,17 @@ pub fn is_credential_error(error: &str) -> bool {
         "invalid api key",
     ];
     let lower = error.to_lowercase();
-    let status = lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| matches!(word, "401" | "403"));
-    let about_http = ["http", "status", "error", "code", "gh:", "api"].iter().any(|word| lower.contains(word));
-    (status && about_http) || PHRASES.iter().any(|phrase| lower.contains(phrase))
+    if PHRASES.iter().any(|phrase| lower.contains(phrase)) {
+        return true;
+    }
+    // `HTTP/1.1 401`, `status code: 403`, `error 401`; a line number or a count has other words before it.
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() > 1);
+    let mut before = "";
+    words.into_iter().any(|word| {
+        let status = matches!(word, "401" | "403") && matches!(before, "http" | "status" | "code" | "error");
+        before = word;
+        status
+    })
 }
 
 /// What a session is told, once per threshold.
@@ -213,7 +221,11 @@ impl EscalateFields {
             require_chars(&mut invalid, "escalate.error", error, ESCALATION_CHARS);
         }
         let count = self.tried.len();
-        invalid.require(count <= ESCALATION_TRIED, "escalate.tried", format!("has {count} items; at most {ESCALATION_TRIED}"));
+        invalid.require(
+            count <= ESCALATION_TRIED,
+            "escalate.tried",
+            format!("has {count} items; at most {ESCALATION_TRIED}"),
+        );
         for (index, item) in self.tried.iter().enumerate().take(ESCALATION_TRIED) {
             require_chars(&mut invalid, &format!("escalate.tried[{index}]"), item, ITEM_CHARS);
         }

@@ -345,7 +345,8 @@ mod tests {
     #[test]
     fn h_18_other_spellings_of_a_status_are_refused_with_the_allowed_ones() {
         for status in ["in-progress", "completed", "Done", ""] {
-            let Err(ContentError::Invalid(invalid)) = (ContentFields { status: Some(status.into()), ..done(&["a"]) }).validate()
+            let Err(ContentError::Invalid(invalid)) =
+                (ContentFields { status: Some(status.into()), ..done(&["a"]) }).validate()
             else {
                 panic!("{status} was accepted");
             };

@@ -103,11 +103,9 @@ impl Identity {
     #[must_use]
     pub fn of(session: &Session) -> Self {
         match (session.explicit_agent, &session.cli, &session.instance) {
-            (false, Some(cli), Some(instance)) => Self::Process {
-                machine: session.machine.clone(),
-                cli: cli.clone(),
-                instance: instance.clone(),
-            },
+            (false, Some(cli), Some(instance)) => {
+                Self::Process { machine: session.machine.clone(), cli: cli.clone(), instance: instance.clone() }
+            }
             _ => Self::Named(session.agent.clone()),
         }
     }
@@ -168,8 +166,20 @@ mod tests {
         assert_eq!(machine_part("m16.local"), format!("m16-local-{}", short_hash("m16.local")));
         assert_eq!(machine_part(""), "host-e3b0c442");
         let long = "x".repeat(200);
-        let names =
-            ["m16.local", "m16-local", "DESKTOP-ABC123", "desktop-abc123", "host_with_underscores", "", &long, "ホスト", "主机", "--", "a--b", "-a"];
+        let names = [
+            "m16.local",
+            "m16-local",
+            "DESKTOP-ABC123",
+            "desktop-abc123",
+            "host_with_underscores",
+            "",
+            &long,
+            "ホスト",
+            "主机",
+            "--",
+            "a--b",
+            "-a",
+        ];
         let parts: BTreeSet<String> = names.iter().map(|name| machine_part(name)).collect();
         assert_eq!(parts.len(), names.len(), "{parts:?}");
         for name in names {

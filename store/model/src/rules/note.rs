@@ -9,17 +9,8 @@ use super::text::{ellipsis, require_line};
 use crate::{DocumentId, Invalid, Timestamp};
 
 /// Tags that are recommended and not enforced; any other tag works as well.
-pub const RECOMMENDED_TAGS: [&str; 9] = [
-    SUMMARY_TAG,
-    "prd",
-    "design",
-    "strategy",
-    "methodology",
-    "market-research",
-    "bio",
-    "marketing",
-    "governance",
-];
+pub const RECOMMENDED_TAGS: [&str; 9] =
+    [SUMMARY_TAG, "prd", "design", "strategy", "methodology", "market-research", "bio", "marketing", "governance"];
 
 /// The tag of notes that a start injects.
 pub const SUMMARY_TAG: &str = "executive-summary";
@@ -243,9 +234,10 @@ mod tests {
         assert!(tagged(numbered(20)).validate().is_ok());
         assert_eq!(names(tagged(numbered(21)).validate()), ["tags"]);
         assert!(tagged(vec!["ü".repeat(50)]).validate().is_ok());
-        assert_eq!(names(tagged(vec!["t".repeat(51), String::new(), "a".into(), "a".into()]).validate()), [
-            "tags[0]", "tags[1]", "tags[3]"
-        ]);
+        assert_eq!(
+            names(tagged(vec!["t".repeat(51), String::new(), "a".into(), "a".into()]).validate()),
+            ["tags[0]", "tags[1]", "tags[3]"]
+        );
         assert!(NoteFields { title: Some("t".repeat(200)), ..note("x") }.validate().is_ok());
         assert_eq!(names(NoteFields { title: Some("t".repeat(201)), ..note("x") }.validate()), ["title"]);
     }
@@ -260,7 +252,8 @@ mod tests {
     fn n_07_null_clears_all_but_the_content() {
         let cleared = NoteChanges { title: Change::Clear, tags: Change::Clear, ..NoteChanges::default() };
         assert!(cleared.validate().is_ok() && NoteChanges::default().validate().is_ok());
-        let nothing = NoteChanges { content: Change::Clear, title: Change::Set(String::new()), ..NoteChanges::default() };
+        let nothing =
+            NoteChanges { content: Change::Clear, title: Change::Set(String::new()), ..NoteChanges::default() };
         assert_eq!(names(nothing.validate()), ["content", "title"]);
     }
 

@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn p_04_an_unknown_priority_is_refused_with_its_neighbour() {
-        let fields = PlanFields { priority_venture: "alpa".into(), target_issues: vec![String::new()], ..PlanFields::default() };
+        let fields =
+            PlanFields { priority_venture: "alpa".into(), target_issues: vec![String::new()], ..PlanFields::default() };
         let invalid = fields.validate(&["alpha", "beta"]).unwrap_err();
         assert!(invalid.fields[0].message.ends_with("alpha, beta; did you mean alpha?"), "{invalid}");
         assert_eq!(invalid.fields[1].field, "target_issues[0]");
@@ -233,7 +234,8 @@ mod tests {
     }
 
     fn line() -> impl Strategy<Value = String> {
-        "[a-zA-Z0-9#:*-][a-zA-Z0-9 #:*ü-]{0,12}[a-z0-9ü]".prop_filter("is not the word for nothing", |text| !is_none(text))
+        "[a-zA-Z0-9#:*-][a-zA-Z0-9 #:*ü-]{0,12}[a-z0-9ü]"
+            .prop_filter("is not the word for nothing", |text| !is_none(text))
     }
 
     proptest! {

@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn s_13_intervals_cover_the_whole_range() {
-        let drawn: BTreeSet<u32> = (0..241).map(|random| next_heartbeat(Timestamp(0), random).interval_seconds).collect();
+        let drawn: BTreeSet<u32> =
+            (0..241).map(|random| next_heartbeat(Timestamp(0), random).interval_seconds).collect();
         assert_eq!(drawn, (480..=720).collect());
     }
 

@@ -57,9 +57,7 @@ pub fn check_repo(invalid: &mut Invalid, field: &str, repo: &str) {
 #[must_use]
 pub fn same_repo(a: &str, b: &str) -> bool {
     match (a.split_once('/'), b.split_once('/')) {
-        (Some((a_owner, a_name)), Some((b_owner, b_name))) => {
-            a_owner.eq_ignore_ascii_case(b_owner) && a_name == b_name
-        }
+        (Some((a_owner, a_name)), Some((b_owner, b_name))) => a_owner.eq_ignore_ascii_case(b_owner) && a_name == b_name,
         _ => a == b,
     }
 }
@@ -166,19 +164,29 @@ mod tests {
 
     #[test]
     fn p_05_what_is_no_remote_is_no_error() {
-        for remote in
-            ["", "/srv/git/x.git", "../x", "file:///srv/git/x.git", "C:\\work\\x", "https://github.com", "git@host:x", "a b", "https://h/a/.git"]
-        {
+        for remote in [
+            "",
+            "/srv/git/x.git",
+            "../x",
+            "file:///srv/git/x.git",
+            "C:\\work\\x",
+            "https://github.com",
+            "git@host:x",
+            "a b",
+            "https://h/a/.git",
+        ] {
             assert_eq!(parse_remote(remote), None, "{remote}");
         }
     }
 
     #[test]
     fn p_05_a_listed_repo_tells_ventures_of_one_org_apart() {
-        let ventures = [venture("alpha", "Example-Org", &["example-org/a"]), venture("beta", "example-org", &["Example-Org/b"])];
+        let ventures =
+            [venture("alpha", "Example-Org", &["example-org/a"]), venture("beta", "example-org", &["Example-Org/b"])];
         assert_eq!(match_venture(&["git@github.com:example-org/a.git"], &ventures), found("alpha", "example-org/a"));
         assert_eq!(match_venture(&["https://github.com/EXAMPLE-ORG/b"], &ventures), found("beta", "example-org/b"));
-        let ambiguous = VentureMatch::Ambiguous { repo: "example-org/c".into(), codes: vec!["alpha".into(), "beta".into()] };
+        let ambiguous =
+            VentureMatch::Ambiguous { repo: "example-org/c".into(), codes: vec!["alpha".into(), "beta".into()] };
         assert_eq!(match_venture(&["https://github.com/example-org/c"], &ventures), ambiguous);
     }
 

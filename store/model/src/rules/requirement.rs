@@ -1,7 +1,9 @@
 //! Doc requirements: their form, their key, and which of them a venture is asked.
 
 use super::doc::doc_type;
-use super::limits::{DOC_NAME_CHARS, GENERATION_SOURCES, PLAN_TEXT_CHARS, SOURCE_CHARS, STALENESS_DAYS, STALENESS_DAYS_MAX};
+use super::limits::{
+    DOC_NAME_CHARS, GENERATION_SOURCES, PLAN_TEXT_CHARS, SOURCE_CHARS, STALENESS_DAYS, STALENESS_DAYS_MAX,
+};
 use super::text::{require_chars, require_line};
 use super::venture::{check_capability, is_code};
 use crate::record::{Requirement, ScopeType, Venture};
@@ -22,7 +24,11 @@ pub fn validate(requirement: &Requirement) -> Result<(), Invalid> {
     invalid.require(good, "name_pattern", "must be a doc name that may hold {venture}");
     check_scope(&mut invalid, requirement);
     let days = 1..=STALENESS_DAYS_MAX;
-    invalid.require(days.contains(&requirement.staleness_days), "staleness_days", format!("must be 1 to {STALENESS_DAYS_MAX}"));
+    invalid.require(
+        days.contains(&requirement.staleness_days),
+        "staleness_days",
+        format!("must be 1 to {STALENESS_DAYS_MAX}"),
+    );
     if let Some(condition) = &requirement.condition {
         check_capability(&mut invalid, "condition", condition);
     }
@@ -136,8 +142,14 @@ mod tests {
             generation_sources: vec!["src/**".into(), "../x".into(), "/etc".into()],
             ..seed.clone()
         };
-        let expected =
-            ["name_pattern", "scope_venture", "staleness_days", "condition", "generation_sources[1]", "generation_sources[2]"];
+        let expected = [
+            "name_pattern",
+            "scope_venture",
+            "staleness_days",
+            "condition",
+            "generation_sources[1]",
+            "generation_sources[2]",
+        ];
         assert_eq!(names(&bad), expected);
         let venture = Requirement { scope_type: ScopeType::Venture, ..seed.clone() };
         assert_eq!(names(&venture), ["scope_venture"]);

@@ -78,7 +78,16 @@ impl StartFields {
         let meta = merge_meta(&BTreeMap::new(), &self.meta);
         check_meta(&mut invalid, &meta);
         invalid.finish()?;
-        Ok(Start { agent, venture, repo, track, issue, branch, commit_sha: self.commit_sha, meta: meta.into_iter().collect() })
+        Ok(Start {
+            agent,
+            venture,
+            repo,
+            track,
+            issue,
+            branch,
+            commit_sha: self.commit_sha,
+            meta: meta.into_iter().collect(),
+        })
     }
 }
 
@@ -157,7 +166,10 @@ pub fn check_meta(invalid: &mut Invalid, meta: &BTreeMap<String, Value>) {
     }
     match Canonical::of(&Value::Object(meta.clone().into_iter().collect())) {
         Ok(canonical) if canonical.size() > META_BYTES => {
-            invalid.add("meta", format!("has {} bytes of canonical JSON; at most {META_BYTES} are allowed", canonical.size()));
+            invalid.add(
+                "meta",
+                format!("has {} bytes of canonical JSON; at most {META_BYTES} are allowed", canonical.size()),
+            );
         }
         Ok(_) => {}
         Err(error) => invalid.add("meta", error.to_string()),
@@ -228,7 +240,10 @@ mod tests {
     use super::*;
 
     fn object(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap()
+        match value {
+            Value::Object(entries) => entries,
+            other => panic!("not an object: {other}"),
+        }
     }
 
     fn good() -> StartFields {
@@ -246,7 +261,12 @@ mod tests {
 
     #[test]
     fn s_18_one_error_names_every_bad_field() {
-        let fields = StartFields { agent: Some(String::new()), repo: Some("  ".into()), track: Some(10_000), ..StartFields::default() };
+        let fields = StartFields {
+            agent: Some(String::new()),
+            repo: Some("  ".into()),
+            track: Some(10_000),
+            ..StartFields::default()
+        };
         assert_eq!(names(&fields.validate().unwrap_err()), ["agent", "venture", "repo", "track"]);
         let fields = StartFields {
             agent: Some("a b".into()),
@@ -284,9 +304,15 @@ mod tests {
         let session = Session::default();
         let edits = |fields: UpdateFields| fields.edits(&session, Timestamp(9)).unwrap();
         assert_eq!(edits(UpdateFields::default()), []);
-        assert_eq!(edits(UpdateFields { branch: Some(String::new()), ..Default::default() }), [Edit::Unset { field: "branch" }]);
+        assert_eq!(
+            edits(UpdateFields { branch: Some(String::new()), ..Default::default() }),
+            [Edit::Unset { field: "branch" }]
+        );
         assert_eq!(edits(UpdateFields { issue: Change::Set(91), ..Default::default() }), [Edit::set("issue", 91_u32)]);
-        assert_eq!(edits(UpdateFields { issue: Change::Clear, ..Default::default() }), [Edit::Unset { field: "issue" }]);
+        assert_eq!(
+            edits(UpdateFields { issue: Change::Clear, ..Default::default() }),
+            [Edit::Unset { field: "issue" }]
+        );
         assert_eq!(edits(UpdateFields { track: Change::Set(0), ..Default::default() }), [Edit::set("track", 0_u32)]);
     }
 

@@ -65,7 +65,8 @@ pub fn decide_start<'a>(
     sessions: impl IntoIterator<Item = Candidate<'a>>,
     now: Timestamp,
 ) -> StartPlan {
-    let mut matching: Vec<Candidate<'a>> = sessions.into_iter().filter(|candidate| query.matches(candidate.session)).collect();
+    let mut matching: Vec<Candidate<'a>> =
+        sessions.into_iter().filter(|candidate| query.matches(candidate.session)).collect();
     matching.sort_by_key(|found| Reverse((found.last_heartbeat, found.session.created_at, found.id)));
     let mut matching = matching.into_iter();
     let outcome = match matching.next() {
@@ -146,11 +147,8 @@ mod tests {
     }
 
     fn decide(query: &StartQuery, sessions: &[(u8, &Session, i64)]) -> StartPlan {
-        let candidates = sessions.iter().map(|(n, session, age)| Candidate {
-            id: id(*n),
-            session,
-            last_heartbeat: NOW.plus(-age),
-        });
+        let candidates =
+            sessions.iter().map(|(n, session, age)| Candidate { id: id(*n), session, last_heartbeat: NOW.plus(-age) });
         decide_start(query, candidates, NOW)
     }
 
@@ -178,7 +176,10 @@ mod tests {
 
     #[test]
     fn s_07_the_newest_heartbeat_is_resumed_and_the_others_superseded() {
-        let plan = decide(&query(None), &[(1, &session(None), 9), (2, &session(None), 3), (3, &session(None), 60 * MINUTE_MS)]);
+        let plan = decide(
+            &query(None),
+            &[(1, &session(None), 9), (2, &session(None), 3), (3, &session(None), 60 * MINUTE_MS)],
+        );
         assert_eq!(plan, StartPlan { supersede: vec![id(1), id(3)], outcome: StartOutcome::Resume(id(2)) });
     }
 
@@ -186,7 +187,10 @@ mod tests {
     fn s_08_s_09_a_given_track_must_match_and_zero_is_a_track() {
         let sessions = [(1, &session(Some(1)), 5), (2, &session(Some(0)), 9), (3, &session(None), 1)];
         assert_eq!(decide(&query(Some(1)), &sessions).outcome, StartOutcome::Resume(id(1)));
-        assert_eq!(decide(&query(Some(0)), &sessions), StartPlan { supersede: vec![], outcome: StartOutcome::Resume(id(2)) });
+        assert_eq!(
+            decide(&query(Some(0)), &sessions),
+            StartPlan { supersede: vec![], outcome: StartOutcome::Resume(id(2)) }
+        );
         assert_eq!(decide(&query(Some(7)), &sessions).outcome, StartOutcome::Create);
         assert_eq!(decide(&query(None), &sessions).outcome, StartOutcome::Resume(id(3)));
     }

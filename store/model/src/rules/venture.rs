@@ -42,7 +42,11 @@ pub fn validate(venture: &Venture) -> Result<(), Invalid> {
         check_repo(&mut invalid, &format!("repos[{index}]"), repo);
     }
     let capabilities = &venture.capabilities;
-    invalid.require(capabilities.len() <= VENTURE_CAPABILITIES, "capabilities", format!("at most {VENTURE_CAPABILITIES}"));
+    invalid.require(
+        capabilities.len() <= VENTURE_CAPABILITIES,
+        "capabilities",
+        format!("at most {VENTURE_CAPABILITIES}"),
+    );
     for (index, capability) in capabilities.iter().enumerate() {
         check_capability(&mut invalid, &format!("capabilities[{index}]"), capability);
     }
@@ -219,8 +223,17 @@ mod tests {
             ..Venture::default()
         };
         let expected = [
-            "code", "name", "org", "repos[0]", "capabilities[0]", "secrets.provider", "secrets.env", "secrets.required[0]",
-            "settings.worktrees", "settings.claims", "settings.classifier.machine",
+            "code",
+            "name",
+            "org",
+            "repos[0]",
+            "capabilities[0]",
+            "secrets.provider",
+            "secrets.env",
+            "secrets.required[0]",
+            "settings.worktrees",
+            "settings.claims",
+            "settings.classifier.machine",
         ];
         assert_eq!(names(&validate(&venture).unwrap_err()), expected);
     }
@@ -240,10 +253,15 @@ mod tests {
 
     #[test]
     fn a_bad_import_names_every_bad_field() {
-        let text = r#"{"ventures":[{"code":"A","name":1},7,{"code":"ok","repos":[1]},{"code":"ok","secrets":{"key":1}}]}"#;
+        let text =
+            r#"{"ventures":[{"code":"A","name":1},7,{"code":"ok","repos":[1]},{"code":"ok","secrets":{"key":1}}]}"#;
         let invalid = parse_import(text).unwrap_err();
         let expected = [
-            "ventures[0].name", "ventures[0].code", "ventures[1]", "ventures[2].repos", "ventures[3].secrets",
+            "ventures[0].name",
+            "ventures[0].code",
+            "ventures[1]",
+            "ventures[2].repos",
+            "ventures[3].secrets",
             "ventures[3].code",
         ];
         assert_eq!(names(&invalid), expected);

@@ -135,7 +135,8 @@ fn a_sessions_issue_and_branch_hold_like_claims() {
     for (kind, key) in [(ClaimKind::Issue, "87"), (ClaimKind::Branch, "dev/m/x")] {
         assert_eq!(decide_take(&claim("b", kind, key), &standing, Insist::No), Take::Held(vec![session.id]));
     }
-    let on_main = Rec { value: Session { branch: Some("main".into()), issue: None, ..session.value.clone() }, ..session };
+    let on_main =
+        Rec { value: Session { branch: Some("main".into()), issue: None, ..session.value.clone() }, ..session };
     assert_eq!(implied(&on_main, None), []);
 }
 

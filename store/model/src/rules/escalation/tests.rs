@@ -51,7 +51,8 @@ fn g_10_the_notice_comes_at_three_six_and_twelve_and_a_success_resets() {
 #[test]
 fn g_11_a_credential_error_is_pressing_after_two_minutes_without_success() {
     let mut counters = Counters::default();
-    let at = |counters: &mut Counters, ms| counters.error("gh: HTTP 401 Bad credentials", Some("gh pr list"), Timestamp(ms));
+    let at =
+        |counters: &mut Counters, ms| counters.error("gh: HTTP 401 Bad credentials", Some("gh pr list"), Timestamp(ms));
     assert_eq!(at(&mut counters, 0), []);
     assert_eq!(at(&mut counters, 2 * MINUTE_MS), []);
     assert!(at(&mut counters, 2 * MINUTE_MS + 1_000).contains(&Notice::Credential));
@@ -73,10 +74,17 @@ fn g_11_blocked_for_thirty_minutes_is_fine_and_a_second_more_is_told_once() {
 
 #[test]
 fn credential_errors_are_told_from_other_numbers() {
-    for text in ["HTTP 403: Forbidden", "error 401", "You are not logged in", "Permission denied (publickey)."] {
+    for text in [
+        "HTTP/1.1 403 no",
+        "status code: 403",
+        "error 401",
+        "HTTP 403: Forbidden",
+        "You are not logged in",
+        "Permission denied (publickey).",
+    ] {
         assert!(is_credential_error(text), "{text}");
     }
-    for text in ["403 tests passed", "line 401", "file not found", "HTTP 404"] {
+    for text in ["403 tests passed", "error on line 401", "file not found", "HTTP 404"] {
         assert!(!is_credential_error(text), "{text}");
     }
 }
@@ -85,7 +93,8 @@ fn credential_errors_are_told_from_other_numbers() {
 fn g_12_a_call_for_help_says_what_is_needed() {
     let good = EscalateFields { trigger: "blocked".into(), need: "a deploy key".into(), ..EscalateFields::default() };
     assert_eq!(good.validate(), Ok(Trigger::Blocked));
-    let bad = EscalateFields { tried: vec!["x".into(), String::new()], error: Some(String::new()), ..Default::default() };
+    let bad =
+        EscalateFields { tried: vec!["x".into(), String::new()], error: Some(String::new()), ..Default::default() };
     let fields: Vec<String> = bad.validate().unwrap_err().fields.into_iter().map(|field| field.field).collect();
     assert_eq!(fields, ["escalate.trigger", "escalate.error", "escalate.tried[1]", "escalate.need"]);
 }

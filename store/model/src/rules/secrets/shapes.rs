@@ -133,9 +133,8 @@ fn after_word(bytes: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
 fn role(word: &[u8]) -> Option<Role> {
     const SECRETS: [&[u8]; 9] =
         [b"password", b"passwd", b"passphrase", b"secret", b"token", b"api_key", b"api-key", b"apikey", b"access_key"];
-    let ends = |suffix: &[u8]| {
-        word.len() >= suffix.len() && word[word.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
-    };
+    let ends =
+        |suffix: &[u8]| word.len() >= suffix.len() && word[word.len() - suffix.len()..].eq_ignore_ascii_case(suffix);
     // The last letters decide first: almost every word of a text is turned away here.
     match word.last()?.to_ascii_lowercase() {
         b'd' | b'e' | b't' | b'n' | b'y' | b'r' => {}
@@ -192,8 +191,20 @@ fn entropy(value: &[u8]) -> f64 {
 /// Whether a value stands for another one: a variable, a path, an address, a hash with its name, an instruction.
 fn is_placeholder(value: &[u8]) -> bool {
     const WORDS: [&str; 14] = [
-        "example", "placeholder", "changeme", "change-me", "change_me", "your", "xxx", "dummy", "redacted", "sample",
-        "replace", "insert", "***", "...",
+        "example",
+        "placeholder",
+        "changeme",
+        "change-me",
+        "change_me",
+        "your",
+        "xxx",
+        "dummy",
+        "redacted",
+        "sample",
+        "replace",
+        "insert",
+        "***",
+        "...",
     ];
     const BEGINNINGS: [&str; 11] =
         ["$", "%", "/", "./", "~", "http", "sha256:", "sha256-", "process.env", "env.", "op://"];

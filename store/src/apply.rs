@@ -1,0 +1,539 @@
+//! The one way into the replica: an entry becomes log, documents, record views, indexes and journal, in one transaction.
+//!
+//! Local edits and foreign entries differ only in how their changes were made: a local one is applied to the document
+//! already, a foreign one passes the screener and the panic boundary first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::{Automerge, Change, ChangeHash};
+use ctxnode_model::frontier::LogId;
+use ctxnode_model::index::{self, IndexRow};
+use ctxnode_model::{DocumentId, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
+
+use crate::authority::{Authority, ControlOp, Refusal};
+use crate::document::{self, DocumentCache, Fault};
+use crate::entry::{Op, VerifiedEntry};
+use crate::kv::{Direction, Kv, WriteTables};
+use crate::project::project;
+use crate::query;
+use crate::rows::{self, ChangeRow, DocumentRow, Held, JournalRow, LogRow, QuarantineReason, StoredRecord};
+use crate::screen;
+use crate::tables::Table;
+use crate::{StoreError, genesis, threads};
+
+/// After how many changes since the last one a document is saved, so that it is not rebuilt from all of them.
+const SAVE_EVERY: u32 = 32;
+
+/// Documents touched within one transaction, not yet projected.
+struct Dirty {
+    row: DocumentRow,
+    doc: Automerge,
+}
+
+/// One transaction being filled.
+pub(crate) struct Batch<'t> {
+    pub(crate) tables: WriteTables<'t>,
+    pub(crate) authority: Authority,
+    pub(crate) cache: &'t mut DocumentCache,
+    dirty: BTreeMap<DocumentId, Dirty>,
+    next_ordinal: u64,
+    journal: Vec<JournalRow>,
+    unsettled: BTreeSet<NodeKey>,
+    fleet_space: SpaceId,
+}
+
+/// Changes that the caller has applied to their documents already.
+pub(crate) type Prepared = BTreeMap<DocumentId, (Automerge, Change)>;
+
+/// Where a change stands.
+#[derive(Clone, Copy)]
+struct Place {
+    log_no: u32,
+    seq: u64,
+    op: u16,
+}
+
+impl<'t> Batch<'t> {
+    pub(crate) fn new(
+        tables: WriteTables<'t>,
+        authority: Authority,
+        fleet_space: SpaceId,
+        cache: &'t mut DocumentCache,
+    ) -> Result<Self, StoreError> {
+        let last = tables.scan_prefix(Table::Journal, &[], Direction::Backward, 1)?;
+        let next_ordinal = last.first().map_or(1, |(key, _)| rows::be_u64(key) + 1);
+        Ok(Self {
+            tables,
+            authority,
+            cache,
+            dirty: BTreeMap::new(),
+            next_ordinal,
+            journal: Vec::new(),
+            unsettled: BTreeSet::new(),
+            fleet_space,
+        })
+    }
+
+    /// Takes an entry into its log and applies what the author had a right to. The caller has checked that it is the
+    /// next one of its log.
+    pub(crate) fn take(
+        &mut self,
+        entry: &VerifiedEntry,
+        log: &mut LogRow,
+        prepared: &mut Prepared,
+    ) -> Result<Option<Refusal>, StoreError> {
+        let header = entry.header();
+        log.length = header.seq;
+        log.tip = *entry.hash();
+        log.stamp = header.stamp;
+        log.save(&self.tables, &header.log)?;
+        let key = rows::entry_key(log.number, header.seq);
+        self.tables.put(Table::Entries, &key, entry.bytes())?;
+
+        // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
+        let mut control = false;
+        for payload in entry.ops().iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None }) {
+            self.tables.put(Table::Control, &rows::order_key(&header.order()), payload)?;
+            control = true;
+        }
+        if control {
+            let before = self.authority.clone();
+            self.authority = self.evaluate_authority()?;
+            self.unsettled.extend(before.difference(&self.authority));
+        }
+        let refusal = self.authority.judge(header, entry.ops()).err();
+        let mut touched = BTreeSet::new();
+        if let Some(reason) = refusal {
+            self.hold(log.number, header.seq, rows::WHOLE_ENTRY, &QuarantineReason::Right { reason })?;
+        } else {
+            self.apply_ops(entry, log.number, prepared, &mut touched)?;
+        }
+        self.journal.push(JournalRow { log: Some((log.number, header.seq)), documents: touched.into_iter().collect() });
+        Ok(refusal)
+    }
+
+    /// Applies the ops of an entry that is allowed.
+    pub(crate) fn apply_ops(
+        &mut self,
+        entry: &VerifiedEntry,
+        log_no: u32,
+        prepared: &mut Prepared,
+        touched: &mut BTreeSet<DocumentId>,
+    ) -> Result<(), StoreError> {
+        let header = entry.header();
+        for (at, op) in entry.ops().iter().enumerate() {
+            let place = Place { log_no, seq: header.seq, op: u16::try_from(at).unwrap_or(u16::MAX) };
+            match op {
+                Op::Change { document, change } => {
+                    touched.insert(*document);
+                    match prepared.remove(document) {
+                        Some((doc, made)) => self.take_made(*document, entry, place, doc, &made)?,
+                        None => self.take_foreign(*document, entry, place, change)?,
+                    }
+                }
+                Op::Tombstone(document) | Op::Revive(document) => {
+                    touched.insert(*document);
+                    self.mark(*document, entry, place, matches!(op, Op::Tombstone(_)))?;
+                }
+                Op::Control(_) | Op::Unknown { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_made(
+        &mut self,
+        id: DocumentId,
+        entry: &VerifiedEntry,
+        place: Place,
+        doc: Automerge,
+        made: &Change,
+    ) -> Result<(), StoreError> {
+        let facts = Facts {
+            hash: made.hash(),
+            actor_seq: made.seq(),
+            max_op: made.max_op(),
+            deps: made.deps().to_vec(),
+        };
+        let row = match self.dirty.remove(&id) {
+            Some(dirty) => dirty.row,
+            None => self.row(id, entry.header().log.space)?,
+        };
+        self.dirty.insert(id, Dirty { row, doc });
+        self.note(id, entry, place, &facts)
+    }
+
+    /// Screens a foreign change, applies it when all that it depends on is here, and keeps it waiting otherwise.
+    fn take_foreign(
+        &mut self,
+        id: DocumentId,
+        entry: &VerifiedEntry,
+        place: Place,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let header = entry.header();
+        let facts = match screen::parse(bytes) {
+            Ok(facts) => facts,
+            Err(error) => {
+                let reason = QuarantineReason::Screened { error: error.to_string() };
+                return self.hold(place.log_no, place.seq, place.op, &reason);
+            }
+        };
+        if facts.actor != document::actor(&header.log).to_bytes() || genesis::is_reserved(&facts.actor) {
+            return self.hold(place.log_no, place.seq, place.op, &QuarantineReason::WrongActor);
+        }
+        self.load(id, header.log.space)?;
+        let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
+        let key = rows::change_key(id, &facts.hash);
+        self.tables.put(Table::Waiting, &key, &held.encode())?;
+        self.drain_waiting(id)
+    }
+
+    /// Applies waiting changes of a document until none of them has all it needs.
+    fn drain_waiting(&mut self, id: DocumentId) -> Result<(), StoreError> {
+        loop {
+            let waiting = self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)?;
+            let mut progress = false;
+            for (key, payload) in waiting {
+                let held = Held::decode(&payload)?;
+                let (entry, bytes) = query::change_bytes(&self.tables, held)?;
+                let Ok(facts) = screen::parse(&bytes) else { continue };
+                if !self.deps_known(id, &facts.deps)? {
+                    continue;
+                }
+                self.tables.remove(Table::Waiting, &key)?;
+                progress = true;
+                self.apply_screened(id, &entry, Place { log_no: held.log_no, seq: held.seq, op: held.op }, &facts, bytes)?;
+            }
+            if !progress {
+                return Ok(());
+            }
+        }
+    }
+
+    fn apply_screened(
+        &mut self,
+        id: DocumentId,
+        entry: &VerifiedEntry,
+        place: Place,
+        facts: &screen::ChangeFacts,
+        bytes: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        if let Err(error) = self.check_context(id, place.log_no, facts)? {
+            let reason = QuarantineReason::Screened { error: error.to_string() };
+            return self.hold(place.log_no, place.seq, place.op, &reason);
+        }
+        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
+        let change = std::panic::catch_unwind(|| Change::from_bytes(bytes)).ok().and_then(Result::ok);
+        let applied = match &change {
+            Some(change) => document::apply_foreign(&dirty.doc, std::slice::from_ref(change)),
+            None => Err(Fault::Panicked),
+        };
+        match applied {
+            Ok(doc) => {
+                dirty.doc = doc;
+                let facts = Facts {
+                    hash: ChangeHash(facts.hash),
+                    actor_seq: facts.seq,
+                    max_op: facts.max_op,
+                    deps: facts.deps.iter().map(|hash| ChangeHash(*hash)).collect(),
+                };
+                self.note(id, entry, place, &facts)
+            }
+            Err(fault) => self.hold(place.log_no, place.seq, place.op, &QuarantineReason::from(fault)),
+        }
+    }
+
+    fn check_context(
+        &self,
+        id: DocumentId,
+        log_no: u32,
+        facts: &screen::ChangeFacts,
+    ) -> Result<Result<(), screen::ScreenError>, StoreError> {
+        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
+        let mut max_ops = BTreeMap::new();
+        for dep in &facts.deps {
+            if let Some(max_op) = self.max_op_of(id, dep)? {
+                max_ops.insert(*dep, max_op);
+            }
+        }
+        let mut actors: BTreeSet<Vec<u8>> =
+            genesis::genesis(id.kind).map(|genesis| genesis.actor.to_vec()).into_iter().collect();
+        for other in dirty.row.authors.keys() {
+            if let Some(log) = query::log_by_number(&self.tables, *other)? {
+                actors.insert(document::actor(&log).to_bytes().to_vec());
+            }
+        }
+        let expected = screen::Expected {
+            actor: &facts.actor,
+            next_seq: dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1,
+            deps_max_op: &|dep| max_ops.get(dep).copied(),
+            actor_known: &|actor| actors.contains(actor),
+        };
+        Ok(screen::check(facts, &expected))
+    }
+
+    fn max_op_of(&self, id: DocumentId, hash: &[u8; 32]) -> Result<Option<u64>, StoreError> {
+        if let Some(genesis) = genesis::genesis(id.kind)
+            && genesis.hash == *hash
+        {
+            return Ok(Some(genesis.max_op));
+        }
+        let row = self.tables.get(Table::Changes, &rows::change_key(id, hash))?;
+        row.map(|payload| ChangeRow::decode(&payload).map(|row| row.max_op)).transpose()
+    }
+
+    fn deps_known(&self, id: DocumentId, deps: &[[u8; 32]]) -> Result<bool, StoreError> {
+        for dep in deps {
+            if self.max_op_of(id, dep)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Notes an applied change: its row, the document's heads, counts and order.
+    fn note(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, facts: &Facts) -> Result<(), StoreError> {
+        let header = entry.header();
+        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
+        let row = &mut dirty.row;
+        let change = ChangeRow {
+            ordinal: row.changes,
+            held: Held { log_no: place.log_no, seq: place.seq, op: place.op },
+            max_op: facts.max_op,
+            stamp: header.stamp,
+            time: header.time,
+        };
+        row.changes += 1;
+        row.heads.retain(|head| !facts.deps.contains(head));
+        row.heads.push(facts.hash);
+        row.authors.insert(place.log_no, facts.actor_seq);
+        row.touch(header.order(), header.log.space);
+        self.tables.put(Table::Changes, &rows::change_key(id, &facts.hash.0), &change.encode())
+    }
+
+    fn mark(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, hides: bool) -> Result<(), StoreError> {
+        let order = entry.header().order();
+        let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
+        self.tables.put(Table::Marks, &rows::mark_key(id, &order), &rows::mark_value(held, hides))?;
+        self.load(id, entry.header().log.space)?;
+        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
+        if dirty.row.tombstone.is_none_or(|(known, _)| known < order) {
+            dirty.row.tombstone = Some((order, hides));
+        }
+        dirty.row.touch(order, entry.header().log.space);
+        Ok(())
+    }
+
+    /// Makes sure that a document is loaded and marked as touched.
+    pub(crate) fn load(&mut self, id: DocumentId, space: SpaceId) -> Result<(), StoreError> {
+        if self.dirty.contains_key(&id) {
+            return Ok(());
+        }
+        let row = self.row(id, space)?;
+        let doc = self.document(id, &row)?;
+        self.dirty.insert(id, Dirty { row, doc });
+        Ok(())
+    }
+
+    /// Returns a copy of a document to edit, with its heads.
+    pub(crate) fn document_for_edit(&mut self, id: DocumentId) -> Result<Automerge, StoreError> {
+        match query::document_row(&self.tables, id)? {
+            Some(row) => self.document(id, &row),
+            None => Ok(genesis::base_document(id.kind)),
+        }
+    }
+
+    fn row(&self, id: DocumentId, space: SpaceId) -> Result<DocumentRow, StoreError> {
+        Ok(query::document_row(&self.tables, id)?.unwrap_or_else(|| DocumentRow::new(id.kind, space)))
+    }
+
+    fn document(&mut self, id: DocumentId, row: &DocumentRow) -> Result<Automerge, StoreError> {
+        if let Some(doc) = self.cache.take(&id, &row.heads) {
+            return Ok(doc);
+        }
+        query::build_document(&self.tables, id)
+    }
+
+    fn hold(&self, log_no: u32, seq: u64, op: u16, reason: &QuarantineReason) -> Result<(), StoreError> {
+        self.tables.put(Table::Quarantine, &rows::held_key(log_no, seq, op), &reason.encode())
+    }
+
+    /// Projects every touched document and writes the journal. After this, reads see what was done.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        let mut changed_threads = BTreeSet::new();
+        for (id, dirty) in std::mem::take(&mut self.dirty) {
+            self.write_record(id, dirty, &mut changed_threads)?;
+        }
+        let mut also = BTreeSet::new();
+        for (venture, thread) in changed_threads {
+            also.extend(threads::refresh(&self.tables, &venture, &thread)?);
+        }
+        let mut rows = std::mem::take(&mut self.journal);
+        let named: BTreeSet<DocumentId> = rows.iter().flat_map(|row| row.documents.iter().copied()).collect();
+        let rest: Vec<DocumentId> = also.difference(&named).copied().collect();
+        if !rest.is_empty() {
+            rows.push(JournalRow { log: None, documents: rest });
+        }
+        for row in rows {
+            self.tables.put(Table::Journal, &self.next_ordinal.to_be_bytes(), &row.encode())?;
+            self.next_ordinal += 1;
+        }
+        Ok(())
+    }
+
+    fn write_record(
+        &mut self,
+        id: DocumentId,
+        dirty: Dirty,
+        changed_threads: &mut BTreeSet<(String, String)>,
+    ) -> Result<(), StoreError> {
+        let Dirty { mut row, doc } = dirty;
+        if row.changes >= row.saved + SAVE_EVERY
+            && let Ok(save) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| doc.save_and_verify()))
+            && let Ok(bytes) = save
+        {
+            self.tables.put(Table::Saves, &id.to_bytes(), &bytes)?;
+            row.saved = row.changes;
+        }
+        self.tables.put(Table::Documents, &id.to_bytes(), &row.encode())?;
+
+        let (record, body) = derive(&self.tables, id, &row, &doc)?;
+        let before = query::stored_record(&self.tables, id)?;
+        let old_rows = before.as_ref().map_or_else(Vec::new, |old| index::rows(id, &old.meta, &old.view));
+        let new_rows = index::rows(id, &record.meta, &record.view);
+        write_index(&self.tables, id, &old_rows, &new_rows)?;
+        if id.kind == Kind::Handoff {
+            if let Some(old) = &before
+                && (record.meta.deleted || old.meta.created != record.meta.created)
+            {
+                threads::forget(&self.tables, id, old)?;
+            }
+            let all = old_rows.iter().chain(&new_rows);
+            changed_threads.extend(all.filter_map(threads::thread_of));
+        }
+        self.tables.put(Table::Records, &id.to_bytes(), &record.encode())?;
+        match &body {
+            Some(body) => self.tables.put(Table::Bodies, &id.to_bytes(), body.as_bytes())?,
+            None => drop(self.tables.remove(Table::Bodies, &id.to_bytes())?),
+        }
+        self.cache.keep(id, doc, body.as_deref());
+        Ok(())
+    }
+
+    /// Returns the position of the last journal row written so far.
+    pub(crate) fn journal_end(&self) -> u64 {
+        self.next_ordinal - 1
+    }
+
+    /// Takes the nodes whose rights changed, whose logs must be judged again.
+    pub(crate) fn take_unsettled(&mut self) -> BTreeSet<NodeKey> {
+        std::mem::take(&mut self.unsettled)
+    }
+
+    /// Notes documents whose views changed without a new entry.
+    pub(crate) fn journal_documents(&mut self, documents: Vec<DocumentId>) {
+        if !documents.is_empty() {
+            self.journal.push(JournalRow { log: None, documents });
+        }
+    }
+
+    /// Drops all that is applied of a document and applies the given entries' part of it from the beginning.
+    pub(crate) fn rebuild(&mut self, id: DocumentId, space: SpaceId, keep: &[Held]) -> Result<(), StoreError> {
+        for table in [Table::Changes, Table::Waiting, Table::Marks] {
+            for (key, _) in self.tables.scan_prefix(table, &id.to_bytes(), Direction::Forward, usize::MAX)? {
+                self.tables.remove(table, &key)?;
+            }
+        }
+        self.tables.remove(Table::Saves, &id.to_bytes())?;
+        let row = DocumentRow::new(id.kind, space);
+        self.dirty.insert(id, Dirty { row, doc: genesis::base_document(id.kind) });
+        for held in keep {
+            let entry = query::entry(&self.tables, held.log_no, held.seq)?;
+            let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
+            match entry.ops().get(usize::from(held.op)) {
+                Some(Op::Change { change, .. }) => self.take_foreign(id, &entry, place, change)?,
+                Some(op @ (Op::Tombstone(_) | Op::Revive(_))) => {
+                    self.mark(id, &entry, place, matches!(op, Op::Tombstone(_)))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates the control ops anew.
+    fn evaluate_authority(&self) -> Result<Authority, StoreError> {
+        let rows = self.tables.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)?;
+        let ops = rows
+            .iter()
+            .map(|(key, payload)| Ok((rows::order_from_key(key)?, ControlOp::decode(payload))))
+            .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
+        Ok(Authority::evaluate(&ops, self.fleet_space))
+    }
+}
+
+/// What the tables need to know of a change.
+struct Facts {
+    hash: ChangeHash,
+    actor_seq: u64,
+    max_op: u64,
+    deps: Vec<ChangeHash>,
+}
+
+/// Derives record and body of a document from what is stored.
+pub(crate) fn derive(
+    kv: &dyn Kv,
+    id: DocumentId,
+    row: &DocumentRow,
+    doc: &Automerge,
+) -> Result<(StoredRecord, Option<String>), StoreError> {
+    let order_of = |hash: &ChangeHash| -> Option<(Order, Timestamp)> {
+        let payload = kv.get(Table::Changes, &rows::change_key(id, &hash.0)).ok()??;
+        let change = ChangeRow::decode(&payload).ok()?;
+        let log: LogId = query::log_by_number(kv, change.held.log_no).ok()??;
+        let order = Order { stamp: change.stamp, author: log.author, epoch: log.epoch, seq: change.held.seq };
+        Some((order, change.time))
+    };
+    let projected = project(id.kind, doc, &order_of);
+    let meta = RecordMeta {
+        space: row.space,
+        created: row.created,
+        updated: row.updated,
+        rev: document::rev(&row.heads),
+        // A document that only a tombstone names has no fields: it is not a record until a change arrives.
+        deleted: row.tombstone.is_some_and(|(_, hides)| hides) || row.changes == 0,
+        conflicts: projected.conflicts,
+    };
+    Ok((StoredRecord { meta, view: projected.view }, projected.body))
+}
+
+/// Moves index rows and their counts from old to new.
+pub(crate) fn write_index(
+    tables: &WriteTables<'_>,
+    id: DocumentId,
+    old: &[IndexRow],
+    new: &[IndexRow],
+) -> Result<(), StoreError> {
+    for row in old.iter().filter(|row| !new.contains(row)) {
+        if tables.remove(Table::Index, &rows::index_key(row, id))? {
+            count(tables, row, id.kind, -1)?;
+        }
+    }
+    for row in new.iter().filter(|row| !old.contains(row)) {
+        tables.put(Table::Index, &rows::index_key(row, id), &[])?;
+        count(tables, row, id.kind, 1)?;
+    }
+    Ok(())
+}
+
+fn count(tables: &WriteTables<'_>, row: &IndexRow, kind: Kind, by: i64) -> Result<(), StoreError> {
+    let key = rows::index_prefix(row.index, kind, &row.prefix);
+    let known = tables.get(Table::Counts, &key)?.map_or(0, |payload| rows::be_u64(&payload));
+    let next = known.saturating_add_signed(by);
+    if next == 0 {
+        tables.remove(Table::Counts, &key)?;
+        return Ok(());
+    }
+    tables.put(Table::Counts, &key, &next.to_be_bytes())
+}

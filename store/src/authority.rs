@@ -1,0 +1,466 @@
+//! Authority: who may write what, as a pure function of the *set* of control ops.
+//!
+//! Control ops are evaluated in the causal order from genesis on. When and in which order they arrived plays no part, so
+//! that every replica that holds the same set judges every entry alike. A right is a statement about positions in logs,
+//! never about clocks: a revocation names, per log, the last position that stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ctxnode_model::frontier::LogId;
+use ctxnode_model::{Kind, NodeKey, Order, SpaceId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::entry::{Header, Op};
+
+/// What a member may do. Each role may do all that a lesser one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    Reader,
+    /// Writes sessions, handoffs, notes, claims, the plan, escalations, events, generated docs and machines.
+    Writer,
+    /// Also uploaded docs, requirements, ventures, deletions and membership.
+    Admin,
+}
+
+/// A position up to which a log stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The log.
+    pub log: LogId,
+    /// The last position that stands under the old rule.
+    pub last: u64,
+}
+
+/// A control action. Stored and signed as JSON text, which is never re-encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum ControlOp {
+    /// The first op of a fleet.
+    Genesis {
+        /// For people.
+        name: String,
+        /// The first admin.
+        founder: NodeKey,
+        /// The key that beats all.
+        recovery: NodeKey,
+    },
+    /// Makes a node a member.
+    Grant {
+        /// The node.
+        node: NodeKey,
+        /// Its role.
+        role: Role,
+        /// The spaces that it may read and write beside the fleet's; all when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spaces: Option<BTreeSet<SpaceId>>,
+        /// For people.
+        name: String,
+    },
+    /// Changes a member's role.
+    SetRole {
+        /// The node.
+        node: NodeKey,
+        /// Its new role.
+        role: Role,
+        /// Up to where the old role holds; in a log that is not named, nowhere.
+        cuts: Vec<Cut>,
+    },
+    /// Ends a membership.
+    Revoke {
+        /// The node.
+        node: NodeKey,
+        /// Up to where its logs stand; a log that is not named does not stand at all.
+        cuts: Vec<Cut>,
+    },
+    /// Lets a log of a revoked node stand further.
+    AcceptUpTo {
+        /// The log and its new last position.
+        cut: Cut,
+    },
+    /// Written by a newer version: kept, forwarded, without effect here.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ControlOp {
+    /// Returns the payload that goes into an entry.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a payload; anything that is not a known op is [`Self::Unknown`].
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Self {
+        serde_json::from_slice(payload).unwrap_or(Self::Unknown)
+    }
+
+    fn subject(&self) -> Option<NodeKey> {
+        match self {
+            Self::Grant { node, .. } | Self::SetRole { node, .. } | Self::Revoke { node, .. } => Some(*node),
+            Self::AcceptUpTo { cut } => Some(cut.log.author),
+            Self::Genesis { .. } | Self::Unknown => None,
+        }
+    }
+}
+
+/// Why an entry is not applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// No control op makes the author a member.
+    #[error("the author is not a member")]
+    UnknownAuthor,
+    /// The author may not write in that space.
+    #[error("the author has no right to the space")]
+    Space,
+    /// The author's role is too small for one of the ops.
+    #[error("the author's role does not allow it")]
+    Role,
+    /// The position lies beyond the author's revocation.
+    #[error("the author was revoked before it")]
+    Revoked,
+}
+
+/// One member, with what was said about its logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Member {
+    role: Role,
+    spaces: Option<BTreeSet<SpaceId>>,
+    /// Earlier roles, oldest first: up to the cut of a log, that role held.
+    earlier: Vec<(Role, BTreeMap<LogId, u64>)>,
+    /// `Some` once revoked: up to where each log stands.
+    revoked: Option<BTreeMap<LogId, u64>>,
+}
+
+impl Member {
+    fn role_at(&self, log: &LogId, seq: u64) -> Role {
+        let at = |(role, cuts): &(Role, BTreeMap<LogId, u64>)| (seq <= *cuts.get(log).unwrap_or(&0)).then_some(*role);
+        self.earlier.iter().find_map(at).unwrap_or(self.role)
+    }
+}
+
+/// The evaluated set of control ops.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authority {
+    members: BTreeMap<NodeKey, Member>,
+    recovery: Option<NodeKey>,
+    genesis: Option<Order>,
+    fleet_space: Option<SpaceId>,
+}
+
+impl Authority {
+    /// Evaluates a set of control ops. `fleet_space` is the space in which they live.
+    ///
+    /// An op of a member that lies beyond the member's own revocation point does not count. Taking it out may change
+    /// who was revoked, so the evaluation starts over without it; what was taken out stays out, which bounds the rounds.
+    #[must_use]
+    pub fn evaluate(ops: &BTreeMap<Order, ControlOp>, fleet_space: SpaceId) -> Self {
+        let mut out: BTreeSet<Order> = BTreeSet::new();
+        loop {
+            let authority = Self::evaluate_without(ops, &out, fleet_space);
+            let beyond = ops.keys().filter(|order| !out.contains(order) && authority.lies_beyond(order));
+            let beyond: Vec<Order> = beyond.copied().collect();
+            if beyond.is_empty() {
+                return authority;
+            }
+            out.extend(beyond);
+        }
+    }
+
+    fn evaluate_without(ops: &BTreeMap<Order, ControlOp>, out: &BTreeSet<Order>, fleet_space: SpaceId) -> Self {
+        let mut authority = Self { fleet_space: Some(fleet_space), ..Self::default() };
+        let genesis = ops.iter().find_map(|(order, op)| match op {
+            ControlOp::Genesis { founder, recovery, .. } if order.author == *founder => {
+                Some((*order, *founder, *recovery))
+            }
+            _ => None,
+        });
+        let Some((place, founder, recovery)) = genesis else { return authority };
+        authority.genesis = Some(place);
+        authority.recovery = Some(recovery);
+        authority.members.insert(founder, Member::new(Role::Admin, None));
+
+        // What the recovery key says about a node stands against everything that others say about it.
+        let pinned: BTreeSet<NodeKey> = ops
+            .iter()
+            .filter(|(order, _)| order.author == recovery)
+            .filter_map(|(_, op)| op.subject())
+            .collect();
+        for (order, op) in ops.iter().filter(|(order, _)| !out.contains(order)) {
+            let by_recovery = order.author == recovery;
+            let about_pinned = op.subject().is_some_and(|node| pinned.contains(&node));
+            if by_recovery || (!about_pinned && authority.is_admin(&order.author)) {
+                authority.take(op);
+            }
+        }
+        authority
+    }
+
+    fn lies_beyond(&self, order: &Order) -> bool {
+        let (Some(space), Some(member)) = (self.fleet_space, self.members.get(&order.author)) else { return false };
+        let log = LogId { space, author: order.author, epoch: order.epoch };
+        // The genesis log is a log of its own; its one entry is never cut.
+        member.revoked.as_ref().is_some_and(|cuts| order.seq > *cuts.get(&log).unwrap_or(&0))
+            && !self.is_genesis(order)
+    }
+
+    fn is_genesis(&self, order: &Order) -> bool {
+        self.genesis == Some(*order)
+    }
+
+    /// Returns the nodes about which two evaluations say different things.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> BTreeSet<NodeKey> {
+        let nodes = self.members.keys().chain(other.members.keys());
+        nodes.filter(|node| self.members.get(node) != other.members.get(node)).copied().collect()
+    }
+
+    /// Whether the entry's author had the right to every op in it, at that position.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn judge(&self, header: &Header, ops: &[Op]) -> Result<(), Refusal> {
+        if Some(header.log.author) == self.recovery {
+            let only_control = ops.iter().all(|op| matches!(op, Op::Control(_)));
+            return if only_control { Ok(()) } else { Err(Refusal::Role) };
+        }
+        let member = self.members.get(&header.log.author).ok_or(Refusal::UnknownAuthor)?;
+        if let Some(cuts) = &member.revoked
+            && header.seq > *cuts.get(&header.log).unwrap_or(&0)
+        {
+            return Err(Refusal::Revoked);
+        }
+        let in_fleet_space = Some(header.log.space) == self.fleet_space;
+        if let Some(spaces) = &member.spaces
+            && !in_fleet_space
+            && !spaces.contains(&header.log.space)
+        {
+            return Err(Refusal::Space);
+        }
+        let role = member.role_at(&header.log, header.seq);
+        let needed = ops.iter().map(required).max().unwrap_or(Role::Writer);
+        if role < needed { Err(Refusal::Role) } else { Ok(()) }
+    }
+
+    /// Returns the present role of an active member.
+    #[must_use]
+    pub fn role(&self, node: &NodeKey) -> Option<Role> {
+        self.members.get(node).filter(|member| member.revoked.is_none()).map(|member| member.role)
+    }
+
+    /// Returns the active members with their roles.
+    pub fn members(&self) -> impl Iterator<Item = (NodeKey, Role)> + '_ {
+        self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))
+    }
+
+    fn is_admin(&self, node: &NodeKey) -> bool {
+        self.role(node) == Some(Role::Admin)
+    }
+
+    fn take(&mut self, op: &ControlOp) {
+        match op {
+            ControlOp::Grant { node, role, spaces, .. } => match self.members.get_mut(node) {
+                Some(member) => {
+                    member.role = *role;
+                    member.spaces.clone_from(spaces);
+                    // A grant after a revocation starts a new membership; what was cut stays cut in the old logs.
+                    member.revoked = None;
+                }
+                None => {
+                    self.members.insert(*node, Member::new(*role, spaces.clone()));
+                }
+            },
+            ControlOp::SetRole { node, role, cuts } => {
+                if let Some(member) = self.members.get_mut(node) {
+                    let old = std::mem::replace(&mut member.role, *role);
+                    member.earlier.push((old, by_log(cuts)));
+                }
+            }
+            ControlOp::Revoke { node, cuts } => {
+                if let Some(member) = self.members.get_mut(node) {
+                    member.revoked = Some(by_log(cuts));
+                }
+            }
+            ControlOp::AcceptUpTo { cut } => {
+                let member = self.members.get_mut(&cut.log.author);
+                if let Some(stands) = member.and_then(|member| member.revoked.as_mut()) {
+                    let last = stands.entry(cut.log).or_default();
+                    *last = (*last).max(cut.last);
+                }
+            }
+            ControlOp::Genesis { .. } | ControlOp::Unknown => {}
+        }
+    }
+}
+
+impl Member {
+    fn new(role: Role, spaces: Option<BTreeSet<SpaceId>>) -> Self {
+        Self { role, spaces, earlier: Vec::new(), revoked: None }
+    }
+}
+
+fn by_log(cuts: &[Cut]) -> BTreeMap<LogId, u64> {
+    cuts.iter().map(|cut| (cut.log, cut.last)).collect()
+}
+
+/// The role that an op needs. The rule goes by kind and op alone, so that every replica can check it at ingest.
+pub(crate) fn required(op: &Op) -> Role {
+    match op {
+        Op::Change { document, .. } => required_for(document.kind),
+        Op::Control(_) | Op::Tombstone(_) | Op::Revive(_) => Role::Admin,
+        Op::Unknown { .. } => Role::Writer,
+    }
+}
+
+/// The role that writing a kind needs.
+pub(crate) fn required_for(kind: Kind) -> Role {
+    match kind {
+        Kind::Doc | Kind::Requirement | Kind::Venture => Role::Admin,
+        Kind::Session
+        | Kind::Handoff
+        | Kind::Note
+        | Kind::GeneratedDoc
+        | Kind::Claim
+        | Kind::Machine
+        | Kind::Plan
+        | Kind::Escalation
+        | Kind::Event => Role::Writer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ctxnode_model::{DocumentId, Stamp, Timestamp, id::FleetId};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPACE: SpaceId = SpaceId([0; 16]);
+
+    fn node(number: u8) -> NodeKey {
+        NodeKey([number; 32])
+    }
+
+    fn log(number: u8) -> LogId {
+        LogId { space: SPACE, author: node(number), epoch: 1 }
+    }
+
+    fn order(stamp: u64, author: u8) -> Order {
+        Order { stamp: Stamp(stamp), author: node(author), epoch: 1, seq: stamp }
+    }
+
+    fn genesis() -> (Order, ControlOp) {
+        let op = ControlOp::Genesis { name: "team".to_owned(), founder: node(1), recovery: node(9) };
+        (order(1, 1), op)
+    }
+
+    fn grant(number: u8, role: Role) -> ControlOp {
+        ControlOp::Grant { node: node(number), role, spaces: None, name: String::new() }
+    }
+
+    fn judge(authority: &Authority, author: u8, seq: u64, kind: Kind) -> Result<(), Refusal> {
+        let header = Header {
+            fleet: FleetId([0; 16]),
+            log: log(author),
+            seq,
+            prev: [0; 32],
+            stamp: Stamp(0),
+            time: Timestamp(0),
+        };
+        let document = DocumentId { kind, raw: [0; 16] };
+        authority.judge(&header, &[Op::Change { document, change: Vec::new() }])
+    }
+
+    fn evaluate(ops: Vec<(Order, ControlOp)>) -> Authority {
+        Authority::evaluate(&ops.into_iter().collect(), SPACE)
+    }
+
+    #[test]
+    fn a_demotion_ends_the_role_at_a_position() {
+        let cuts = vec![Cut { log: log(2), last: 5 }];
+        let demote = ControlOp::SetRole { node: node(2), role: Role::Writer, cuts };
+        let authority = evaluate(vec![genesis(), (order(2, 1), grant(2, Role::Admin)), (order(3, 1), demote)]);
+        assert_eq!(judge(&authority, 2, 5, Kind::Doc), Ok(()));
+        assert_eq!(judge(&authority, 2, 6, Kind::Doc), Err(Refusal::Role));
+        assert_eq!(judge(&authority, 2, 6, Kind::Note), Ok(()));
+    }
+
+    #[test]
+    fn a_revocation_cuts_the_log_and_can_be_raised() {
+        let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5 }] };
+        let raise = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 7 } };
+        let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Writer)), (order(3, 1), revoke)];
+        assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Err(Refusal::Revoked));
+        ops.push((order(4, 1), raise));
+        assert_eq!(judge(&evaluate(ops.clone()), 2, 7, Kind::Note), Ok(()));
+        assert_eq!(judge(&evaluate(ops), 2, 8, Kind::Note), Err(Refusal::Revoked));
+    }
+
+    #[test]
+    fn the_recovery_key_beats_an_admin_who_revoked_the_founder() {
+        let revoke_founder = ControlOp::Revoke { node: node(1), cuts: vec![] };
+        let ops = vec![
+            genesis(),
+            (order(2, 1), grant(2, Role::Admin)),
+            (order(3, 2), revoke_founder),
+            (order(4, 9), grant(1, Role::Admin)),
+            (order(5, 2), ControlOp::Revoke { node: node(1), cuts: vec![] }),
+        ];
+        assert_eq!(evaluate(ops).role(&node(1)), Some(Role::Admin));
+    }
+
+    #[test]
+    fn a_stranger_and_a_writer_change_no_rights() {
+        let ops = vec![
+            genesis(),
+            (order(2, 1), grant(2, Role::Writer)),
+            (order(3, 2), grant(3, Role::Admin)),
+            (order(4, 4), grant(4, Role::Admin)),
+        ];
+        let authority = evaluate(ops);
+        assert_eq!(authority.members().count(), 2);
+        assert_eq!(judge(&authority, 3, 1, Kind::Note), Err(Refusal::UnknownAuthor));
+    }
+
+    #[test]
+    fn a_second_genesis_by_another_key_has_no_effect() {
+        let forged = ControlOp::Genesis { name: String::new(), founder: node(5), recovery: node(5) };
+        let authority = evaluate(vec![genesis(), (order(2, 4), forged)]);
+        assert_eq!(authority.role(&node(5)), None);
+    }
+
+    fn any_op() -> impl Strategy<Value = ControlOp> {
+        let role = prop_oneof![Just(Role::Reader), Just(Role::Writer), Just(Role::Admin)];
+        let cuts = proptest::collection::vec((1_u8..5, 0_u64..4), 0..3)
+            .prop_map(|cuts| cuts.into_iter().map(|(n, last)| Cut { log: log(n), last }).collect::<Vec<_>>());
+        prop_oneof![
+            (1_u8..5, role.clone()).prop_map(|(n, role)| grant(n, role)),
+            (1_u8..5, role, cuts.clone()).prop_map(|(n, role, cuts)| ControlOp::SetRole { node: node(n), role, cuts }),
+            (1_u8..5, cuts).prop_map(|(n, cuts)| ControlOp::Revoke { node: node(n), cuts }),
+            (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo { cut: Cut { log: log(n), last } }),
+        ]
+    }
+
+    proptest! {
+        /// Ops by someone who was never made an admin change nothing, whatever they say.
+        #[test]
+        fn ops_without_right_have_no_effect(ops in proptest::collection::vec((2_u64..40, any_op()), 0..10), forged in any_op()) {
+            let mut set: Vec<_> = ops.into_iter().map(|(stamp, op)| (order(stamp, 1), op)).collect();
+            set.push(genesis());
+            let before = evaluate(set.clone());
+            set.push((order(20, 77), forged));
+            prop_assert_eq!(evaluate(set), before);
+        }
+
+        /// Encoding is for the wire, and what a newer version writes is kept without effect.
+        #[test]
+        fn control_ops_round_trip(op in any_op(), noise in proptest::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(ControlOp::decode(&op.encode()), op);
+            let _ = ControlOp::decode(&noise);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Integrity: reads everything, verifies every chain and signature, derives every view again and compares.
+
+use ctxnode_model::{DocumentId, index};
+
+use crate::apply::derive;
+use crate::entry::VerifiedEntry;
+use crate::kv::{Direction, Kv, Snapshot};
+use crate::rows::{self, DocumentRow, LogRow};
+use crate::tables::Table;
+use crate::{StoreError, query};
+
+/// How many rows are read at a time.
+const STEP: usize = 256;
+/// How many problems are named; beyond that they are only counted.
+const NAMED: usize = 50;
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Entries whose chain and signature were verified.
+    pub entries: u64,
+    /// Documents whose view was derived again.
+    pub documents: u64,
+    /// Rows of all tables that were read.
+    pub rows: u64,
+    /// The first problems.
+    pub problems: Vec<Problem>,
+    /// How many there are in all.
+    pub problem_count: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The table.
+    pub table: &'static str,
+    /// The key as hex, or the record's id.
+    pub what: String,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
+impl CheckReport {
+    fn add(&mut self, table: Table, what: impl Into<String>, why: &'static str) {
+        self.problem_count += 1;
+        if self.problems.len() < NAMED {
+            self.problems.push(Problem { table: table.name(), what: what.into(), why });
+        }
+    }
+}
+
+impl Snapshot {
+    /// Checks everything in this snapshot. Damage is reported, not returned as an error.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn check(&self, mut progress: impl FnMut(u64)) -> Result<CheckReport, StoreError> {
+        let mut report = CheckReport::default();
+        for table in Table::ALL {
+            self.check_table(*table, &mut report, &mut progress)?;
+        }
+        Ok(report)
+    }
+
+    fn check_table(
+        &self,
+        table: Table,
+        report: &mut CheckReport,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        let mut chain = Chain::default();
+        loop {
+            use std::ops::Bound;
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let step = match self.scan(table, (from, Bound::Unbounded), Direction::Forward, STEP) {
+                Ok(step) => step,
+                Err(StoreError::Corrupt { key, .. }) => {
+                    report.add(table, hex(&key), "the value does not match its hash");
+                    // What lies before the damaged row in this step is read again with the rows after it skipped one by
+                    // one: damage is rare, and no row may hide behind another.
+                    after = Some(key);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let Some((last, _)) = step.last() else { return Ok(()) };
+            after = Some(last.clone());
+            report.rows += step.len() as u64;
+            progress(report.rows);
+            for (key, payload) in &step {
+                match table {
+                    Table::Entries => self.check_entry(key, payload, &mut chain, report)?,
+                    Table::Documents => self.check_document(key, payload, report)?,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn check_entry(
+        &self,
+        key: &[u8],
+        payload: &[u8],
+        chain: &mut Chain,
+        report: &mut CheckReport,
+    ) -> Result<(), StoreError> {
+        report.entries += 1;
+        let Ok(entry) = VerifiedEntry::verify(payload.to_vec()) else {
+            report.add(Table::Entries, hex(key), "the signature does not hold");
+            return Ok(());
+        };
+        let header = entry.header();
+        let log_no = key.first_chunk().map_or(0, |chunk| u32::from_be_bytes(*chunk));
+        if chain.log_no != Some(log_no) {
+            *chain = Chain { log_no: Some(log_no), seq: 0, tip: [0; 32] };
+        }
+        if header.seq != chain.seq + 1 || header.prev != chain.tip {
+            report.add(Table::Entries, hex(key), "the chain is broken");
+        }
+        chain.seq = header.seq;
+        chain.tip = *entry.hash();
+        let row = self.get(Table::Logs, &rows::log_key(&header.log))?.map(|row| LogRow::decode(&row)).transpose()?;
+        match row {
+            Some(row) if row.length > header.seq => {}
+            Some(row) if row.length == header.seq && row.tip == *entry.hash() => {}
+            _ => report.add(Table::Logs, hex(key), "the log's length or tip is wrong"),
+        }
+        Ok(())
+    }
+
+    fn check_document(&self, key: &[u8], payload: &[u8], report: &mut CheckReport) -> Result<(), StoreError> {
+        report.documents += 1;
+        let Some(id) = DocumentId::from_bytes(key) else { return Ok(()) };
+        let row = DocumentRow::decode(payload)?;
+        let derived = query::build_document(self, id).and_then(|doc| derive(self, id, &row, &doc));
+        let (record, body) = match derived {
+            Ok(derived) => derived,
+            Err(StoreError::Corrupt { .. }) => {
+                report.add(Table::Documents, id.to_string(), "the document cannot be built from its changes");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if self.get(Table::Records, key)?.as_deref() != Some(record.encode().as_slice()) {
+            report.add(Table::Records, id.to_string(), "the view differs from the document");
+        }
+        if self.get(Table::Bodies, key)?.as_deref() != body.as_deref().map(str::as_bytes) {
+            report.add(Table::Bodies, id.to_string(), "the body differs from the document");
+        }
+        for index_row in index::rows(id, &record.meta, &record.view) {
+            if self.get(Table::Index, &rows::index_key(&index_row, id))?.is_none() {
+                report.add(Table::Index, id.to_string(), "an index row is missing");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Chain {
+    log_no: Option<u32>,
+    seq: u64,
+    tip: [u8; 32],
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

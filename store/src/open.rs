@@ -1,0 +1,642 @@
+//! Opening, creating and closing a store; the writer thread's loop; recovery from a failed disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ctxnode_model::frontier::LogId;
+use ctxnode_model::id::FleetId;
+use ctxnode_model::{NodeKey, Space, SpaceId, Stamp};
+use redb::{Builder, Database, ReadOnlyDatabase, ReadableDatabase as _, StorageBackend};
+use tokio::sync::{oneshot, watch};
+
+use crate::apply::{Batch, Prepared};
+use crate::authority::{Authority, ControlOp};
+use crate::backup::create_private;
+use crate::document::DocumentCache;
+use crate::entry::{Header, Op, VerifiedEntry};
+use crate::keys::{NodeSecret, RecoveryKey};
+use crate::kv::{Direction, Kv as _, Snapshot, WriteTables};
+use crate::rows::{self, LogRow};
+use crate::tables::Table;
+use crate::writer::{Committed, Draft, Group, Job, QUEUE, Queue, Tell, collect, job, log_row};
+use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, frame};
+
+/// The format that this version writes. A store with a greater number is refused.
+pub const FORMAT: u32 = 1;
+
+/// How much of the file redb may keep in memory. Its default of 1 GiB would break the daemon's promise of 100 MB; the
+/// hot part of a store of 100,000 records (upper tree levels, open sessions, recent handoffs) fits in this.
+const CACHE_BYTES: usize = 24 << 20;
+/// After this long without a command the writer saves the allocator state, so that a crash while idle needs no repair
+/// at the next start. Doing it on every commit would double the time of each.
+const SETTLE_AFTER: Duration = Duration::from_millis(500);
+/// How long reopening waits for readers to let go of a failed database. Readers hold snapshots for milliseconds.
+const REOPEN_WAIT: Duration = Duration::from_secs(5);
+
+/// Where a store is.
+#[derive(Debug)]
+pub enum Location {
+    /// A file.
+    File(PathBuf),
+    /// Memory, for tests and simulations.
+    Memory,
+    /// A backend that a test provides.
+    Backend(Box<dyn StorageBackend>),
+}
+
+/// How to open a store.
+pub struct Options {
+    /// Where it is.
+    pub location: Location,
+    /// The node's key.
+    pub secret: NodeSecret,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// Options for a file with the system's clock and randomness.
+    #[must_use]
+    pub fn file(path: impl Into<PathBuf>, secret: NodeSecret) -> Self {
+        Self {
+            location: Location::File(path.into()),
+            secret,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+}
+
+/// What [`Store::create`] made.
+#[derive(Debug)]
+pub struct Created {
+    /// The store.
+    pub store: Store,
+    /// To be shown once and then forgotten.
+    pub recovery: RecoveryKey,
+}
+
+/// What every part of a store knows.
+pub(crate) struct Shared {
+    pub(crate) fleet: FleetId,
+    pub(crate) epoch: u64,
+    pub(crate) secret: NodeSecret,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) path: Option<PathBuf>,
+    database: RwLock<Option<Arc<Database>>>,
+    authority: RwLock<Arc<Authority>>,
+    journal: watch::Sender<u64>,
+}
+
+impl Shared {
+    /// The log that this node writes in a space.
+    pub(crate) fn log(&self, space: SpaceId) -> LogId {
+        LogId { space, author: self.secret.public(), epoch: self.epoch }
+    }
+
+    pub(crate) fn fleet_space(&self) -> SpaceId {
+        Space::Fleet.id(&self.fleet)
+    }
+
+    fn database(&self) -> Result<Arc<Database>, StoreError> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        guard.clone().ok_or_else(|| StoreError::Io(std::io::Error::other("the store is being reopened")))
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    queue: Mutex<Option<Queue>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// An open replica. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("fleet", &self.0.shared.fleet).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Makes a new fleet with this node as its first admin.
+    ///
+    /// # Errors
+    /// When a store exists there already, or the place cannot be written.
+    pub fn create(options: Options, name: &str) -> Result<Created, OpenError> {
+        let recovery = RecoveryKey::generate(options.entropy.as_ref());
+        let founder = options.secret.public();
+        let genesis = ControlOp::Genesis { name: name.to_owned(), founder, recovery: recovery.public() };
+        let epoch = new_epoch(options.entropy.as_ref());
+        let now = options.clock.now();
+        let log = LogId { space: SpaceId([0; 16]), author: founder, epoch };
+        let stamp = Stamp::default().next(now);
+        let header = Header { fleet: FleetId([0; 16]), log, seq: 1, prev: [0; 32], stamp, time: now };
+        let entry = VerifiedEntry::sign(header, vec![Op::Control(genesis.encode())], &options.secret)
+            .expect("a genesis entry is far below the limits");
+        let store = Self::found(options, &entry, epoch)?;
+        Ok(Created { store, recovery })
+    }
+
+    /// Makes an empty replica of an existing fleet, from its genesis entry.
+    ///
+    /// # Errors
+    /// When a store exists there already, the place cannot be written, or the entry is not a genesis.
+    pub fn create_member(options: Options, genesis: Vec<u8>) -> Result<Self, OpenError> {
+        let entry = VerifiedEntry::verify(genesis).map_err(|_| OpenError::WrongKey)?;
+        let epoch = new_epoch(options.entropy.as_ref());
+        Self::found(options, &entry, epoch)
+    }
+
+    fn found(options: Options, genesis: &VerifiedEntry, epoch: u64) -> Result<Self, OpenError> {
+        let mut fleet = FleetId([0; 16]);
+        fleet.0.copy_from_slice(&genesis.hash()[..16]);
+        let path = file_path(&options.location);
+        if let Some(path) = &path
+            && path.exists()
+        {
+            return Err(OpenError::Exists(path.clone()));
+        }
+        if let Some(path) = &path {
+            create_private(path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+        }
+        let database = open_database(options.location)?;
+        let transaction = database.begin_write().map_err(StoreError::from)?;
+        {
+            let tables = WriteTables::new(&transaction);
+            // Every table exists from the first commit on, so that readers need not care.
+            for table in Table::ALL {
+                tables.len(*table)?;
+            }
+            tables.put(Table::Meta, b"format", &FORMAT.to_be_bytes())?;
+            tables.put(Table::Meta, b"fleet", &fleet.0)?;
+            tables.put(Table::Meta, b"node", &options.secret.public().0)?;
+            tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
+            tables.put(Table::Meta, b"genesis", genesis.bytes())?;
+            let mut cache = DocumentCache::new();
+            let mut batch = Batch::new(tables, Authority::default(), Space::Fleet.id(&fleet), &mut cache)?;
+            let mut row = log_row(&batch, &genesis.header().log)?;
+            batch.take(genesis, &mut row, &mut Prepared::new())?;
+            batch.flush()?;
+        }
+        transaction.commit().map_err(StoreError::from)?;
+        Self::start(database, path, options.secret, options.clock, options.entropy)
+    }
+
+    /// Opens an existing store.
+    ///
+    /// # Errors
+    /// When there is none, another process has it, a newer version wrote it, it is another node's, or it is damaged.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let path = file_path(&options.location);
+        if let Some(path) = &path {
+            if !path.exists() {
+                return Err(OpenError::Missing(path.clone()));
+            }
+            refuse_newer(path)?;
+        }
+        let database = open_database(options.location)?;
+        Self::start(database, path, options.secret, options.clock, options.entropy)
+    }
+
+    fn start(
+        database: Database,
+        path: Option<PathBuf>,
+        secret: NodeSecret,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        let database = Arc::new(database);
+        let start = read_start(&database)?;
+        if start.node != secret.public() {
+            return Err(OpenError::WrongKey);
+        }
+        let shared = Arc::new(Shared {
+            fleet: start.fleet,
+            epoch: start.epoch,
+            secret,
+            clock,
+            entropy,
+            path,
+            database: RwLock::new(Some(database)),
+            authority: RwLock::new(Arc::new(start.authority)),
+            journal: watch::Sender::new(start.journal),
+        });
+        let (queue, jobs) = sync_channel(QUEUE);
+        let for_writer = Arc::clone(&shared);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || write_loop(&for_writer, &jobs, start.clock))
+            .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?;
+        let inner = Inner { shared, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)) };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Runs a command and returns when its effect is durable, together with others that came at the same time.
+    ///
+    /// # Errors
+    /// What the command refused with, or what the storage failed with; in both cases nothing was written.
+    pub async fn write<T, E, F>(&self, command: F) -> Result<Committed<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: FnOnce(&mut Draft<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        // A caller that went away no longer wants to hear.
+        self.submit(job(command, move |result| drop(sender.send(result))))?;
+        receiver.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same for callers without an async runtime; blocks the thread.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_blocking<T, E, F>(&self, command: F) -> Result<Committed<T>, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        F: FnOnce(&mut Draft<'_>) -> Result<T, E> + Send + 'static,
+    {
+        let (sender, receiver) = sync_channel(1);
+        self.submit(job(command, move |result| drop(sender.send(result))))?;
+        receiver.recv().map_err(|_| StoreError::Closed)?
+    }
+
+    pub(crate) fn submit(&self, job: Job) -> Result<(), StoreError> {
+        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        queue.ok_or(StoreError::Closed)?.send(job).map_err(|_| StoreError::Closed)
+    }
+
+    /// Takes a snapshot.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn read(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::take(&self.0.shared.database()?)
+    }
+
+    /// Returns a receiver of the last durable journal position. It only wakes; readers pull from their watermark.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.0.shared.journal.subscribe()
+    }
+
+    /// Returns the fleet.
+    #[must_use]
+    pub fn fleet(&self) -> FleetId {
+        self.0.shared.fleet
+    }
+
+    /// Returns this node.
+    #[must_use]
+    pub fn node(&self) -> NodeKey {
+        self.0.shared.secret.public()
+    }
+
+    /// Returns this data directory's epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.0.shared.epoch
+    }
+
+    /// Returns the evaluated control ops.
+    #[must_use]
+    pub fn authority(&self) -> Arc<Authority> {
+        Arc::clone(&self.0.shared.authority.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the signed genesis entry, from which another node can make a member replica.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn genesis(&self) -> Result<Vec<u8>, StoreError> {
+        let found = self.read()?.get(Table::Meta, b"genesis")?;
+        found.ok_or(StoreError::Corrupt { table: Table::Meta.name(), key: b"genesis".to_vec() })
+    }
+
+    /// Returns the clock that the store uses.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.0.shared.clock)
+    }
+
+    /// Returns the randomness that the store uses.
+    #[must_use]
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        Arc::clone(&self.0.shared.entropy)
+    }
+
+    /// Returns the file, when there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.shared.path.as_deref()
+    }
+
+    /// Deletes everything that is derived and makes it again from entries; returns how many documents that were.
+    ///
+    /// # Errors
+    /// When the storage fails or a document is damaged; then everything stays as it was.
+    pub async fn rederive(&self) -> Result<u64, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(Box::new(move |group: &mut Group<'_, '_>| {
+            let documents = crate::recover::rederive(&group.batch.tables)?;
+            Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
+                // A caller that went away no longer wants to hear.
+                let _ = sender.send(committed.map(|_| documents).map_err(StoreError::Group));
+            }))
+        }))?;
+        receiver.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Finishes the commands that wait, then closes the file. Later commands are refused.
+    pub fn close(&self) {
+        drop(self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A writer that panicked has nothing left to finish.
+            let _ = writer.join();
+        }
+        *self.0.shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The writer itself never holds a `Store`, so this does not wait for itself.
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn new_epoch(entropy: &dyn Entropy) -> u64 {
+    u64::try_from(entropy.number() & u128::from(u64::MAX)).unwrap_or(1)
+}
+
+/// Makes a fresh random epoch; for restored data directories.
+pub(crate) fn fresh_epoch(entropy: &dyn Entropy) -> u64 {
+    new_epoch(entropy)
+}
+
+fn file_path(location: &Location) -> Option<PathBuf> {
+    match location {
+        Location::File(path) => Some(path.clone()),
+        Location::Memory | Location::Backend(_) => None,
+    }
+}
+
+fn open_database(location: Location) -> Result<Database, OpenError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    match location {
+        Location::Memory => builder
+            .create_with_backend(redb::backends::InMemoryBackend::new())
+            .map_err(|error| OpenError::Store(error.into())),
+        Location::Backend(backend) => {
+            builder.create_with_backend(BoxedBackend(backend)).map_err(|error| OpenError::Store(error.into()))
+        }
+        Location::File(path) => builder.create(&path).map_err(|error| open_error(&path, error)),
+    }
+}
+
+fn open_error(path: &Path, error: redb::DatabaseError) -> OpenError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.to_owned()),
+        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
+            OpenError::Io { path: path.to_owned(), source }
+        }
+        other => OpenError::Damaged { path: path.to_owned(), source: Box::new(other.into()) },
+    }
+}
+
+/// A boxed backend as a backend.
+#[derive(Debug)]
+struct BoxedBackend(Box<dyn StorageBackend>);
+
+impl StorageBackend for BoxedBackend {
+    fn len(&self) -> Result<u64, std::io::Error> {
+        self.0.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> Result<(), std::io::Error> {
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        self.0.write(offset, data)
+    }
+    fn close(&self) -> Result<(), std::io::Error> {
+        self.0.close()
+    }
+}
+
+/// Looks at the format without changing a byte. A file that needs repair cannot be read this way; then the format is
+/// checked after the repair, which changes no value.
+fn refuse_newer(path: &Path) -> Result<(), OpenError> {
+    let Ok(database) = ReadOnlyDatabase::open(path) else { return Ok(()) };
+    let format = (|| {
+        let transaction = database.begin_read().ok()?;
+        let table = transaction.open_table(Table::Meta.definition()).ok()?;
+        let value = redb::ReadableTable::get(&table, b"format".as_slice()).ok()??;
+        frame::unwrap(Table::Meta, b"format", value.value()).ok()
+    })();
+    match format.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes) {
+        Some(found) if found > FORMAT => Err(OpenError::Newer { found, supported: FORMAT }),
+        _ => Ok(()),
+    }
+}
+
+/// What a store says about itself when it is opened.
+struct Start {
+    fleet: FleetId,
+    node: NodeKey,
+    epoch: u64,
+    authority: Authority,
+    journal: u64,
+    clock: Stamp,
+}
+
+fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
+    let snapshot = Snapshot::take(database)?;
+    let corrupt = |key: &str| StoreError::Corrupt { table: Table::Meta.name(), key: key.as_bytes().to_vec() };
+    let meta = |key: &'static str| -> Result<Vec<u8>, OpenError> {
+        let found = snapshot.get(Table::Meta, key.as_bytes()).map_err(|error| match error {
+            StoreError::Engine(source) => OpenError::Damaged { path: PathBuf::new(), source },
+            other => OpenError::Store(other),
+        })?;
+        Ok(found.ok_or_else(|| corrupt(key))?)
+    };
+    let format = meta("format")?.try_into().map(u32::from_be_bytes).map_err(|_| corrupt("format"))?;
+    if format > FORMAT {
+        return Err(OpenError::Newer { found: format, supported: FORMAT });
+    }
+    let fleet = FleetId(meta("fleet")?.try_into().map_err(|_| corrupt("fleet"))?);
+    let node = NodeKey(meta("node")?.try_into().map_err(|_| corrupt("node"))?);
+    let epoch = rows::be_u64(&meta("epoch")?);
+
+    let mut ops = std::collections::BTreeMap::new();
+    for (key, payload) in snapshot.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)? {
+        ops.insert(rows::order_from_key(&key)?, ControlOp::decode(&payload));
+    }
+    let authority = Authority::evaluate(&ops, Space::Fleet.id(&fleet));
+    let mut clock = Stamp::default();
+    for (_, payload) in snapshot.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
+        clock = clock.max(LogRow::decode(&payload)?.stamp);
+    }
+    let journal = snapshot.reader().journal_end()?;
+    Ok(Start { fleet, node, epoch, authority, journal, clock })
+}
+
+/// The writer: takes groups of commands until the last client is gone.
+fn write_loop(shared: &Shared, jobs: &Receiver<Job>, mut clock: Stamp) {
+    let mut cache = DocumentCache::new();
+    let mut unsettled = false;
+    loop {
+        let first = match jobs.recv_timeout(SETTLE_AFTER) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                if std::mem::take(&mut unsettled) {
+                    settle(shared);
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let group = collect(first, jobs);
+        match run_group(shared, group, &mut clock, &mut cache) {
+            Ok(()) => unsettled = true,
+            Err(error) => {
+                tracing::error!(%error, "a group of commands failed");
+                cache.clear();
+                reopen(shared);
+            }
+        }
+    }
+    *shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+/// Runs a group and commits it. Every caller hears how it went, also when the storage fails.
+fn run_group(
+    shared: &Shared,
+    jobs: Vec<Job>,
+    clock: &mut Stamp,
+    cache: &mut DocumentCache,
+) -> Result<(), StoreError> {
+    let mut tells: Vec<Tell> = Vec::with_capacity(jobs.len());
+    let result = fill_and_commit(shared, jobs, clock, cache, &mut tells);
+    let told = match &result {
+        Ok(journal) => {
+            shared.journal.send_replace(*journal);
+            Ok(*journal)
+        }
+        Err(error) => Err(Arc::from(describe(error))),
+    };
+    for tell in tells {
+        tell(told.clone());
+    }
+    result.map(|_| ())
+}
+
+fn fill_and_commit(
+    shared: &Shared,
+    jobs: Vec<Job>,
+    clock: &mut Stamp,
+    cache: &mut DocumentCache,
+    tells: &mut Vec<Tell>,
+) -> Result<u64, StoreError> {
+    let database = shared.database()?;
+    let transaction = database.begin_write()?;
+    let before = shared.authority.read().unwrap_or_else(PoisonError::into_inner).as_ref().clone();
+    let (journal, authority) = {
+        let tables = WriteTables::new(&transaction);
+        let batch = Batch::new(tables, before, shared.fleet_space(), cache)?;
+        let mut group = Group { shared, batch, clock };
+        for job in jobs {
+            tells.push(job(&mut group)?);
+        }
+        (group.batch.journal_end(), group.batch.authority)
+    };
+    transaction.commit()?;
+    *shared.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authority);
+    Ok(journal)
+}
+
+fn describe(error: &StoreError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Commits nothing but the allocator state.
+fn settle(shared: &Shared) {
+    let done = shared.database().and_then(|database| {
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        WriteTables::new(&transaction).put(Table::Meta, b"settled", &[1])?;
+        Ok(transaction.commit()?)
+    });
+    if let Err(error) = done {
+        tracing::warn!(%error, "the idle commit failed; the next start may need a repair");
+    }
+}
+
+/// After a failed write redb refuses everything until the file is opened anew. Committed data is not affected.
+fn reopen(shared: &Shared) {
+    let Some(path) = &shared.path else { return };
+    let old = shared.database.write().unwrap_or_else(PoisonError::into_inner).take();
+    let (done, wait) = sync_channel::<()>(0);
+    if let Some(mut old) = old {
+        #[expect(clippy::disallowed_methods, reason = "a bounded wait for readers to let go")]
+        let deadline = std::time::Instant::now() + REOPEN_WAIT;
+        loop {
+            match Arc::try_unwrap(old) {
+                Ok(database) => {
+                    drop(database);
+                    break;
+                }
+                Err(held) => old = held,
+            }
+            #[expect(clippy::disallowed_methods, reason = "a bounded wait for readers to let go")]
+            if std::time::Instant::now() > deadline {
+                tracing::error!("readers hold the failed store open; it stays closed until they let go");
+                *shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(old);
+                return;
+            }
+            // Nobody sends: this is a pause that ends by itself.
+            let _ = wait.recv_timeout(Duration::from_millis(5));
+        }
+    }
+    drop(done);
+    match open_database(Location::File(path.clone())) {
+        Ok(database) => {
+            *shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
+        }
+        Err(error) => tracing::error!(%error, "the store cannot be reopened"),
+    }
+}

@@ -1,0 +1,320 @@
+//! Invariants 4 and 5: nothing enters without verification, and equal sets of entries make equal replicas.
+
+use std::collections::BTreeSet;
+
+use ctxnode_model::frontier::Run;
+use ctxnode_model::index::Index;
+use ctxnode_model::record::{Note, Requirement};
+use ctxnode_model::{DocumentId, Edit, Kind, Space};
+use ctxnode_store::{ControlOp, Cut, IngestReport, Outcome, Refusal, Role, Store};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+fn ingest(store: &Store, batch: Vec<Vec<u8>>) -> IngestReport {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.ingest(batch)).unwrap()
+}
+
+/// Every entry of a store, log by log.
+fn all_entries(store: &Store) -> Vec<Vec<u8>> {
+    let snapshot = store.read().unwrap();
+    let frontier = snapshot.reader().frontier().unwrap();
+    let runs = frontier.0.iter().map(|(log, length)| Run { log: *log, from: 1, to: *length });
+    runs.flat_map(|run| snapshot.reader().entries(&run, usize::MAX).unwrap()).collect()
+}
+
+fn sync(a: &Store, b: &Store) {
+    ingest(b, all_entries(a));
+    ingest(a, all_entries(b));
+}
+
+fn grant(admin: &Node, node: &Node, role: Role) {
+    let key = node.store.node();
+    write(&admin.store, move |draft| {
+        draft.control(&ControlOp::Grant { node: key, role, spaces: None, name: "second".to_owned() })
+    });
+    sync(&admin.store, &node.store);
+}
+
+type Views = Vec<(DocumentId, (Option<Vec<u8>>, Option<Vec<u8>>))>;
+
+fn views(store: &Store) -> (Views, Vec<DocumentId>) {
+    let snapshot = store.read().unwrap();
+    let reader = snapshot.reader();
+    let mut ids = BTreeSet::new();
+    for (_, row) in reader.journal_after(0, usize::MAX).unwrap() {
+        ids.extend(row.documents);
+    }
+    let views = ids.into_iter().map(|id| (id, reader.view_bytes(id).unwrap())).collect();
+    (views, open_handoffs(store))
+}
+
+/// D-09 and the natural-key rule: what two nodes create apart under one natural key is one record.
+#[test]
+fn a_natural_key_created_apart_is_one_record() {
+    let (a, b) = (founder(20), member(&founder(20), 21));
+    grant(&a, &b, Role::Admin);
+    let id = DocumentId::requirement("x.md", "global", "-");
+    for node in [&a, &b] {
+        write(&node.store, move |draft| {
+            draft.edit(id, &Space::Fleet, [Edit::set("name_pattern", "x.md"), Edit::set("required", true)])
+        });
+    }
+    sync(&a.store, &b.store);
+    assert_eq!(views(&a.store), views(&b.store));
+    let snapshot = b.store.read().unwrap();
+    assert_eq!(snapshot.reader().all::<Requirement>(Kind::Requirement).unwrap().len(), 1);
+}
+
+/// N-12 on the level of the store: edits of different sentences made apart are both there.
+#[test]
+fn n_12_edits_of_different_sentences_merge() {
+    let (a, b) = (founder(22), member(&founder(22), 23));
+    grant(&a, &b, Role::Writer);
+    let id = add_note(&a.store, "t", "One is here. Two is here. Three is here.", &["x"]);
+    sync(&a.store, &b.store);
+    set_body(&a.store, id, "One was changed by a. Two is here. Three is here.", None);
+    set_body(&b.store, id, "One is here. Two is here. Three was changed by b.", None);
+    sync(&a.store, &b.store);
+    for node in [&a, &b] {
+        assert_eq!(body(&node.store, id), "One was changed by a. Two is here. Three was changed by b.");
+    }
+    assert_eq!(views(&a.store), views(&b.store));
+}
+
+#[test]
+fn of_concurrent_titles_the_newest_is_shown_and_the_other_is_a_conflict() {
+    let (a, b) = (founder(24), member(&founder(24), 25));
+    grant(&a, &b, Role::Writer);
+    let id = add_note(&a.store, "t", "x", &[]);
+    sync(&a.store, &b.store);
+    let title = |node: &Node, text: &'static str| {
+        write(&node.store, move |draft| draft.edit(id, &alpha(), [Edit::set("title", text)]));
+    };
+    // `b` writes more often, so its operation counters are higher, but `a` writes last.
+    title(&b, "b1");
+    title(&b, "b2");
+    a.clock.advance(60_000);
+    title(&a, "a");
+    sync(&a.store, &b.store);
+    for node in [&a, &b] {
+        let found = note(&node.store, id);
+        assert_eq!(found.title.as_deref(), Some("a"));
+        assert_eq!(found.meta.conflicts.len(), 1);
+        assert_eq!(found.meta.conflicts[0].others[0].value, "b2");
+    }
+    title(&b, "settled");
+    sync(&a.store, &b.store);
+    assert!(note(&a.store, id).meta.conflicts.is_empty());
+}
+
+/// what a reader authors is in quarantine on every node and applied on none.
+#[test]
+fn q_05_entries_without_right_are_held_and_apply_once_the_right_is_given() {
+    let (a, b) = (founder(26), member(&founder(26), 27));
+    grant(&a, &b, Role::Writer);
+    let id = add_note(&b.store, "mine", "x", &[]);
+    // `c` gets the note before it hears of the grant.
+    let c = member(&a, 28);
+    let of_b: Vec<Vec<u8>> = {
+        let snapshot = b.store.read().unwrap();
+        let frontier = snapshot.reader().frontier().unwrap();
+        let own = frontier.0.iter().filter(|(log, _)| log.author == b.store.node());
+        own.flat_map(|(log, length)| {
+            snapshot.reader().entries(&Run { log: *log, from: 1, to: *length }, usize::MAX).unwrap()
+        })
+        .collect()
+    };
+    let report = ingest(&c.store, of_b);
+    assert_eq!(report.outcomes, [Outcome::Held(Refusal::UnknownAuthor)]);
+    assert!(c.store.read().unwrap().reader().get::<Note>(id).unwrap().is_none());
+    assert_eq!(c.store.read().unwrap().reader().quarantine(10).unwrap().1, 1);
+    ingest(&c.store, all_entries(&a.store));
+    assert_eq!(note(&c.store, id).title.as_deref(), Some("mine"));
+    assert_eq!(c.store.read().unwrap().reader().quarantine(10).unwrap().1, 0);
+    sync(&a.store, &b.store);
+    assert_eq!(views(&c.store), views(&a.store));
+}
+
+#[test]
+fn what_lies_past_a_revocation_is_taken_out_again() {
+    let (a, b) = (founder(29), member(&founder(29), 30));
+    grant(&a, &b, Role::Writer);
+    let id = add_note(&a.store, "t", "From a.", &[]);
+    sync(&a.store, &b.store);
+    set_body(&b.store, id, "From a. Before.", None);
+    sync(&a.store, &b.store);
+    let cuts: Vec<Cut> = {
+        let frontier = a.store.read().unwrap().reader().frontier().unwrap();
+        let own = frontier.0.iter().filter(|(log, _)| log.author == b.store.node());
+        own.map(|(log, length)| Cut { log: *log, last: *length }).collect()
+    };
+    set_body(&b.store, id, "From a. Before. After.", None);
+    sync(&a.store, &b.store);
+    assert_eq!(body(&a.store, id), "From a. Before. After.");
+    let node = b.store.node();
+    write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node, cuts }));
+    sync(&a.store, &b.store);
+    for store in [&a.store, &b.store] {
+        assert_eq!(body(store, id), "From a. Before.");
+        assert_eq!(store.read().unwrap().reader().quarantine(10).unwrap().1, 1);
+        assert_eq!(store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+    }
+    assert_eq!(views(&a.store), views(&b.store));
+    let refused = b.store.write_blocking(move |draft| draft.edit(id, &alpha(), [Edit::set("title", "late")]));
+    assert!(refused.is_err());
+}
+
+#[test]
+fn a_changed_byte_a_gap_and_a_fork_are_kept_out() {
+    let (a, b) = (founder(31), member(&founder(31), 32));
+    grant(&a, &b, Role::Writer);
+    add_note(&a.store, "one", "x", &[]);
+    add_note(&a.store, "two", "x", &[]);
+    let entries = all_entries(&a.store);
+    let mut forged = entries.last().unwrap().clone();
+    forged[120] ^= 1;
+    assert!(matches!(ingest(&b.store, vec![forged]).outcomes[..], [Outcome::Bad(_)]));
+    let last = entries.last().unwrap().clone();
+    assert!(matches!(ingest(&b.store, vec![last]).outcomes[..], [Outcome::Gap { .. }]));
+    let other = founder(33);
+    add_note(&other.store, "alien", "x", &[]);
+    let report = ingest(&b.store, all_entries(&other.store));
+    assert!(report.outcomes.iter().all(|outcome| *outcome == Outcome::OtherFleet));
+    assert!(ingest(&b.store, entries.clone()).outcomes.contains(&Outcome::Applied));
+    assert!(ingest(&b.store, entries).outcomes.iter().all(|outcome| *outcome == Outcome::Duplicate));
+}
+
+/// What a node of the property test does.
+#[derive(Clone, Debug)]
+enum Act {
+    Add(u8),
+    Body(u8, u8),
+    Title(u8, u8),
+    Tag(u8, u8, bool),
+    Delete(u8),
+    Revive(u8),
+    Handoff(u8, bool),
+    Requirement(u8),
+    Sync,
+}
+
+fn act() -> impl Strategy<Value = (bool, Act)> {
+    let act = prop_oneof![
+        any::<u8>().prop_map(Act::Add),
+        (any::<u8>(), any::<u8>()).prop_map(|(n, t)| Act::Body(n, t)),
+        (any::<u8>(), any::<u8>()).prop_map(|(n, t)| Act::Title(n, t)),
+        (any::<u8>(), 0_u8..3, any::<bool>()).prop_map(|(n, t, on)| Act::Tag(n, t, on)),
+        any::<u8>().prop_map(Act::Delete),
+        any::<u8>().prop_map(Act::Revive),
+        (0_u8..3, any::<bool>()).prop_map(|(t, d)| Act::Handoff(t, d)),
+        (0_u8..3).prop_map(Act::Requirement),
+        Just(Act::Sync),
+    ];
+    (any::<bool>(), act)
+}
+
+fn carry_out(node: &Node, act: &Act, notes: &mut Vec<DocumentId>) {
+    let store = &node.store;
+    node.clock.advance(1_000);
+    let known = |number: u8| {
+        let snapshot = store.read().unwrap();
+        let here: Vec<DocumentId> =
+            notes.iter().copied().filter(|id| snapshot.reader().get::<Note>(*id).unwrap().is_some()).collect();
+        (!here.is_empty()).then(|| here[usize::from(number) % here.len()])
+    };
+    match *act {
+        Act::Add(text) => notes.push(add_note(store, "n", &format!("A {text}. B {text}.\nC"), &["x"])),
+        Act::Body(number, text) => {
+            if let Some(id) = known(number) {
+                let changed = body(store, id).replacen('.', &format!(" and {text}."), 1 + usize::from(text % 2));
+                set_body(store, id, &changed, None);
+            }
+        }
+        Act::Title(number, text) => {
+            if let Some(id) = known(number) {
+                write(store, move |draft| draft.edit(id, &alpha(), [Edit::set("title", format!("t{text}"))]));
+            }
+        }
+        Act::Tag(number, tag, on) => {
+            if let Some(id) = known(number) {
+                let tag = format!("tag{tag}");
+                let edit = if on { Edit::member("tags", tag) } else { Edit::remove("tags", tag) };
+                write(store, move |draft| draft.edit(id, &alpha(), [edit]));
+            }
+        }
+        Act::Delete(number) => {
+            if let Some(id) = known(number) {
+                write(store, move |draft| draft.tombstone(id));
+            }
+        }
+        Act::Revive(number) => {
+            let snapshot = store.read().unwrap();
+            let here = |id: &DocumentId| snapshot.reader().get_even_deleted::<Note>(*id).unwrap().is_some();
+            let here: Vec<DocumentId> = notes.iter().copied().filter(here).collect();
+            if !here.is_empty() {
+                let id = here[usize::from(number) % here.len()];
+                write(store, move |draft| draft.revive(id));
+            }
+        }
+        Act::Handoff(thread, drafted) => drop(add_handoff(store, &format!("t{thread}"), drafted)),
+        Act::Requirement(number) => {
+            let id = DocumentId::requirement(&format!("{number}.md"), "global", "-");
+            write(store, move |draft| {
+                let now = draft.now();
+                draft.edit(id, &Space::Fleet, [Edit::set("updated_at", now), Edit::set("required", now.0 % 2 == 0)])
+            });
+        }
+        Act::Sync => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Invariant 5. Two nodes write, exchange now and then, and a third gets everything in a shuffled order, repeated
+    /// and cut into batches anyhow: in the end the views of all three are equal, byte for byte.
+    #[test]
+    fn replicas_with_the_same_entries_are_equal(
+        acts in proptest::collection::vec(act(), 1..40),
+        shuffle in any::<u64>(),
+        cut in 1_usize..7,
+    ) {
+        let (a, b) = (founder(40), member(&founder(40), 41));
+        grant(&a, &b, Role::Admin);
+        let mut notes = Vec::new();
+        for (first, act) in &acts {
+            if matches!(act, Act::Sync) {
+                sync(&a.store, &b.store);
+            }
+            carry_out(if *first { &a } else { &b }, act, &mut notes);
+        }
+        sync(&a.store, &b.store);
+        prop_assert_eq!(views(&a.store), views(&b.store));
+        let counted = |store: &Store| {
+            let snapshot = store.read().unwrap();
+            ["tag0", "tag1", "x"].map(|tag| snapshot.reader().count(Index::NoteTag, Kind::Note, &["alpha", tag]).unwrap())
+        };
+        prop_assert_eq!(counted(&a.store), counted(&b.store));
+
+        let c = member(&a, 42);
+        let mut entries = all_entries(&a.store);
+        let mut random = shuffle | 1;
+        for at in (1..entries.len()).rev() {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            entries.swap(at, (random >> 33) as usize % (at + 1));
+        }
+        // A log takes its entries in order only, so shuffled batches are sent until nothing is missing.
+        let mut rounds = 0;
+        while c.store.read().unwrap().reader().frontier().unwrap() != a.store.read().unwrap().reader().frontier().unwrap() {
+            for batch in entries.chunks(cut) {
+                ingest(&c.store, batch.to_vec());
+            }
+            rounds += 1;
+            prop_assert!(rounds <= entries.len() + 1, "no progress");
+        }
+        prop_assert_eq!(views(&c.store), views(&a.store));
+        prop_assert_eq!(c.store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the store through its public surface.
+
+mod commands;
+mod convergence;
+mod faults;
+mod support;
