@@ -27,7 +27,7 @@ pub(super) fn find(text: &str, from: usize) -> Option<(SecretKind, Range<usize>)
 
 /// Whether a value under a structured key is a secret by that key.
 pub(super) fn assigned(key: &str, value: &str) -> Option<SecretKind> {
-    judge(role(key.as_bytes())?, value.trim().as_bytes())
+    judge(role(key.as_bytes(), key.as_bytes())?, value.trim().as_bytes())
 }
 
 /// Returns kind and end of a secret with a fixed prefix that begins at `at`.
@@ -63,7 +63,8 @@ fn prefixed(bytes: &[u8], at: usize) -> Option<(SecretKind, usize)> {
             if let Some(end) = body(stripe, 16, |b| b.is_ascii_alphanumeric()) {
                 return Some((SecretKind::StripeLiveKey, end));
             }
-            if before.is_ascii_alphanumeric() {
+            // Where a body could go on, none begins: otherwise a long run of prefixes would be read once for each.
+            if is_base64url(before) {
                 return None;
             }
             if let Some(end) = body(b"sk-ant-", 20, is_base64url) {
@@ -74,7 +75,7 @@ fn prefixed(bytes: &[u8], at: usize) -> Option<(SecretKind, usize)> {
             let random = bytes[at + 3..end].split(|b| *b == b'-').any(|part| part.len() >= 20);
             random.then_some((SecretKind::OpenAiKey, end))
         }
-        b'e' if !before.is_ascii_alphanumeric() => jwt(rest).map(|len| (SecretKind::Jwt, at + len)),
+        b'e' if !is_base64url(before) => jwt(rest).map(|len| (SecretKind::Jwt, at + len)),
         b'-' => private_key(rest).map(|len| (SecretKind::PrivateKey, at + len)),
         _ => None,
     }
@@ -119,22 +120,27 @@ enum Role {
 
 /// Judges the word that begins at `at` and what follows it.
 fn after_word(bytes: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
-    let end = at + run(&bytes[at..], |b| is_word(b) || b == b'-');
-    let role = role(&bytes[at..end])?;
+    /// How much of a value is judged; the bound keeps a chain of words and signs linear.
+    const JUDGED: usize = 128;
+    let end = at + run(&bytes[at..], is_word);
+    let role = role(&bytes[..end], &bytes[at..end])?;
     let (start, separated) = value_start(bytes, end);
-    let len = run(&bytes[start..], |b| !b.is_ascii_whitespace() && !b"\"'`,;<>()[]{}|".contains(&b));
-    let value = &bytes[start..start + len];
-    let value = &value[..value.iter().rposition(|b| !b".:!?".contains(b)).map_or(0, |last| last + 1)];
-    let kind = judge(if separated { role } else { Role::Key }, value)?;
-    Some((kind, start..start + value.len()))
+    let kind = judge(if separated { role } else { Role::Key }, value(&bytes[start..bytes.len().min(start + JUDGED)]))?;
+    Some((kind, start..start + value(&bytes[start..]).len()))
 }
 
-/// Returns what a word announces, if anything.
-fn role(word: &[u8]) -> Option<Role> {
+/// Returns the value at the beginning of `bytes`, without the punctuation of a sentence at its end.
+fn value(bytes: &[u8]) -> &[u8] {
+    let value = &bytes[..run(bytes, |b| !b.is_ascii_whitespace() && !b"\"'`,;<>()[]{}|".contains(&b))];
+    &value[..value.iter().rposition(|b| !b".:!?".contains(b)).map_or(0, |last| last + 1)]
+}
+
+/// Returns what a word announces, if anything. `text` ends with the word, which has no hyphen; names may have one.
+fn role(text: &[u8], word: &[u8]) -> Option<Role> {
     const SECRETS: [&[u8]; 9] =
         [b"password", b"passwd", b"passphrase", b"secret", b"token", b"api_key", b"api-key", b"apikey", b"access_key"];
     let ends =
-        |suffix: &[u8]| word.len() >= suffix.len() && word[word.len() - suffix.len()..].eq_ignore_ascii_case(suffix);
+        |suffix: &[u8]| text.len() >= suffix.len() && text[text.len() - suffix.len()..].eq_ignore_ascii_case(suffix);
     // The last letters decide first: almost every word of a text is turned away here.
     match word.last()?.to_ascii_lowercase() {
         b'd' | b'e' | b't' | b'n' | b'y' | b'r' => {}

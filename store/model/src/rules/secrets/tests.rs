@@ -67,6 +67,7 @@ fn n_13_random_assigned_values_are_found_and_placeholders_pass() {
         "\"api_key\": \"9vX2kLq81mZpW\"",
         "client_secret: '9vX2kLq81mZpW'",
         "apiKey=9vX2kLq81mZpW;",
+        "my-api-key: 9vX2kLq81mZpW",
     ] {
         assert_eq!(kinds(secret), [SecretKind::Assignment], "{secret}");
     }
@@ -102,6 +103,8 @@ fn h_26_redaction_leaves_nothing_of_the_value() {
         assert_eq!(kinds(&clean), []);
     }
     assert_eq!(redact("password = 9vX2kLq81mZpW, ok"), "password = [redacted: assigned secret], ok");
+    let long = format!("secret={}", "9vX2kLq81mZpW".repeat(100));
+    assert_eq!(redact(&long), "secret=[redacted: assigned secret]");
     let cut_off = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA";
     assert_eq!(redact(cut_off), "[redacted: private key]");
 }
