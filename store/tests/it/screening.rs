@@ -2,6 +2,8 @@
 //!
 //! The oracle at the end is the one of the fuzz target `screen_vs_automerge`; here it runs over a fixed sequence.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of these tests prepare what cannot fail")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -411,7 +413,7 @@ fn edit(doc: &mut Automerge, turn: usize) {
     doc.transact::<_, _, AutomergeError>(|tx| {
         tx.put(ROOT, "title", format!("title {turn}"))?;
         tx.put(ROOT, "created_at", 1_700_000_000_000_i64 + turn as i64)?;
-        tx.put(ROOT, "archived", turn % 2 == 0)?;
+        tx.put(ROOT, "archived", turn.is_multiple_of(2))?;
         tx.put(&tags, format!("tag{}", turn % 3), true)?;
         if turn == 3 {
             tx.delete(&tags, "tag0")?;
