@@ -1,1 +1,27 @@
-//! Being written.
+//! The contract of the daemon: every operation with its route, right, request and response; errors; the typed client.
+//!
+//! One table, [`ROUTES`], says what exists. HTTP routes, the OpenAPI document, the MCP tools, the CLI and the tests of
+//! rights and idempotency are made from it. Never here: redb, automerge, iroh, tantivy, rules.
+
+pub mod claims;
+pub mod client;
+pub mod correlation;
+pub mod docs;
+pub mod edge;
+pub mod error;
+pub mod handoffs;
+pub mod headers;
+pub mod node;
+pub mod notes;
+pub mod openapi;
+pub mod operations;
+pub mod routes;
+pub mod sessions;
+pub mod shape;
+pub mod version;
+
+pub use client::{Client, ClientError, Endpoint};
+pub use correlation::CorrelationId;
+pub use edge::{Iso, List, Patch, Section};
+pub use error::{ErrorBody, ErrorCode};
+pub use routes::{Call, Method, ROUTES, Right, Route, route};
