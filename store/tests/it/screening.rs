@@ -99,6 +99,16 @@ impl Forged {
     }
 }
 
+/// Sets `a` and then `b`.
+fn two() -> Forged {
+    Forged::default()
+        .with(Column::KeyText, &[0x7e, 1, b'a', 1, b'b'])
+        .with(Column::Insert, &[2])
+        .with(Column::Action, &[2, 1])
+        .with(Column::ValueMeta, &[2, 2])
+        .with(Column::PredCount, &[2, 0])
+}
+
 /// Puts a correct header around data.
 fn chunk(kind: u8, data: &[u8]) -> Vec<u8> {
     let mut tail = vec![kind];
@@ -245,12 +255,7 @@ fn op_counters_beyond_31_bits_are_refused() {
     assert!(matches!(ends(OP_COUNTER_END - 1).refused(), ScreenError::Limit { part: Part::EndOp, .. }));
     assert!(matches!(ends(u64::MAX).refused(), ScreenError::Limit { part: Part::StartOp, .. }));
     // Automerge checks the first op only: the second one's counter does not fit.
-    let two = Forged { start_op: u64::from(u32::MAX), ..Forged::default() }
-        .with(Column::KeyText, &[0x7e, 1, b'a', 1, b'b'])
-        .with(Column::Insert, &[2])
-        .with(Column::Action, &[2, 1])
-        .with(Column::ValueMeta, &[2, 2])
-        .with(Column::PredCount, &[2, 0]);
+    let two = Forged { start_op: u64::from(u32::MAX), ..two() };
     assert!(matches!(two.refused(), ScreenError::Limit { part: Part::StartOp, .. }));
     assert_eq!(automerge_applies(&two.bytes()), None);
 }
@@ -268,10 +273,7 @@ fn encodings_that_automerge_would_write_differently_are_refused() {
     let base = Forged::default;
     // One value as a run; two equal values as a literal; a null run alone; a run of nothing.
     assert_eq!(base().with(Column::Action, &[1, 1]).refused(), runs(Column::Action));
-    assert_eq!(
-        base().with(Column::KeyText, &[0x7e, 1, b'a', 1, b'a']).refused(),
-        ScreenError::Coverage { column: Column::KeyText }
-    );
+    assert_eq!(two().with(Column::KeyText, &[0x7e, 1, b'a', 1, b'a']).refused(), runs(Column::KeyText));
     assert_eq!(base().with(Column::MarkName, &[0, 1]).refused(), runs(Column::MarkName));
     assert_eq!(base().with(Column::Action, &[0, 0]).refused(), runs(Column::Action));
     assert_eq!(base().with(Column::Expand, &[1]).refused(), runs(Column::Expand));
@@ -312,6 +314,31 @@ fn ops_that_automerge_never_writes_are_refused() {
     assert_eq!(pred(1).refused(), op(OpFault::ActorIndex(1)));
     let unused = Forged { others: vec![vec![9; 16]], ..base() };
     assert_eq!(unused.refused(), ScreenError::UnusedActor { index: 1 });
+}
+
+#[test]
+fn ops_of_one_change_that_do_not_fit_each_other_are_refused() {
+    let second = |fault| ScreenError::Op { index: 1, fault };
+    assert!(parse(&two().bytes()).is_ok());
+    // The second op lies in the first, which makes no object.
+    let inside = two().with(Column::ObjectActor, &[0, 1, 0x7f, 0]).with(Column::ObjectCounter, &[0, 1, 0x7f, 1]);
+    assert_eq!(inside.refused(), second(OpFault::Key));
+    // The second op replaces the first, which is at another key.
+    let replaces = two()
+        .with(Column::PredCount, &[0x7e, 0, 1])
+        .with(Column::PredActor, &[0x7f, 0])
+        .with(Column::PredCounter, &[0x7f, 1]);
+    assert_eq!(replaces.refused(), second(OpFault::Preds));
+    assert!(parse(&replaces.with(Column::KeyText, &[2, 1, b'a']).bytes()).is_ok());
+    // Predecessors 2 and 1 instead of 1 and 2.
+    let preds = |deltas: &[u8]| {
+        Forged { start_op: 3, ..Forged::default() }
+            .with(Column::PredCount, &[0x7f, 2])
+            .with(Column::PredActor, &[2, 0])
+            .with(Column::PredCounter, deltas)
+    };
+    assert!(parse(&preds(&[2, 1]).bytes()).is_ok());
+    assert_eq!(preds(&[0x7e, 2, 0x7f]).refused(), ScreenError::Op { index: 0, fault: OpFault::Preds });
 }
 
 #[test]
