@@ -3,4 +3,5 @@
 mod commands;
 mod convergence;
 mod faults;
+mod screening;
 mod support;
