@@ -1,5 +1,6 @@
 //! The typed client: HTTP/1.1 over the Unix socket, or over TCP with a token.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -17,7 +19,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::{Call, ErrorBody, Method, Route, headers, route};
+use crate::operations::EventQuery;
+use crate::sse::{EventParser, ServerEvent};
+use crate::{Call, Caller, ErrorBody, Method, Route, headers, route};
 
 /// How long a connect may take; the socket is local.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(2);
@@ -26,8 +30,12 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// The largest answer that is read: a full start with every doc.
 pub const MAX_ANSWER: usize = 64 << 20;
 
+/// How long a stream of events may be silent. The daemon sends a comment every 15 seconds; three lost ones mean that the
+/// connection is gone without a word, as after a suspend.
+pub const SILENCE_LIMIT: Duration = Duration::from_secs(45);
+
 /// Where the daemon listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A Unix socket.
     Socket(PathBuf),
@@ -40,7 +48,26 @@ pub enum Endpoint {
     },
 }
 
+/// As in messages: never the token.
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Tcp { address, .. } => address.fmt(f),
+        }
+    }
+}
+
 /// A connection to the daemon that is made again when it was lost.
+///
+/// A mutating call without a key gets one, so that a call whose connection broke can be sent again and still happens
+/// once.
 #[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
@@ -138,6 +165,38 @@ impl Client {
         Ok(self)
     }
 
+    /// Says with every call who asks.
+    ///
+    /// # Errors
+    /// When a value cannot be a header.
+    pub fn with_caller(mut self, caller: &Caller) -> Result<Self, ClientError> {
+        let said = caller.headers()?;
+        self.headers.extend(said.into_iter().map(|(name, value)| (HeaderName::from_static(name), value)));
+        Ok(self)
+    }
+
+    /// Opens a stream of events on a connection of its own, after the event `last_id` when one is given.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached or refuses.
+    pub async fn events(&self, query: &EventQuery, last_id: Option<&str>) -> Result<EventStream, ClientError> {
+        let call = Call::new("event.stream", serde_json::to_value(query).map_err(ClientError::Unreadable)?);
+        let route = route(&call.operation).ok_or_else(|| ClientError::NoOperation(call.operation.clone()))?;
+        let extra: Vec<(&'static str, &str)> = last_id.map(|id| (headers::LAST_EVENT_ID, id)).into_iter().collect();
+        let open = async {
+            let mut connection = self.connect().await?;
+            let request = self.request(route, &call, &extra)?;
+            let response = connection.sender.send_request(request).await.map_err(ClientError::Broken)?;
+            let (parts, body) = response.into_parts();
+            if !parts.status.is_success() {
+                let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| ClientError::Incomplete)?;
+                return Err(refusal(&body.to_bytes()));
+            }
+            Ok(EventStream { _connection: connection, body, parser: EventParser::default(), ready: VecDeque::new() })
+        };
+        timeout(self.limit, open).await.map_err(|_| ClientError::TooSlow(self.limit))?
+    }
+
     /// Calls an operation with typed input and output.
     ///
     /// # Errors
@@ -176,31 +235,43 @@ impl Client {
         call: &Call,
         extra: &[(&'static str, &str)],
     ) -> Result<Answer, ClientError> {
+        let key = self.missing_key(route, call, extra);
+        let mut extra = extra.to_vec();
+        extra.extend(key.as_deref().map(|key| (headers::IDEMPOTENCY_KEY, key)));
         let idle = self.connection.take().filter(|connection| !connection.sender.is_closed());
-        let reused = idle.is_some();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let sent = connection.sender.send_request(self.request(route, call, extra)?).await;
-        let response = match sent {
-            Ok(response) => response,
-            // A kept connection may have been closed by a restarted daemon before it read anything.
-            Err(error) if reused && (error.is_canceled() || error.is_closed()) => {
-                connection = self.connect().await?;
-                let request = self.request(route, call, extra)?;
-                connection.sender.send_request(request).await.map_err(ClientError::Broken)?
+        if let Some(connection) = idle {
+            match self.attempt(connection, self.request(route, call, &extra)?).await {
+                // The daemon was replaced while the connection was idle. Reads and calls with a key may be repeated.
+                Err(ClientError::Broken(_)) => {}
+                done => return done,
             }
-            Err(error) => return Err(ClientError::Broken(error)),
-        };
+        }
+        let connection = self.connect().await?;
+        self.attempt(connection, self.request(route, call, &extra)?).await
+    }
+
+    async fn attempt(
+        &mut self,
+        mut connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, ClientError> {
+        let response = connection.sender.send_request(request).await.map_err(ClientError::Broken)?;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|_| ClientError::Incomplete)?.to_bytes();
         self.connection = Some(connection);
         answer(&parts, &body)
     }
 
+    /// Returns a new idempotency key for a mutating call that has none.
+    fn missing_key(&self, route: &Route, call: &Call, extra: &[(&'static str, &str)]) -> Option<String> {
+        let in_body = call.input.get("update_id").is_some_and(Value::is_string);
+        let in_header = extra.iter().any(|(name, _)| *name == headers::IDEMPOTENCY_KEY)
+            || self.headers.iter().any(|(name, _)| name == headers::IDEMPOTENCY_KEY);
+        (route.mutating && !in_body && !in_header).then(|| uuid::Uuid::new_v4().to_string())
+    }
+
     async fn connect(&self) -> Result<Connection, ClientError> {
-        let unreachable = |source| ClientError::Unreachable { endpoint: self.describe(), source };
+        let unreachable = |source| ClientError::Unreachable { endpoint: self.endpoint.to_string(), source };
         let late = |_| unreachable(std::io::ErrorKind::TimedOut.into());
         match &self.endpoint {
             Endpoint::Socket(path) => {
@@ -211,13 +282,6 @@ impl Client {
                 let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await.map_err(late)?;
                 handshake(TokioIo::new(stream.map_err(unreachable)?)).await
             }
-        }
-    }
-
-    fn describe(&self) -> String {
-        match &self.endpoint {
-            Endpoint::Socket(path) => path.display().to_string(),
-            Endpoint::Tcp { address, .. } => address.to_string(),
         }
     }
 
@@ -258,6 +322,33 @@ impl Client {
     }
 }
 
+/// Events as the daemon sends them. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct EventStream {
+    // Held, because the connection ends with its driver.
+    _connection: Connection,
+    body: Incoming,
+    parser: EventParser,
+    ready: VecDeque<ServerEvent>,
+}
+
+impl EventStream {
+    /// Waits for the next event; `None` when the daemon has closed the stream.
+    ///
+    /// # Errors
+    /// When the connection breaks, or is silent for longer than [`SILENCE_LIMIT`].
+    pub async fn next(&mut self) -> Result<Option<ServerEvent>, ClientError> {
+        while self.ready.is_empty() {
+            let frame = timeout(SILENCE_LIMIT, self.body.frame()).await;
+            let Some(frame) = frame.map_err(|_| ClientError::TooSlow(SILENCE_LIMIT))? else { return Ok(None) };
+            if let Ok(bytes) = frame.map_err(ClientError::Broken)?.into_data() {
+                self.ready.extend(self.parser.feed(&bytes).map_err(|_| ClientError::Incomplete)?);
+            }
+        }
+        Ok(self.ready.pop_front())
+    }
+}
+
 async fn handshake<S>(stream: TokioIo<S>) -> Result<Connection, ClientError>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -275,8 +366,7 @@ fn answer(parts: &http::response::Parts, body: &Bytes) -> Result<Answer, ClientE
     let value: Value =
         if body.is_empty() { Value::Null } else { serde_json::from_slice(body).map_err(ClientError::Unreadable)? };
     if !(StatusCode::OK..StatusCode::MULTIPLE_CHOICES).contains(&parts.status) {
-        let error: ErrorBody = serde_json::from_value(value).map_err(ClientError::Unreadable)?;
-        return Err(ClientError::Refused(Box::new(error)));
+        return Err(refusal(body));
     }
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     Ok(Answer {
@@ -286,6 +376,13 @@ fn answer(parts: &http::response::Parts, body: &Bytes) -> Result<Answer, ClientE
         build: text(headers::BUILD),
         headers: parts.headers.clone(),
     })
+}
+
+fn refusal(body: &Bytes) -> ClientError {
+    match serde_json::from_slice(body) {
+        Ok(error) => ClientError::Refused(Box::new(error)),
+        Err(error) => ClientError::Unreadable(error),
+    }
 }
 
 /// Writes an object as a query string; lists become repeated names.

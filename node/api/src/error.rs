@@ -65,6 +65,8 @@ codes! {
     IdempotencyResultNotKept = "idempotency_result_not_kept" 409,
     /// A call with this key is still running.
     IdempotencyInProgress = "idempotency_in_progress" 409,
+    /// The issue has no QA grade yet.
+    NoGrade = "no_grade" 409,
     /// An older state would overwrite a newer one.
     Stale = "stale" 409,
     /// The body or a field is too large.
@@ -85,6 +87,8 @@ codes! {
     StorageFailed = "storage_failed" 503,
     /// The daemon is starting or stopping.
     Starting = "starting" 503,
+    /// Another daemon holds the store.
+    StoreLocked = "store_locked" 503,
 }
 
 /// An error as every route, tool and command returns it.
@@ -99,13 +103,13 @@ pub struct ErrorBody {
     pub details: Vec<FieldError>,
     /// How many bad fields there are, when more than are named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details_total: Option<usize>,
+    pub details_total: Option<u32>,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// For `rate_limited`: when to come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_seconds: Option<u64>,
+    pub retry_after_seconds: Option<u32>,
     /// The call.
     #[serde(default)]
     pub correlation_id: CorrelationId,
@@ -140,7 +144,7 @@ impl ErrorBody {
         self.details = fields;
         if total > NAMED_FIELDS {
             self.details.truncate(NAMED_FIELDS);
-            self.details_total = Some(total);
+            self.details_total = u32::try_from(total).ok();
         }
         self
     }
@@ -169,3 +173,42 @@ impl std::fmt::Display for ErrorBody {
 }
 
 impl std::error::Error for ErrorBody {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_code_has_its_status() {
+        let documented = [
+            (400, "validation_failed bad_json invalid_cursor invalid_idempotency_key"),
+            (401, "unauthorized"),
+            (403, "forbidden"),
+            (404, "not_found unknown_route unknown_venture"),
+            (409, "session_not_active wrong_repo claim_held uploaded_doc_exists idempotency_result_not_kept"),
+            (409, "idempotency_in_progress no_grade"),
+            (413, "too_large"),
+            (422, "idempotency_mismatch secret_suspected human_request_required declined"),
+            (429, "rate_limited"),
+            (500, "internal"),
+            (503, "starting store_locked"),
+        ];
+        for (status, names) in documented {
+            for name in names.split(' ') {
+                let code: ErrorCode = serde_json::from_value(name.into()).unwrap();
+                assert_eq!((code.name(), code.status()), (name, status));
+            }
+        }
+    }
+
+    #[test]
+    fn twenty_bad_fields_are_named_and_the_rest_counted() {
+        let bad = |count: usize| {
+            let mut invalid = Invalid::new();
+            (0..count).for_each(|at| invalid.add(format!("field{at}"), "bad"));
+            ErrorBody::from(invalid)
+        };
+        assert_eq!((bad(20).details.len(), bad(20).details_total), (20, None));
+        assert_eq!((bad(21).details.len(), bad(21).details_total), (20, Some(21)));
+    }
+}

@@ -22,3 +22,15 @@ pub const AGENT: &str = "x-ctxnode-agent";
 pub const DIRECTORY: &str = "x-ctxnode-directory";
 /// On the Unix socket: `person` when a human types on a terminal.
 pub const CALLER: &str = "x-ctxnode-caller";
+/// On the Unix socket: the agent CLI of the caller.
+pub const CLI: &str = "x-ctxnode-cli";
+/// On the Unix socket: the version of that CLI.
+pub const CLI_VERSION: &str = "x-ctxnode-cli-version";
+/// On the Unix socket: what tells apart agents of one CLI on one machine.
+pub const INSTANCE: &str = "x-ctxnode-instance";
+/// On the Unix socket: the machine part of the agent id.
+pub const MACHINE: &str = "x-ctxnode-machine";
+/// On the Unix socket: the process that asked, when it is not the one that is connected.
+pub const PID: &str = "x-ctxnode-pid";
+/// The id of the last event that a client saw, when it opens the stream again.
+pub const LAST_EVENT_ID: &str = "last-event-id";

@@ -3,6 +3,7 @@
 //! One table, [`ROUTES`], says what exists. HTTP routes, the OpenAPI document, the MCP tools, the CLI and the tests of
 //! rights and idempotency are made from it. Never here: redb, automerge, iroh, tantivy, rules.
 
+pub mod caller;
 pub mod claims;
 pub mod client;
 pub mod correlation;
@@ -18,10 +19,12 @@ pub mod operations;
 pub mod routes;
 pub mod sessions;
 pub mod shape;
+pub mod sse;
 pub mod version;
 
-pub use client::{Client, ClientError, Endpoint};
+pub use caller::Caller;
+pub use client::{Client, ClientError, Endpoint, EventStream};
 pub use correlation::CorrelationId;
 pub use edge::{Iso, List, Patch, Section};
 pub use error::{ErrorBody, ErrorCode};
-pub use routes::{Call, Method, ROUTES, Right, Route, route};
+pub use routes::{Call, Form, Method, ROUTES, Right, Route, route};

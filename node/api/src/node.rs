@@ -223,13 +223,20 @@ pub struct TokenCreate {
 }
 
 /// A new token. The secret is shown once.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct TokenCreated {
     /// 64 hex characters, shown only here.
     pub secret: String,
     /// The token.
     #[serde(flatten)]
     pub token: TokenView,
+}
+
+/// Without the secret, which must reach the answer and nothing else.
+impl std::fmt::Debug for TokenCreated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenCreated").field("token", &self.token).finish_non_exhaustive()
+    }
 }
 
 /// A token without its secret.

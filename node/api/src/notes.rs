@@ -268,6 +268,14 @@ pub struct InjectedNote {
     pub total_chars: usize,
 }
 
+impl InjectedNote {
+    /// Whether only the beginning is here.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        ctxnode_model::rules::text::chars(&self.content) < self.total_chars
+    }
+}
+
 /// Searches notes, docs and handoffs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -4,13 +4,13 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::{ErrorBody, Method, ROUTES, Right, Route, version};
+use crate::{ErrorBody, Form, Method, ROUTES, Right, Route, version};
 
 /// Returns the document.
 #[must_use]
 pub fn document() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
-        "/components/schemas".clone_into(&mut settings.definitions_path.to_mut());
+        "/components/schemas".clone_into(settings.definitions_path.to_mut());
     });
     let mut generator = SchemaGenerator::new(settings);
     let error = generator.subschema_for::<ErrorBody>();
@@ -41,21 +41,27 @@ fn describe(route: &Route, generator: &mut SchemaGenerator, error: &Value) -> Va
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
+    let media = match route.form {
+        Form::Json => "application/json",
+        Form::EventStream => "text/event-stream",
+    };
     let mut operation = json!({
         "operationId": route.operation,
         "summary": route.summary,
         "x-right": route.right.name(),
+        "x-command": format!("ctxnode {}", route.cli),
+        "x-tool": route.tool,
         "responses": {
-            "200": { "description": "Done.", "content": { "application/json": { "schema": output } } },
+            "200": { "description": "Done.", "content": { media: { "schema": output } } },
             "default": { "description": "Refused or failed.", "content": { "application/json": { "schema": error } } },
         },
     });
     if route.method == Method::Get {
-        let shape = crate::shape::Shape::of_input(route);
+        let fields = properties(generator, input.as_value());
         parameters.extend(
-            shape
-                .names()
-                .map(|name| json!({ "name": name, "in": "query", "required": false, "schema": { "type": "string" } })),
+            fields
+                .into_iter()
+                .map(|(name, schema)| json!({ "name": name, "in": "query", "required": false, "schema": schema })),
         );
     } else {
         operation["requestBody"] = json!({ "content": { "application/json": { "schema": input } } });
@@ -67,6 +73,13 @@ fn describe(route: &Route, generator: &mut SchemaGenerator, error: &Value) -> Va
         operation["security"] = json!([{ "token": [] }]);
     }
     operation
+}
+
+/// Returns the fields of an input that the generator holds as a component.
+fn properties(generator: &SchemaGenerator, input: &Value) -> Map<String, Value> {
+    let name = input.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next());
+    let component = name.and_then(|name| generator.definitions().get(name)).unwrap_or(input);
+    component.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -94,6 +107,15 @@ mod tests {
             let pointer = reference.trim_start_matches('#');
             assert!(document.pointer(pointer).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn a_query_parameter_keeps_its_type() {
+        let document = document();
+        let parameters = document["paths"]["/v1/notes"]["get"]["parameters"].as_array().unwrap();
+        let schema = |name: &str| &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"];
+        assert_eq!(schema("tags")["items"]["type"], "string");
+        assert_eq!(schema("include_archived")["type"], json!(["boolean", "null"]));
     }
 
     #[test]

@@ -62,6 +62,15 @@ impl Method {
     }
 }
 
+/// How an answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As one JSON object.
+    Json,
+    /// As server-sent events, one JSON object each, without an end.
+    EventStream,
+}
+
 /// Makes a schema.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -82,10 +91,14 @@ pub struct Route {
     pub body_limit: usize,
     /// The command that does the same.
     pub cli: &'static str,
+    /// The MCP tool that reaches it.
+    pub tool: Option<&'static str>,
     /// What the body holds, or the query of a `GET`.
     pub input: SchemaOf,
     /// What comes back.
     pub output: SchemaOf,
+    /// How it comes back.
+    pub form: Form,
     /// What it does, in one sentence.
     pub summary: &'static str,
 }
@@ -95,8 +108,26 @@ pub const SMALL_BODY: usize = 1 << 20;
 /// The limit where notes, docs and handoffs travel: 1 MiB of text can take six times that in JSON escapes.
 pub const LARGE_BODY: usize = 8 << 20;
 
+macro_rules! optional {
+    () => {
+        None
+    };
+    ($value:literal) => {
+        Some($value)
+    };
+}
+
+macro_rules! form {
+    () => {
+        Form::Json
+    };
+    ($form:ident) => {
+        Form::$form
+    };
+}
+
 macro_rules! routes {
-    ($($operation:literal $method:ident $path:literal $right:ident $kind:ident $input:ty => $output:ty, $cli:literal, $summary:literal;)*) => {
+    ($($operation:literal $method:ident $path:literal $right:ident $kind:ident $input:ty => $output:ty, $cli:literal, $summary:literal $(tool $tool:literal)? $(as $form:ident)?;)*) => {
         /// Every operation.
         pub const ROUTES: &[Route] = &[$(Route {
             operation: $operation,
@@ -106,8 +137,10 @@ macro_rules! routes {
             mutating: !matches!(Method::$method, Method::Get),
             body_limit: $kind,
             cli: $cli,
+            tool: optional!($($tool)?),
             input: |generator| generator.subschema_for::<$input>(),
             output: |generator| generator.subschema_for::<$output>(),
+            form: form!($($form)?),
             summary: $summary,
         }),*];
     };
@@ -115,31 +148,31 @@ macro_rules! routes {
 
 routes! {
     "health" Get "/health" None SMALL_BODY node::Empty => node::Health, "daemon status", "Says that the daemon answers.";
-    "sod" Post "/v1/sod" Writer SMALL_BODY sessions::SodRequest => sessions::SodReply, "sod", "Starts or resumes a session and returns the context to work from.";
-    "eod" Post "/v1/eod" Writer LARGE_BODY handoffs::HandoffRequest => handoffs::HandoffReply, "eod", "Stores a handoff and ends the session.";
-    "update" Post "/v1/update" Writer SMALL_BODY sessions::UpdateRequest => sessions::UpdateReply, "update", "Changes the caller's session.";
+    "sod" Post "/v1/sod" Writer SMALL_BODY sessions::SodRequest => sessions::SodReply, "sod", "Starts or resumes a session and returns the context to work from." tool "sod";
+    "eod" Post "/v1/eod" Writer LARGE_BODY handoffs::HandoffRequest => handoffs::HandoffReply, "eod", "Stores a handoff and ends the session." tool "handoff";
+    "update" Post "/v1/update" Writer SMALL_BODY sessions::UpdateRequest => sessions::UpdateReply, "update", "Changes the caller's session." tool "update";
     "heartbeat" Post "/v1/heartbeat" Writer SMALL_BODY sessions::HeartbeatRequest => sessions::HeartbeatReply, "session heartbeat", "Moves a heartbeat.";
     "session.list" Get "/v1/sessions" Reader SMALL_BODY sessions::SessionQuery => sessions::SessionList, "session list", "Lists sessions.";
     "session.get" Get "/v1/sessions/{id}" Reader SMALL_BODY node::Empty => sessions::SessionView, "session show", "Returns a session.";
     "session.abandon" Post "/v1/sessions/{id}/abandon" Admin SMALL_BODY sessions::AbandonRequest => sessions::SessionView, "session abandon", "Gives up a session of a machine that will not come back.";
-    "context" Get "/v1/context" Reader SMALL_BODY node::Empty => sessions::ContextReply, "context", "Says where the caller stands.";
+    "context" Get "/v1/context" Reader SMALL_BODY node::Empty => sessions::ContextReply, "context", "Says where the caller stands." tool "context";
     "handoff.list" Get "/v1/handoffs" Reader SMALL_BODY handoffs::HandoffQuery => List<handoffs::HandoffRow>, "handoff list", "Lists handoffs.";
     "handoff.latest" Get "/v1/handoffs/latest" Reader SMALL_BODY handoffs::LatestQuery => handoffs::HandoffView, "handoff latest", "Returns the newest handoff of a session, or of a venture and repo.";
     "handoff.get" Get "/v1/handoffs/{id}" Reader SMALL_BODY node::Empty => handoffs::HandoffView, "handoff show", "Returns a handoff.";
     "handoff.close" Post "/v1/handoffs/{id}/close" Writer SMALL_BODY handoffs::CloseRequest => handoffs::HandoffView, "handoff close", "Closes a handoff.";
-    "note.list" Get "/v1/notes" Reader SMALL_BODY notes::NoteQuery => List<notes::NoteRow>, "note list", "Lists notes.";
+    "note.list" Get "/v1/notes" Reader SMALL_BODY notes::NoteQuery => List<notes::NoteRow>, "note list", "Lists notes." tool "notes";
     "note.tags" Get "/v1/notes/tags" Reader SMALL_BODY node::Empty => List<notes::TagRow>, "note tags", "Lists the recommended tags and those in use.";
-    "note.get" Get "/v1/notes/{id}" Reader SMALL_BODY notes::PieceQuery => notes::NoteRead, "note show", "Returns a note with a piece of its body.";
+    "note.get" Get "/v1/notes/{id}" Reader SMALL_BODY notes::PieceQuery => notes::NoteRead, "note show", "Returns a note with a piece of its body." tool "notes";
     "note.history" Get "/v1/notes/{id}/history" Reader SMALL_BODY node::Empty => List<notes::NoteHistoryRow>, "note history", "Lists a note's past states.";
-    "note.create" Post "/v1/notes" Writer LARGE_BODY notes::NoteCreate => notes::NoteView, "note create", "Makes a note.";
-    "note.update" Post "/v1/notes/{id}/update" Writer LARGE_BODY notes::NoteUpdate => notes::NoteView, "note update", "Changes a note.";
-    "note.archive" Post "/v1/notes/{id}/archive" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note archive", "Hides a note from lists, start and search.";
-    "note.restore" Post "/v1/notes/{id}/restore" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note restore", "Brings an archived note back.";
+    "note.create" Post "/v1/notes" Writer LARGE_BODY notes::NoteCreate => notes::NoteView, "note create", "Makes a note." tool "note";
+    "note.update" Post "/v1/notes/{id}/update" Writer LARGE_BODY notes::NoteUpdate => notes::NoteView, "note update", "Changes a note." tool "note";
+    "note.archive" Post "/v1/notes/{id}/archive" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note archive", "Hides a note from lists, start and search." tool "note";
+    "note.restore" Post "/v1/notes/{id}/restore" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note restore", "Brings an archived note back." tool "note";
     "note.delete" Delete "/v1/notes/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "note delete", "Deletes a note.";
-    "search" Get "/v1/search" Reader SMALL_BODY notes::SearchQuery => notes::SearchReply, "search", "Searches notes, docs and handoffs.";
+    "search" Get "/v1/search" Reader SMALL_BODY notes::SearchQuery => notes::SearchReply, "search", "Searches notes, docs and handoffs." tool "search";
     "doc.list" Get "/v1/docs" Reader SMALL_BODY docs::DocQuery => List<docs::DocView>, "doc list", "Lists docs.";
-    "doc.audit" Get "/v1/docs/audit" Reader SMALL_BODY docs::AuditQuery => List<docs::AuditReply>, "doc audit", "Compares docs with requirements.";
-    "doc.get" Get "/v1/docs/{scope}/{name}" Reader SMALL_BODY docs::DocReadQuery => docs::DocRead, "doc show", "Returns a doc with a piece of its text.";
+    "doc.audit" Get "/v1/docs/audit" Reader SMALL_BODY docs::AuditQuery => List<docs::AuditReply>, "doc audit", "Compares docs with requirements." tool "doc_audit";
+    "doc.get" Get "/v1/docs/{scope}/{name}" Reader SMALL_BODY docs::DocReadQuery => docs::DocRead, "doc show", "Returns a doc with a piece of its text." tool "doc";
     "doc.history" Get "/v1/docs/{scope}/{name}/history" Reader SMALL_BODY node::Empty => List<docs::DocHistoryRow>, "doc history", "Lists a doc's contents.";
     "doc.put" Put "/v1/docs/{scope}/{name}" Admin LARGE_BODY docs::DocPut => docs::DocPutReply, "doc put", "Uploads a doc.";
     "doc.put-generated" Put "/v1/docs/{scope}/{name}/generated" Writer LARGE_BODY docs::DocPut => docs::DocPutReply, "doc put --generated", "Stores a generated doc.";
@@ -147,24 +180,26 @@ routes! {
     "requirement.list" Get "/v1/doc-requirements" Reader SMALL_BODY node::Empty => List<docs::RequirementView>, "doc requirements", "Lists doc requirements.";
     "requirement.put" Put "/v1/doc-requirements" Admin SMALL_BODY docs::RequirementPut => docs::RequirementView, "doc require", "Makes or changes a doc requirement.";
     "requirement.delete" Delete "/v1/doc-requirements/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "doc unrequire", "Deletes a doc requirement.";
-    "claim.list" Get "/v1/claims" Reader SMALL_BODY claims::ClaimQuery => List<claims::ClaimView>, "claim list", "Lists claims.";
-    "claim.take" Post "/v1/claims" Writer SMALL_BODY claims::ClaimTake => claims::ClaimReply, "claim take", "Takes a claim.";
-    "claim.release" Post "/v1/claims/release" Writer SMALL_BODY claims::ClaimRelease => claims::ReleaseReply, "claim release", "Gives a claim back.";
+    "claim.list" Get "/v1/claims" Reader SMALL_BODY claims::ClaimQuery => List<claims::ClaimView>, "claim list", "Lists claims." tool "claim";
+    "claim.take" Post "/v1/claims" Writer SMALL_BODY claims::ClaimTake => claims::ClaimReply, "claim take", "Takes a claim." tool "claim";
+    "claim.release" Post "/v1/claims/release" Writer SMALL_BODY claims::ClaimRelease => claims::ReleaseReply, "claim release", "Gives a claim back." tool "claim";
+    "claim.release-id" Delete "/v1/claims/{id}" Writer SMALL_BODY notes::DeleteRequest => claims::ReleaseReply, "claim release --id", "Gives back the claim with this id." tool "claim";
     "machine.list" Get "/v1/machines" Reader SMALL_BODY operations::MachineQuery => List<operations::MachineView>, "machine list", "Lists machines.";
     "machine.register" Post "/v1/machines" Writer SMALL_BODY operations::MachinePut => operations::MachineView, "machine register", "Registers a machine without a daemon.";
     "machine.retire" Post "/v1/machines/{id}/retire" Admin SMALL_BODY operations::PlainAction => operations::MachineView, "machine retire", "Takes a machine out of use.";
     "machine.restore" Post "/v1/machines/{id}/restore" Admin SMALL_BODY operations::PlainAction => operations::MachineView, "machine restore", "Takes a machine into use again.";
-    "venture.list" Get "/v1/ventures" Reader SMALL_BODY operations::VentureQuery => List<operations::VentureView>, "venture list", "Lists ventures.";
+    "venture.list" Get "/v1/ventures" Reader SMALL_BODY operations::VentureQuery => List<operations::VentureView>, "venture list", "Lists ventures." tool "ventures";
     "venture.put" Put "/v1/ventures/{code}" Admin SMALL_BODY operations::VenturePut => operations::VentureView, "venture set", "Makes or changes a venture.";
     "venture.archive" Post "/v1/ventures/{code}/archive" Admin SMALL_BODY operations::VentureArchive => operations::VentureView, "venture archive", "Archives a venture.";
     "venture.import" Post "/v1/ventures/import" Admin SMALL_BODY operations::VentureImport => operations::VentureImportReply, "venture import", "Imports a ventures file.";
-    "plan.get" Get "/v1/plan" Reader SMALL_BODY node::Empty => operations::PlanReply, "plan show", "Returns the weekly plan.";
+    "plan.get" Get "/v1/plan" Reader SMALL_BODY node::Empty => operations::PlanReply, "plan show", "Returns the weekly plan." tool "plan";
     "plan.put" Put "/v1/plan" Writer SMALL_BODY operations::PlanPut => operations::PlanReply, "plan set", "Writes or confirms the weekly plan.";
     "escalation.list" Get "/v1/escalations" Reader SMALL_BODY operations::EscalationQuery => List<operations::EscalationView>, "escalation list", "Lists escalations.";
     "escalation.create" Post "/v1/escalations" Writer SMALL_BODY operations::EscalationCreate => operations::EscalationView, "escalation create", "Asks for help.";
     "escalation.resolve" Post "/v1/escalations/{id}/resolve" Writer SMALL_BODY operations::ResolveRequest => operations::EscalationView, "escalation resolve", "Resolves an escalation.";
     "event.list" Get "/v1/events" Reader SMALL_BODY operations::EventQuery => List<operations::EventView>, "event list", "Lists events.";
-    "preflight" Get "/v1/preflight" Reader SMALL_BODY node::Empty => node::PreflightReply, "preflight", "Checks what work needs.";
+    "event.stream" Get "/v1/events/stream" Reader SMALL_BODY operations::EventQuery => operations::EventView, "event watch", "Sends events as they happen." as EventStream;
+    "preflight" Get "/v1/preflight" Reader SMALL_BODY node::Empty => node::PreflightReply, "preflight", "Checks what work needs." tool "preflight";
     "node" Get "/v1/node" Reader SMALL_BODY node::Empty => node::NodeReply, "status", "Describes the node.";
     "node.check" Post "/v1/node/check" Admin SMALL_BODY node::IntegrityRequest => node::IntegrityReply, "check", "Verifies every entry and derives every view again.";
     "node.backup" Post "/v1/node/backup" Admin SMALL_BODY node::BackupRequest => node::BackupReply, "backup", "Takes a backup and verifies it.";

@@ -130,7 +130,7 @@ pub struct SodReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub venture: Option<VentureBrief>,
     /// When the next heartbeat is due. Agents need not send any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub heartbeat: Option<HeartbeatReply>,
     /// Parts that could not be loaded; empty means that everything was.
     pub failed_parts: Vec<FailedPart>,
@@ -148,8 +148,10 @@ pub struct SodReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanReply>,
     /// Other sessions that are alive.
+    #[serde(rename = "active_sessions")]
     pub active: Section<SessionRow>,
     /// Sessions on machines that cannot be reached.
+    #[serde(rename = "last_seen_sessions")]
     pub last_seen: Section<SessionRow>,
     /// What others hold.
     pub claims: Section<ClaimView>,
@@ -530,4 +532,25 @@ pub struct ContextReply {
     pub claims: Vec<ClaimView>,
     /// What to be careful about.
     pub warnings: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_start_reply_reads_as_documented_and_round_trips() {
+        let heartbeat = HeartbeatReply { session_id: "sess_1".to_owned(), ..HeartbeatReply::default() };
+        let reply = SodReply { status: Some(StartStatus::Created), heartbeat: Some(heartbeat), ..SodReply::default() };
+        let value = serde_json::to_value(&reply).unwrap();
+        assert_eq!((&value["session_id"], &value["status"]), (&json!("sess_1"), &json!("created")));
+        for name in ["next_heartbeat_at", "heartbeat_interval_seconds", "active_sessions", "last_seen_sessions"] {
+            assert!(value.get(name).is_some(), "{name}");
+        }
+        let back: SodReply = serde_json::from_value(value).unwrap();
+        assert_eq!(back.heartbeat.unwrap().session_id, "sess_1");
+        assert!(serde_json::from_value::<SodReply>(json!({"state": "needs_clone"})).unwrap().heartbeat.is_none());
+    }
 }

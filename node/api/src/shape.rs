@@ -130,7 +130,8 @@ impl Shape {
         out
     }
 
-    /// Turns the pairs of a query string into typed values. A list is given as repeated names or with commas.
+    /// Turns the pairs of a query string into typed values. A list is given as repeated names; a list of words from an
+    /// enum also with commas, which free text such as a tag may hold itself.
     #[must_use]
     pub fn from_query(&self, pairs: &[(String, String)]) -> Value {
         let mut object: Map<String, Value> = Map::new();
@@ -139,8 +140,13 @@ impl Shape {
             let is = |wanted: &str| types.iter().any(|found| found == wanted);
             if is("array") {
                 let list = object.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
+                let words =
+                    self.field(name).and_then(|schema| self.items(schema)).map(|items| self.allowed(&items).words);
                 if let Value::Array(list) = list {
-                    list.extend(text.split(',').filter(|part| !part.is_empty()).map(Value::from));
+                    match words.is_some_and(|words| !words.is_empty()) {
+                        true => list.extend(text.split(',').filter(|part| !part.is_empty()).map(Value::from)),
+                        false => list.push(Value::from(text.as_str())),
+                    }
                 }
                 continue;
             }
@@ -225,6 +231,12 @@ mod tests {
         assert_eq!(value["include_global"], json!(true));
         let error = shape.check(&value).unwrap_err();
         assert_eq!(error.fields.len(), 1);
+    }
+
+    #[test]
+    fn a_comma_in_a_tag_is_part_of_the_tag() {
+        let pairs = [("tags", "a,b"), ("tags", "c")].map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(Shape::of_input(route("note.list").unwrap()).from_query(&pairs)["tags"], json!(["a,b", "c"]));
     }
 
     #[test]
