@@ -103,13 +103,13 @@ pub struct ErrorBody {
     pub details: Vec<FieldError>,
     /// How many bad fields there are, when more than are named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details_total: Option<u32>,
+    pub details_total: Option<usize>,
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// For `rate_limited`: when to come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_seconds: Option<u32>,
+    pub retry_after_seconds: Option<u64>,
     /// The call.
     #[serde(default)]
     pub correlation_id: CorrelationId,
@@ -144,7 +144,7 @@ impl ErrorBody {
         self.details = fields;
         if total > NAMED_FIELDS {
             self.details.truncate(NAMED_FIELDS);
-            self.details_total = u32::try_from(total).ok();
+            self.details_total = Some(total);
         }
         self
     }
