@@ -1,0 +1,62 @@
+//! Benches that are run by hand: `cargo run --release -p ctxnode-bench -- <bench>`.
+//!
+//! Each prints its distribution beside a reference measured in the same run, because absolute times say as much about
+//! the machine as about the code.
+
+mod fill;
+mod stats;
+mod whole;
+mod writes;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures ctxnode.")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Durable note writes against raw redb commits of the same bytes, alone and 64 at once.
+    Writes {
+        /// Writes per series.
+        #[arg(long, default_value_t = 500)]
+        count: usize,
+    },
+    /// Fills a data directory: 45 % sessions, 45 % handoffs, 8 % notes, 2 % docs of real text.
+    Fill {
+        /// The data directory, made by `ctxnode init`.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// Records.
+        #[arg(long, default_value_t = 100_000)]
+        records: usize,
+        /// A directory of Markdown files.
+        #[arg(long)]
+        corpus: Option<PathBuf>,
+    },
+    /// Start of day, daemon start, MCP handshake and memory over a filled data directory.
+    Whole {
+        /// The data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The `ctxnode` binary.
+        #[arg(long)]
+        binary: PathBuf,
+        /// Starts of day to measure.
+        #[arg(long, default_value_t = 300)]
+        count: usize,
+    },
+}
+
+fn main() {
+    match Arguments::parse().bench {
+        Bench::Writes { count } => writes::run(count),
+        Bench::Fill { data_dir, records, corpus } => fill::run(&data_dir, records, corpus.as_deref()),
+        Bench::Whole { data_dir, binary, count } => whole::run(&data_dir, &binary, count),
+    }
+}

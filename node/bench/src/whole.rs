@@ -1,0 +1,118 @@
+//! The daemon as a whole: how fast it is ready, how fast a start of day is, what it takes in memory.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use ctxnode_api::{Call, Client, Endpoint};
+use serde_json::json;
+
+use crate::stats::{Times, line, say};
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Killed and waited for: a bench leaves no process behind.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn start(binary: &Path, data_dir: &Path, socket: &Path) -> (Running, Duration) {
+    let began = now();
+    let child = Command::new(binary)
+        .args(["daemon", "run"])
+        .env("CTXNODE_DATA_DIR", data_dir)
+        .env("CTXNODE_SOCKET", socket)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("the daemon");
+    let running = Running(child);
+    let (pause, wait) = std::sync::mpsc::sync_channel::<()>(0);
+    while std::os::unix::net::UnixStream::connect(socket).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the daemon did not become ready");
+        // Nobody sends: a pause that ends by itself.
+        let _ = wait.recv_timeout(Duration::from_millis(1));
+    }
+    drop(pause);
+    (running, began.elapsed())
+}
+
+fn rss(pid: u32) -> u64 {
+    let Ok(mut system) = sysinfo::System::new() else { return 0 };
+    let pid = sysinfo::Pid::from_u32(pid);
+    system.refresh_processes(sysinfo::ProcessesToUpdate::Some(&[pid]), true);
+    system.process(pid).map_or(0, sysinfo::Process::memory)
+}
+
+pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
+    let socket = data_dir.join("bench.sock");
+    let mut ready = Times::default();
+    for _ in 0..5 {
+        let (running, time) = start(binary, data_dir, &socket);
+        ready.add(time);
+        stop(&socket, running);
+    }
+    line("daemon ready", &ready);
+
+    let (running, _) = start(binary, data_dir, &socket);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    say(&format!("resident memory when ready: {} MB", rss(running.0.id()) >> 20));
+    let mut starts = Times::default();
+    let mut client = Client::new(Endpoint::Socket(socket.clone()));
+    for number in 0..count {
+        let agent = format!("bench-agent-{}", number % 20);
+        let input = json!({ "agent": agent, "venture": "alpha", "repo": "org/alpha", "update_id": format!("bench-{number:0>30}") });
+        let call = Call::new("sod", input);
+        let call_with = [(ctxnode_api::headers::CALLER, "import")];
+        starts.measure(|| runtime.block_on(client.call_with(&call, &call_with)).expect("a start of day"));
+    }
+    line("sod over the socket", &starts);
+    say(&format!("resident memory after {count} starts: {} MB", rss(running.0.id()) >> 20));
+    handshake(binary, data_dir, &socket);
+    stop(&socket, running);
+}
+
+fn stop(socket: &Path, mut running: Running) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut client = Client::new(Endpoint::Socket(socket.to_owned()));
+    runtime.block_on(client.call(&Call::new("node.stop", json!({})))).expect("a stop");
+    running.0.wait().expect("an ended daemon");
+}
+
+/// From the start of `ctxnode mcp` to the answer to `initialize`.
+fn handshake(binary: &Path, data_dir: &Path, socket: &Path) {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut times = Times::default();
+    let mut memory = 0;
+    for _ in 0..30 {
+        let began = now();
+        let mut child = Command::new(binary)
+            .arg("mcp")
+            .env("CTXNODE_DATA_DIR", data_dir)
+            .env("CTXNODE_SOCKET", socket)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the shim");
+        let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" } } });
+        let mut stdin = child.stdin.take().expect("a pipe");
+        writeln!(stdin, "{hello}").expect("a written line");
+        let mut answer = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut answer).expect("an answer");
+        assert!(answer.contains("protocolVersion"), "{answer}");
+        times.add(began.elapsed());
+        memory = memory.max(rss(child.id()));
+        drop(stdin);
+        child.wait().expect("an ended shim");
+    }
+    line("`ctxnode mcp` to initialize answered", &times);
+    say(&format!("resident memory of the shim: {:.1} MB", memory as f64 / 1_048_576.0));
+}

@@ -1,0 +1,120 @@
+//! Who calls: the transport finds out, the gate checks, handlers use.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use ctxnode_api::{ErrorBody, ErrorCode, Right};
+use ctxnode_store::Role;
+
+/// How a call came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// The Unix socket.
+    Socket,
+    /// TCP with a token.
+    Http,
+    /// An MCP connection.
+    Mcp,
+}
+
+impl Via {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Http => "http",
+            Self::Mcp => "mcp",
+        }
+    }
+}
+
+/// What kind of caller it is, for the rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    /// An agent, a script, a person.
+    Usual,
+    /// A person's import on this machine, which is bounded by the files it reads.
+    Import,
+}
+
+/// A caller whose credential was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Stands on every record that the call makes.
+    pub(crate) actor_key_id: String,
+    /// The agent id; people are `user-<name>`.
+    pub(crate) agent: String,
+    /// Whether the agent id was given by the caller instead of found by process lineage.
+    pub(crate) explicit_agent: bool,
+    /// What the credential allows.
+    pub(crate) right: Right,
+    /// The ventures that it is limited to.
+    pub(crate) ventures: Option<BTreeSet<String>>,
+    /// Calls per minute, when the token says so.
+    pub(crate) rate_limit: Option<u32>,
+    /// How the call came in.
+    pub(crate) via: Via,
+    /// Which rate limit counts.
+    pub(crate) bucket: Bucket,
+    /// Where the caller works.
+    pub(crate) directory: Option<PathBuf>,
+    /// The caller's process, on this machine.
+    pub(crate) pid: Option<u32>,
+    /// The agent process found above it.
+    pub(crate) agent_process: Option<crate::process::AgentProcess>,
+    /// The agent above that one, when an agent was started in another's shell.
+    pub(crate) parent_process: Option<crate::process::AgentProcess>,
+}
+
+impl Caller {
+    /// A caller without a credential, for operations that need none.
+    pub(crate) fn nobody() -> Self {
+        Self {
+            actor_key_id: "none".to_owned(),
+            agent: "none".to_owned(),
+            explicit_agent: false,
+            right: Right::None,
+            ventures: None,
+            rate_limit: None,
+            via: Via::Http,
+            bucket: Bucket::Usual,
+            directory: None,
+            pid: None,
+            agent_process: None,
+            parent_process: None,
+        }
+    }
+
+    /// Whether the caller may see records of a venture (`None`: global ones, which everybody sees).
+    pub(crate) fn sees(&self, venture: Option<&str>) -> bool {
+        match (&self.ventures, venture) {
+            (None, _) | (_, None) => true,
+            (Some(allowed), Some(code)) => allowed.contains(code),
+        }
+    }
+
+    /// Refuses to write where the caller may not.
+    pub(crate) fn require_venture(&self, venture: Option<&str>) -> Result<(), ErrorBody> {
+        let allowed = match (&self.ventures, venture) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(allowed), Some(code)) => allowed.contains(code),
+        };
+        if allowed {
+            return Ok(());
+        }
+        let place = venture.unwrap_or("global");
+        Err(ErrorBody::new(ErrorCode::Forbidden, format!("this credential may not write to `{place}`")))
+    }
+}
+
+/// The lower of what a credential and the node's own role allow.
+pub(crate) fn effective(right: Right, role: Option<Role>) -> Right {
+    let node = match role {
+        Some(Role::Admin) => Right::Admin,
+        Some(Role::Writer) => Right::Writer,
+        Some(Role::Reader) => Right::Reader,
+        None => Right::None,
+    };
+    // A node whose membership ended still reads what it holds.
+    right.min(node.max(Right::Reader))
+}

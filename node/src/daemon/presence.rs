@@ -1,0 +1,133 @@
+//! What is alive on this node: heartbeats, the processes behind sessions, and the calls made in them.
+//!
+//! Heartbeats come with every tool call and must cost nothing, so they live in memory and reach the node-local table
+//! every few seconds. A crash loses at most that much of them, which is little against the 45 minutes that matter.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use ctxnode_model::{DocumentId, Timestamp};
+use ctxnode_store::{Draft, LocalTable, Reader, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::process::ProcessId;
+
+/// One session of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pulse {
+    /// The last sign of life.
+    pub(crate) at: Timestamp,
+    /// The directory in which it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checkout: Option<String>,
+    /// The agent's process, while it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<ProcessId>,
+    /// Calls made in the session.
+    #[serde(default)]
+    pub(crate) calls: u64,
+}
+
+/// All sessions of this node that are not over.
+#[derive(Debug, Default)]
+pub(crate) struct Presence(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    pulses: BTreeMap<DocumentId, Pulse>,
+    unsaved: BTreeMap<DocumentId, bool>,
+}
+
+impl Presence {
+    /// Reads the saved heartbeats.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) fn load(reader: Reader<'_>) -> Result<Self, StoreError> {
+        let mut pulses = BTreeMap::new();
+        for (key, value) in reader.local_prefix(LocalTable::Heartbeats, &[], usize::MAX)? {
+            if let (Some(id), Ok(pulse)) = (DocumentId::from_bytes(&key), serde_json::from_slice(&value)) {
+                pulses.insert(id, pulse);
+            }
+        }
+        Ok(Self(Mutex::new(State { pulses, unsaved: BTreeMap::new() })))
+    }
+
+    /// Moves the heartbeat of a session. It never moves back.
+    pub(crate) fn beat(&self, id: DocumentId, now: Timestamp) {
+        self.change(id, now, |pulse| {
+            pulse.at = pulse.at.max(now);
+            pulse.calls += 1;
+        });
+    }
+
+    /// Moves the heartbeat without counting a call; for the timer of a process that lives and is idle.
+    pub(crate) fn keep_alive(&self, id: DocumentId, now: Timestamp) {
+        self.change(id, now, |pulse| pulse.at = pulse.at.max(now));
+    }
+
+    /// Notes where and by which process a session runs.
+    pub(crate) fn bind(&self, id: DocumentId, now: Timestamp, checkout: Option<String>, process: Option<ProcessId>) {
+        self.change(id, now, |pulse| {
+            pulse.at = pulse.at.max(now);
+            if checkout.is_some() {
+                pulse.checkout = checkout;
+            }
+            if process.is_some() {
+                pulse.process = process;
+            }
+        });
+    }
+
+    fn change(&self, id: DocumentId, now: Timestamp, change: impl FnOnce(&mut Pulse)) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Pulse { at: now, checkout: None, process: None, calls: 0 };
+        change(state.pulses.entry(id).or_insert_with(fresh));
+        state.unsaved.insert(id, true);
+    }
+
+    /// Forgets a session that is over.
+    pub(crate) fn forget(&self, id: DocumentId) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.pulses.remove(&id).is_some() {
+            state.unsaved.insert(id, false);
+        }
+    }
+
+    /// Returns what is known of a session; `None` for one that is over or of another node.
+    #[must_use]
+    pub(crate) fn get(&self, id: DocumentId) -> Option<Pulse> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pulses.get(&id).cloned()
+    }
+
+    /// Returns the last heartbeat, or `otherwise` when none is known.
+    #[must_use]
+    pub(crate) fn last(&self, id: DocumentId, otherwise: Timestamp) -> Timestamp {
+        self.get(id).map_or(otherwise, |pulse| pulse.at)
+    }
+
+    /// Returns every session with its pulse.
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<(DocumentId, Pulse)> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.pulses.iter().map(|(id, pulse)| (*id, pulse.clone())).collect()
+    }
+
+    /// Takes what changed since the last call, to be saved.
+    #[must_use]
+    pub(crate) fn take_unsaved(&self) -> Vec<(DocumentId, Option<Pulse>)> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsaved = std::mem::take(&mut state.unsaved);
+        unsaved.into_keys().map(|id| (id, state.pulses.get(&id).cloned())).collect()
+    }
+
+    /// Stages changed pulses in a draft.
+    pub(crate) fn save(draft: &mut Draft<'_>, changed: Vec<(DocumentId, Option<Pulse>)>) {
+        for (id, pulse) in changed {
+            match pulse.and_then(|pulse| serde_json::to_vec(&pulse).ok()) {
+                Some(bytes) => draft.put_local(LocalTable::Heartbeats, id.to_bytes(), bytes),
+                None => draft.remove_local(LocalTable::Heartbeats, id.to_bytes()),
+            }
+        }
+    }
+}

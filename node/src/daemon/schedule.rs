@@ -1,0 +1,121 @@
+//! What happens by the clock: saving heartbeats and the log, the session sweep, the purge, the daily backup.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ctxnode_model::Timestamp;
+use ctxnode_store::{LocalTable, StoreError};
+
+use super::presence::Presence;
+use crate::app::App;
+use crate::gate::idempotency::Kept;
+use crate::gate::request_log;
+use crate::handlers;
+
+/// How often heartbeats and the request log are written.
+const SAVE: Duration = Duration::from_secs(5);
+/// How often stale sessions are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How often expired node-local rows are removed.
+const PURGE: Duration = Duration::from_secs(3_600);
+/// How many rows one purge transaction removes, so that no write waits long for it.
+const PURGE_BATCH: usize = 1_000;
+/// Milliseconds between two backups.
+const BACKUP_MS: i64 = 24 * 3_600_000;
+
+/// Runs until the daemon ends.
+pub(super) async fn run(app: Arc<App>) {
+    if let Err(failure) = handlers::register_this_machine(&app).await {
+        tracing::warn!(?failure, "this machine could not be registered");
+    }
+    let mut save_tick = tokio::time::interval(SAVE);
+    let mut sweep_tick = tokio::time::interval(SWEEP);
+    let mut purge_tick = tokio::time::interval(PURGE);
+    for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick] {
+        // After sleep of the machine one tick is enough.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
+    loop {
+        tokio::select! {
+            _ = save_tick.tick() => save(&app).await,
+            _ = sweep_tick.tick() => {
+                if let Err(failure) = handlers::sweep(&app).await {
+                    tracing::warn!(?failure, "the session sweep failed");
+                }
+            }
+            _ = purge_tick.tick() => {
+                if let Err(error) = purge(&app).await {
+                    tracing::warn!(%error, "the purge failed");
+                }
+                backup_when_due(&app).await;
+            }
+        }
+    }
+}
+
+/// Writes heartbeats and request log rows that are still in memory.
+pub(super) async fn save(app: &App) {
+    let changed = app.presence.take_unsaved();
+    if !changed.is_empty() {
+        let saved = app.store.write(move |draft| {
+            Presence::save(draft, changed);
+            Ok::<(), StoreError>(())
+        });
+        if let Err(error) = saved.await {
+            tracing::warn!(%error, "heartbeats could not be saved");
+        }
+    }
+    if let Err(error) = app.request_log.flush(&app.store).await {
+        tracing::warn!(%error, "the request log could not be saved");
+    }
+}
+
+async fn purge(app: &App) -> Result<(), StoreError> {
+    let now = app.now();
+    let expired = |bytes: &[u8]| Kept::is_expired(bytes, now);
+    remove_where(app, LocalTable::Idempotency, &[], &u64::MAX.to_be_bytes(), expired).await?;
+    let before = request_log::time_key(Timestamp(now.0 - request_log::KEPT_MS));
+    remove_where(app, LocalTable::RequestLog, &[], &before, |_| true).await
+}
+
+/// Removes rows with keys in `from..to` that are to go, a batch at a time.
+async fn remove_where(
+    app: &App,
+    table: LocalTable,
+    from: &[u8],
+    to: &[u8],
+    mut goes: impl FnMut(&[u8]) -> bool,
+) -> Result<(), StoreError> {
+    let mut from = from.to_vec();
+    loop {
+        let rows = {
+            let snapshot = app.store.read()?;
+            snapshot.reader().local_range(table, &from, to, false, PURGE_BATCH)?
+        };
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        from = [last.as_slice(), &[0]].concat();
+        let gone: Vec<Vec<u8>> = rows.into_iter().filter(|(_, value)| goes(value)).map(|(key, _)| key).collect();
+        if gone.is_empty() {
+            continue;
+        }
+        let removed = app.store.write(move |draft| {
+            for key in gone {
+                draft.remove_local(table, key);
+            }
+            Ok::<(), StoreError>(())
+        });
+        removed.await.map_err(|error| match error {
+            ctxnode_store::WriteError::Refused(error) | ctxnode_store::WriteError::Store(error) => error,
+        })?;
+    }
+}
+
+async fn backup_when_due(app: &Arc<App>) {
+    let last = handlers::last_backup(app);
+    if last.is_some_and(|last| app.now().since(last) < BACKUP_MS) {
+        return;
+    }
+    if let Err(failure) = handlers::run_backup(app, None).await {
+        tracing::error!(?failure, "the daily backup failed");
+    }
+}

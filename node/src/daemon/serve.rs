@@ -1,0 +1,264 @@
+//! The daemon's life: open, listen, serve, finish.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ctxnode_config::Config;
+use ctxnode_store::{KeyError, NodeSecret, OpenError, Options, Store, StoreError};
+use thiserror::Error;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+
+use super::lock::{Lock, LockError};
+use super::presence::Presence;
+use super::{Files, host, indexer, private_dir, schedule};
+use crate::app::{App, Lifecycle};
+use crate::gate::idempotency::InFlight;
+use crate::gate::rate::Limiter;
+use crate::gate::request_log::RequestLog;
+use crate::http_server::{Peer, router};
+use crate::mcp_server;
+use crate::search_index::SearchIndex;
+
+/// How long calls that were begun may take to end after the daemon was asked to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How many log files are kept, one per day.
+const LOG_FILES: usize = 7;
+
+/// The daemon could not start.
+#[derive(Debug, Error)]
+enum StartError {
+    #[error("{path} cannot be used")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("another daemon runs for this data directory{}", holder_text(.0))]
+    Running(LockError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("no replica at {0}")]
+    NoReplica(PathBuf),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] StoreError),
+}
+
+fn holder_text(error: &LockError) -> String {
+    match error {
+        LockError::Held { holder: Some(holder), .. } => {
+            let started = ctxnode_model::Timestamp(i64::try_from(holder.started).unwrap_or(0) * 1_000);
+            format!(": pid {}, started {}", holder.pid, started.iso())
+        }
+        other => format!(": {other}"),
+    }
+}
+
+impl StartError {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "check that the directory exists, belongs to you and has space",
+            Self::Running(_) => "use it, or stop it with `ctxnode daemon stop`",
+            Self::Key(_) => "restore `node.key` with mode 600 from where it was kept",
+            Self::NoReplica(_) => "run `ctxnode init`, or `ctxnode restore BACKUP`",
+            Self::Store(OpenError::Newer { .. }) => "install the newer ctxnode; nothing was changed",
+            Self::Store(_) | Self::Read(_) => "run `ctxnode doctor`; `ctxnode restore BACKUP` brings back a backup",
+        }
+    }
+}
+
+/// Runs the daemon and says on stderr why it could not.
+pub(super) fn run(config: Config) -> ExitCode {
+    let executable = std::env::current_exe().ok();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(serve(config)),
+        Err(source) => Err(StartError::Io { path: PathBuf::from("runtime"), source }),
+    };
+    match ended {
+        Ok(Lifecycle::Handover) => hand_over(executable),
+        Ok(Lifecycle::Run | Lifecycle::Stop) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a daemon that cannot start has no log yet; its starter reads stderr")]
+fn report(error: &StartError) {
+    eprintln!("error: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        eprintln!("  caused by: {cause}");
+        source = cause.source();
+    }
+    eprintln!("hint: {}", error.hint());
+}
+
+/// Runs the installed binary in this process, with the same arguments. The store is closed and the lock is free.
+fn hand_over(executable: Option<PathBuf>) -> ExitCode {
+    let Some(path) = executable else { return ExitCode::from(70) };
+    // A replaced file leaves its old name with this mark behind on Linux.
+    let text = path.to_string_lossy();
+    let path = PathBuf::from(text.strip_suffix(" (deleted)").unwrap_or(&text));
+    let error = std::process::Command::new(path).args(std::env::args_os().skip(1)).exec();
+    tracing::error!(%error, "the installed binary cannot be run");
+    ExitCode::from(70)
+}
+
+async fn serve(config: Config) -> Result<Lifecycle, StartError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StartError::Io { path, source }
+    };
+    let files = Files::of(&config.paths.data_dir);
+    if !files.store.exists() {
+        return Err(StartError::NoReplica(config.paths.data_dir.clone()));
+    }
+    for dir in [&config.paths.data_dir, &config.paths.state_dir, &config.paths.log_dir()] {
+        private_dir(dir).map_err(io(dir))?;
+    }
+    let _log = start_log(&config);
+    let _lock = Lock::take(&files.lock).map_err(StartError::Running)?;
+    let app = open(config, &files)?;
+    tracing::info!(build = ctxnode_api::version::BUILD, "the store is open");
+
+    let api_socket = listen(&app.config.paths.socket)?;
+    let mcp_path = app.config.paths.mcp_socket();
+    let mcp_socket = listen(&mcp_path)?;
+    let mut tasks: JoinSet<()> = JoinSet::new();
+    let mut servers: JoinSet<()> = JoinSet::new();
+    let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();
+    let stop = stopped(app.lifecycle.subscribe());
+    servers.spawn(async move {
+        if let Err(error) = axum::serve(api_socket, service).with_graceful_shutdown(stop).await {
+            tracing::error!(%error, "the API socket failed");
+        }
+    });
+    if let Some(address) = app.config.http_listen {
+        let listener = TcpListener::bind(address).await.map_err(io(Path::new(&address.to_string())))?;
+        let routes = router(Arc::clone(&app)).merge(mcp_server::http_routes(Arc::clone(&app)));
+        let service = routes.into_make_service_with_connect_info::<Peer>();
+        let stop = stopped(app.lifecycle.subscribe());
+        servers.spawn(async move {
+            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
+                tracing::error!(%error, "the TCP listener failed");
+            }
+        });
+    }
+    tasks.spawn(mcp_server::serve_socket(Arc::clone(&app), mcp_socket));
+    tasks.spawn(indexer::run(Arc::clone(&app)));
+    tasks.spawn(schedule::run(Arc::clone(&app)));
+    tasks.spawn(signals(app.lifecycle.clone()));
+    tracing::info!("ready");
+
+    let asked = wait_for_end(app.lifecycle.subscribe()).await;
+    finish(&app, servers, tasks).await;
+    for socket in [&app.config.paths.socket, &mcp_path] {
+        // Gone already is as good as removed.
+        let _ = std::fs::remove_file(socket);
+    }
+    app.store.close();
+    tracing::info!(?asked, "closed");
+    Ok(asked)
+}
+
+fn start_log(config: &Config) -> Option<tracing_appender::non_blocking::WorkerGuard> {
+    let appender = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .max_log_files(LOG_FILES)
+        .filename_prefix("daemon")
+        .filename_suffix("log")
+        .build(config.paths.log_dir())
+        .ok()?;
+    let (writer, guard) = tracing_appender::non_blocking(appender);
+    let filter = tracing_subscriber::EnvFilter::try_new(config.log_level.as_str()).unwrap_or_default();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer).finish();
+    // Only the first daemon of a process sets it; a second one in a test shares it.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Some(guard)
+}
+
+fn open(config: Config, files: &Files) -> Result<Arc<App>, StartError> {
+    let secret = NodeSecret::load(&files.key)?;
+    let store = Store::open(Options { ..Options::file(&files.store, secret) })?;
+    let snapshot = store.read()?;
+    let presence = Presence::load(snapshot.reader())?;
+    drop(snapshot);
+    let search = SearchIndex::open(&files.index, config.search_enabled);
+    let started = store.clock().now();
+    Ok(Arc::new(App {
+        presence,
+        search,
+        host: host::look(),
+        started,
+        limiter: Limiter::default(),
+        request_log: RequestLog::default(),
+        in_flight: InFlight::default(),
+        changes: App::change_channel(),
+        lifecycle: watch::Sender::new(Lifecycle::Run),
+        config,
+        store,
+    }))
+}
+
+/// Binds a socket. The lock is held, so a file that is there belongs to a daemon that is gone.
+fn listen(path: &Path) -> Result<UnixListener, StartError> {
+    let io = |source| StartError::Io { path: path.to_owned(), source };
+    if let Some(parent) = path.parent()
+        && !parent.exists()
+    {
+        private_dir(parent).map_err(io)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io(source)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(io)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(io)?;
+    Ok(listener)
+}
+
+async fn stopped(mut lifecycle: watch::Receiver<Lifecycle>) {
+    // An error means that the daemon is gone, which is a stop too.
+    let _ = lifecycle.wait_for(|state| *state != Lifecycle::Run).await;
+}
+
+async fn wait_for_end(mut lifecycle: watch::Receiver<Lifecycle>) -> Lifecycle {
+    lifecycle.wait_for(|state| *state != Lifecycle::Run).await.map_or(Lifecycle::Stop, |state| *state)
+}
+
+async fn signals(lifecycle: watch::Sender<Lifecycle>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    lifecycle.send_replace(Lifecycle::Stop);
+}
+
+/// Lets begun calls end, then writes what is still in memory.
+async fn finish(app: &App, mut servers: JoinSet<()>, mut tasks: JoinSet<()>) {
+    let drained = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("calls were still running when the daemon stopped");
+    }
+    servers.shutdown().await;
+    tasks.shutdown().await;
+    schedule::save(app).await;
+    app.search.close();
+}

@@ -1,0 +1,164 @@
+//! The one gate: authenticate, right, rate, validate, idempotency, execute, log. Every call of every kind passes it.
+//!
+//! The transport has found out who calls ([`Caller`]); refusals at any step are logged like answers.
+
+pub(crate) mod idempotency;
+pub(crate) mod rate;
+pub(crate) mod request_log;
+pub(crate) mod tokens;
+
+use std::sync::Arc;
+
+use ctxnode_api::{Call, CorrelationId, ErrorBody, ErrorCode, Right, Route, route};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::app::{Answer, App, Cx};
+use crate::caller::{Bucket, Caller, effective};
+use crate::failure::Failure;
+use crate::handlers;
+use idempotency::{Claimed, Reserved};
+use rate::Allowance;
+use request_log::Entry;
+
+/// A call on its way in.
+pub(crate) struct Incoming {
+    pub(crate) call: Call,
+    /// The caller, or why the credential was refused.
+    pub(crate) caller: Result<Caller, Box<ErrorBody>>,
+    /// What the client sent; a malformed one is replaced.
+    pub(crate) correlation: Option<String>,
+    /// From a header; beats `update_id` in the body.
+    pub(crate) idempotency_key: Option<String>,
+    /// Why the request cannot be read; told after right and rate, logged like any refusal.
+    pub(crate) broken: Option<ErrorBody>,
+}
+
+/// An answer on its way out.
+pub(crate) struct Outgoing {
+    pub(crate) status: u16,
+    pub(crate) result: Result<Value, ErrorBody>,
+    pub(crate) correlation: CorrelationId,
+    pub(crate) idempotency_hit: bool,
+    /// For an answer that was too large to keep.
+    pub(crate) truncated: bool,
+    pub(crate) allowance: Option<Allowance>,
+}
+
+/// Lets one call through.
+pub(crate) async fn pass(app: &Arc<App>, incoming: Incoming) -> Outgoing {
+    let began = app.now();
+    let parsed = incoming.correlation.as_deref().and_then(CorrelationId::parse);
+    let correlation = parsed.unwrap_or_else(|| CorrelationId::from_random(app.store.entropy().number().to_le_bytes()));
+    let mut entry = Entry::begin(began, &correlation, &incoming);
+    let mut outgoing = Outgoing {
+        status: 500,
+        result: Ok(Value::Null),
+        correlation: correlation.clone(),
+        idempotency_hit: false,
+        truncated: false,
+        allowance: None,
+    };
+    match step(app, incoming, &correlation, &mut outgoing, &mut entry).await {
+        Ok(answer) => {
+            outgoing.status = answer.status;
+            outgoing.result = Ok(answer.body);
+        }
+        Err(failure) => {
+            let mut body = failure.into_body();
+            body.correlation_id = correlation;
+            outgoing.status = body.code.status();
+            outgoing.result = Err(body);
+        }
+    }
+    entry.finish(app, &outgoing);
+    outgoing
+}
+
+async fn step(
+    app: &Arc<App>,
+    incoming: Incoming,
+    correlation: &CorrelationId,
+    outgoing: &mut Outgoing,
+    entry: &mut Entry,
+) -> Result<Answer, Failure> {
+    let Some(route) = route(&incoming.call.operation) else {
+        let unknown = || ErrorBody::new(ErrorCode::UnknownRoute, format!("no operation `{}`", incoming.call.operation));
+        return Err(incoming.broken.unwrap_or_else(unknown).into());
+    };
+    let caller = match incoming.caller {
+        Ok(caller) => caller,
+        Err(_) if route.right == Right::None => Caller::nobody(),
+        Err(error) => return Err(Failure::from(*error)),
+    };
+    check_right(app, route, &caller)?;
+    if route.right != Right::None && caller.bucket == Bucket::Usual {
+        let allowance = app.limiter.take(&caller.actor_key_id, caller.rate_limit, app.now());
+        outgoing.allowance = Some(allowance);
+        if allowance.refused {
+            let mut body = ErrorBody::new(
+                ErrorCode::RateLimited,
+                format!("more than {} calls in this minute", allowance.limit),
+            );
+            body.retry_after_seconds = Some(allowance.seconds_left);
+            return Err(body.into());
+        }
+    }
+    if let Some(error) = incoming.broken {
+        return Err(error.into());
+    }
+    let claimed = if route.mutating {
+        idempotency::claim(app, route, &caller, incoming.idempotency_key.as_deref(), &incoming.call).await?
+    } else {
+        Claimed::Free(None)
+    };
+    let reserved = match claimed {
+        Claimed::Kept(kept) => {
+            outgoing.idempotency_hit = true;
+            outgoing.truncated = kept.is_truncated();
+            return kept.answer();
+        }
+        Claimed::Free(reserved) => reserved,
+    };
+    entry.reserved(reserved.as_ref());
+    execute(app, route, caller, incoming.call, correlation, reserved).await
+}
+
+fn check_right(app: &App, route: &Route, caller: &Caller) -> Result<(), Failure> {
+    let role = app.store.authority().role(&app.store.node());
+    let has = effective(caller.right, role);
+    if has >= route.right {
+        return Ok(());
+    }
+    let message = format!("`{}` needs the {} right, this caller has {}", route.operation, route.right.name(), has.name());
+    Err(Failure::new(ErrorCode::Forbidden, message))
+}
+
+/// Runs the operation in a task of its own, so that a panic in it is an answer and not the end of the connection.
+async fn execute(
+    app: &Arc<App>,
+    route: &'static Route,
+    caller: Caller,
+    call: Call,
+    correlation: &CorrelationId,
+    reserved: Option<Reserved>,
+) -> Result<Answer, Failure> {
+    let cx = Cx {
+        app: Arc::clone(app),
+        caller,
+        route,
+        correlation: correlation.clone(),
+        params: call.params,
+        reserved,
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { handlers::dispatch(&cx, call.input).await });
+    match tasks.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(error)) => {
+            tracing::error!(%error, operation = route.operation, "an operation panicked");
+            Err(Failure::new(ErrorCode::Internal, "this operation failed inside ctxnode; the daemon goes on"))
+        }
+        None => Err(Failure::new(ErrorCode::Internal, "the operation was lost")),
+    }
+}

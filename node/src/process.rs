@@ -1,0 +1,128 @@
+//! Processes: when one started, whether it still lives, and which ancestor is the agent.
+//!
+//! A pid is reused; a pid with its start time is not. Identity of an agent comes from the process lineage, never from
+//! inherited variables.
+
+use serde::{Deserialize, Serialize};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+
+/// The agent CLIs that are known by the name of their program.
+const AGENTS: [(&str, &str); 7] = [
+    ("claude", "claude"),
+    ("codex", "codex"),
+    ("gemini", "gemini"),
+    ("agy", "agy"),
+    ("antigravity", "agy"),
+    ("opencode", "opencode"),
+    ("cursor-agent", "cursor"),
+];
+/// How many ancestors are looked at; shells, wrappers and multiplexers stay far below.
+const MAX_ANCESTORS: usize = 32;
+
+/// A process that cannot be mistaken for a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// The number.
+    pub pid: u32,
+    /// When it started, in seconds since 1970.
+    pub started: u64,
+}
+
+impl ProcessId {
+    /// Returns the identity of a running process.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, started: start_time(pid)? })
+    }
+
+    /// Whether that very process still runs.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        start_time(self.pid) == Some(self.started)
+    }
+}
+
+/// The agent behind a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentProcess {
+    /// Which CLI it is.
+    pub cli: &'static str,
+    /// Its root process.
+    pub process: ProcessId,
+}
+
+/// Returns when a process started, in seconds since 1970.
+#[must_use]
+pub fn start_time(pid: u32) -> Option<u64> {
+    let mut system = System::new().ok()?;
+    let pid = Pid::from_u32(pid);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
+    let process = system.process(pid)?;
+    // A process that has exited and was not yet waited for is gone for our purposes.
+    (process.status() != sysinfo::ProcessStatus::Zombie).then(|| process.start_time())
+}
+
+/// Returns the agents among a process and its ancestors, nearest first.
+#[must_use]
+pub fn agents_above(pid: u32) -> Vec<AgentProcess> {
+    let mut found = Vec::new();
+    let Ok(mut system) = System::new() else { return found };
+    let mut next = Some(Pid::from_u32(pid));
+    for _ in 0..MAX_ANCESTORS {
+        let Some(pid) = next else { break };
+        let what = ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always).with_exe(UpdateKind::Always);
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
+        let Some(process) = system.process(pid) else { break };
+        let words: Vec<String> = process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let name = process.name().to_string_lossy();
+        if let Some(cli) = agent_of(&name, &words) {
+            found.push(AgentProcess { cli, process: ProcessId { pid: pid.as_u32(), started: process.start_time() } });
+        }
+        next = process.parent().filter(|parent| parent.as_u32() > 1);
+    }
+    found
+}
+
+/// Recognises an agent by its program's name, or by the script that an interpreter runs.
+fn agent_of(name: &str, words: &[String]) -> Option<&'static str> {
+    let base = |path: &str| path.rsplit('/').next().unwrap_or(path).trim_end_matches(".js").to_owned();
+    let known = |word: &str| AGENTS.iter().find(|(program, _)| *program == word).map(|(_, cli)| *cli);
+    let interpreter = matches!(base(words.first().map_or(name, String::as_str)).as_str(), "node" | "bun" | "deno");
+    let script = words.get(1).filter(|_| interpreter).map(|path| base(path));
+    known(name)
+        .or_else(|| words.first().and_then(|first| known(&base(first))))
+        .or_else(|| script.and_then(|script| known(&script)))
+}
+
+/// Returns the boot's identity, so that equal pids and start times of two boots differ.
+#[must_use]
+pub fn boot_id() -> String {
+    let linux = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    linux.map_or_else(|_| System::boot_time().unwrap_or(0).to_string(), |text| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_alive_until_it_is_gone() {
+        let me = ProcessId::of(std::process::id()).unwrap();
+        assert!(me.is_alive());
+        assert!(!ProcessId { started: me.started + 1, ..me }.is_alive());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert_eq!(ProcessId::of(pid), None);
+    }
+
+    #[test]
+    fn agents_are_known_by_program_or_script() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(agent_of("claude", &words("claude -p x")), Some("claude"));
+        assert_eq!(agent_of("node", &words("node /usr/lib/node_modules/.bin/codex mcp")), Some("codex"));
+        assert_eq!(agent_of("MainThread", &words("/usr/bin/node /opt/gemini.js")), Some("gemini"));
+        assert_eq!(agent_of("bash", &words("bash claude")), None);
+        assert_eq!(agent_of("grep", &words("grep claude")), None);
+    }
+}
