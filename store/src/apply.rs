@@ -92,7 +92,9 @@ impl<'t> Batch<'t> {
 
         // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
         let mut control = false;
-        for payload in entry.ops().iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None }) {
+        for payload in
+            entry.ops().iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None })
+        {
             self.tables.put(Table::Control, &rows::order_key(&header.order()), payload)?;
             control = true;
         }
@@ -149,12 +151,8 @@ impl<'t> Batch<'t> {
         doc: Automerge,
         made: &Change,
     ) -> Result<(), StoreError> {
-        let facts = Facts {
-            hash: made.hash(),
-            actor_seq: made.seq(),
-            max_op: made.max_op(),
-            deps: made.deps().to_vec(),
-        };
+        let facts =
+            Facts { hash: made.hash(), actor_seq: made.seq(), max_op: made.max_op(), deps: made.deps().to_vec() };
         let row = match self.dirty.remove(&id) {
             Some(dirty) => dirty.row,
             None => self.row(id, entry.header().log.space)?,
@@ -203,7 +201,13 @@ impl<'t> Batch<'t> {
                 }
                 self.tables.remove(Table::Waiting, &key)?;
                 progress = true;
-                self.apply_screened(id, &entry, Place { log_no: held.log_no, seq: held.seq, op: held.op }, &facts, bytes)?;
+                self.apply_screened(
+                    id,
+                    &entry,
+                    Place { log_no: held.log_no, seq: held.seq, op: held.op },
+                    &facts,
+                    bytes,
+                )?;
             }
             if !progress {
                 return Ok(());

@@ -185,11 +185,8 @@ impl Authority {
         authority.members.insert(founder, Member::new(Role::Admin, None));
 
         // What the recovery key says about a node stands against everything that others say about it.
-        let pinned: BTreeSet<NodeKey> = ops
-            .iter()
-            .filter(|(order, _)| order.author == recovery)
-            .filter_map(|(_, op)| op.subject())
-            .collect();
+        let pinned: BTreeSet<NodeKey> =
+            ops.iter().filter(|(order, _)| order.author == recovery).filter_map(|(_, op)| op.subject()).collect();
         for (order, op) in ops.iter().filter(|(order, _)| !out.contains(order)) {
             let by_recovery = order.author == recovery;
             let about_pinned = op.subject().is_some_and(|node| pinned.contains(&node));
@@ -204,8 +201,7 @@ impl Authority {
         let (Some(space), Some(member)) = (self.fleet_space, self.members.get(&order.author)) else { return false };
         let log = LogId { space, author: order.author, epoch: order.epoch };
         // The genesis log is a log of its own; its one entry is never cut.
-        member.revoked.as_ref().is_some_and(|cuts| order.seq > *cuts.get(&log).unwrap_or(&0))
-            && !self.is_genesis(order)
+        member.revoked.as_ref().is_some_and(|cuts| order.seq > *cuts.get(&log).unwrap_or(&0)) && !self.is_genesis(order)
     }
 
     fn is_genesis(&self, order: &Order) -> bool {

@@ -101,7 +101,9 @@ pub(crate) fn plan(doc: &Automerge, list: &ExId, base: Option<&[ChangeHash]>, wa
         if let DiffOp::Delete { old_index, old_len, .. } | DiffOp::Replace { old_index, old_len, .. } = op {
             delete.extend(read[old_index..old_index + old_len].iter().map(|(id, _)| id.clone()));
         }
-        if let DiffOp::Insert { old_index, new_index, new_len } | DiffOp::Replace { old_index, new_index, new_len, .. } = op {
+        if let DiffOp::Insert { old_index, new_index, new_len }
+        | DiffOp::Replace { old_index, new_index, new_len, .. } = op
+        {
             let texts = new[new_index..new_index + new_len].iter().map(|text| (*text).to_owned());
             insert.entry(anchor(old_index)).or_default().extend(texts);
         }

@@ -86,9 +86,9 @@ fn step<'a>(doc: &Automerge, kind: Kind, edit: &'a Edit) -> Result<Step<'a>, Sto
             let shape = shape_of(field).filter(|shape| register_holds(*shape, value)).ok_or_else(|| wrong(field))?;
             debug_assert!(!shape.is_container());
             let value = scalar(value);
-            let same = doc.get_all(ROOT, *field).is_ok_and(|found| {
-                matches!(found.as_slice(), [(automerge::Value::Scalar(there), _)] if **there == value)
-            });
+            let same = doc.get_all(ROOT, *field).is_ok_and(
+                |found| matches!(found.as_slice(), [(automerge::Value::Scalar(there), _)] if **there == value),
+            );
             Ok(Box::new(move |tx| if same { Ok(()) } else { tx.put(ROOT, *field, value) }))
         }
         Edit::Unset { field } => {
@@ -101,9 +101,9 @@ fn step<'a>(doc: &Automerge, kind: Kind, edit: &'a Edit) -> Result<Step<'a>, Sto
             debug_assert!(shape.is_container());
             let object = container(kind, doc, field).ok_or_else(|| wrong(field))?;
             let value = scalar(value);
-            let same = doc.get_all(&object, key.as_str()).is_ok_and(|found| {
-                matches!(found.as_slice(), [(automerge::Value::Scalar(there), _)] if **there == value)
-            });
+            let same = doc.get_all(&object, key.as_str()).is_ok_and(
+                |found| matches!(found.as_slice(), [(automerge::Value::Scalar(there), _)] if **there == value),
+            );
             Ok(Box::new(move |tx| if same { Ok(()) } else { tx.put(&object, key.as_str(), value) }))
         }
         Edit::Remove { field, key } => {

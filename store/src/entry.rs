@@ -319,7 +319,8 @@ mod tests {
     use crate::SeededEntropy;
 
     fn op() -> impl Strategy<Value = Op> {
-        let id = (0..Kind::ALL.len(), any::<[u8; 16]>()).prop_map(|(kind, raw)| DocumentId { kind: Kind::ALL[kind], raw });
+        let id =
+            (0..Kind::ALL.len(), any::<[u8; 16]>()).prop_map(|(kind, raw)| DocumentId { kind: Kind::ALL[kind], raw });
         let bytes = proptest::collection::vec(any::<u8>(), 0..50);
         prop_oneof![
             (id.clone(), bytes.clone()).prop_map(|(document, change)| Op::Change { document, change }),
@@ -333,14 +334,8 @@ mod tests {
     fn signed(ops: Vec<Op>) -> VerifiedEntry {
         let secret = NodeSecret::generate(&SeededEntropy::new(7));
         let log = LogId { space: SpaceId([1; 16]), author: secret.public(), epoch: 9 };
-        let header = Header {
-            fleet: FleetId([2; 16]),
-            log,
-            seq: 3,
-            prev: [4; 32],
-            stamp: Stamp(5),
-            time: Timestamp(6),
-        };
+        let header =
+            Header { fleet: FleetId([2; 16]), log, seq: 3, prev: [4; 32], stamp: Stamp(5), time: Timestamp(6) };
         VerifiedEntry::sign(header, ops, &secret).unwrap()
     }
 

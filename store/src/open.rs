@@ -1,51 +1,32 @@
-//! Opening, creating and closing a store; the writer thread's loop; recovery from a failed disk.
+//! Opening, creating and closing a store; what its clients hold.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, Space, SpaceId, Stamp};
-use redb::{Builder, Database, ReadOnlyDatabase, ReadableDatabase as _, StorageBackend};
+use redb::{Database, ReadOnlyDatabase, ReadableDatabase as _};
 use tokio::sync::{oneshot, watch};
 
 use crate::apply::{Batch, Prepared};
 use crate::authority::{Authority, ControlOp};
 use crate::backup::create_private;
 use crate::document::DocumentCache;
+use crate::engine::write_loop;
 use crate::entry::{Header, Op, VerifiedEntry};
 use crate::keys::{NodeSecret, RecoveryKey};
 use crate::kv::{Direction, Kv as _, Snapshot, WriteTables};
+use crate::location::{Location, file_path, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
-use crate::writer::{Committed, Draft, Group, Job, QUEUE, Queue, Tell, collect, job, log_row};
+use crate::writer::{Committed, Draft, Group, Job, QUEUE, Queue, job, log_row};
 use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, frame};
 
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 1;
-
-/// How much of the file redb may keep in memory. Its default of 1 GiB would break the daemon's promise of 100 MB; the
-/// hot part of a store of 100,000 records (upper tree levels, open sessions, recent handoffs) fits in this.
-const CACHE_BYTES: usize = 24 << 20;
-/// After this long without a command the writer saves the allocator state, so that a crash while idle needs no repair
-/// at the next start. Doing it on every commit would double the time of each.
-const SETTLE_AFTER: Duration = Duration::from_millis(500);
-/// How long reopening waits for readers to let go of a failed database. Readers hold snapshots for milliseconds.
-const REOPEN_WAIT: Duration = Duration::from_secs(5);
-
-/// Where a store is.
-#[derive(Debug)]
-pub enum Location {
-    /// A file.
-    File(PathBuf),
-    /// Memory, for tests and simulations.
-    Memory,
-    /// A backend that a test provides.
-    Backend(Box<dyn StorageBackend>),
-}
 
 /// How to open a store.
 pub struct Options {
@@ -95,9 +76,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) path: Option<PathBuf>,
-    database: RwLock<Option<Arc<Database>>>,
-    authority: RwLock<Arc<Authority>>,
-    journal: watch::Sender<u64>,
+    pub(crate) database: RwLock<Option<Arc<Database>>>,
+    pub(crate) authority: RwLock<Arc<Authority>>,
+    pub(crate) journal: watch::Sender<u64>,
 }
 
 impl Shared {
@@ -110,7 +91,7 @@ impl Shared {
         Space::Fleet.id(&self.fleet)
     }
 
-    fn database(&self) -> Result<Arc<Database>, StoreError> {
+    pub(crate) fn database(&self) -> Result<Arc<Database>, StoreError> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
         guard.clone().ok_or_else(|| StoreError::Io(std::io::Error::other("the store is being reopened")))
     }
@@ -395,62 +376,6 @@ pub(crate) fn fresh_epoch(entropy: &dyn Entropy) -> u64 {
     new_epoch(entropy)
 }
 
-fn file_path(location: &Location) -> Option<PathBuf> {
-    match location {
-        Location::File(path) => Some(path.clone()),
-        Location::Memory | Location::Backend(_) => None,
-    }
-}
-
-fn open_database(location: Location) -> Result<Database, OpenError> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
-    match location {
-        Location::Memory => builder
-            .create_with_backend(redb::backends::InMemoryBackend::new())
-            .map_err(|error| OpenError::Store(error.into())),
-        Location::Backend(backend) => {
-            builder.create_with_backend(BoxedBackend(backend)).map_err(|error| OpenError::Store(error.into()))
-        }
-        Location::File(path) => builder.create(&path).map_err(|error| open_error(&path, error)),
-    }
-}
-
-fn open_error(path: &Path, error: redb::DatabaseError) -> OpenError {
-    match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => OpenError::Locked(path.to_owned()),
-        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
-            OpenError::Io { path: path.to_owned(), source }
-        }
-        other => OpenError::Damaged { path: path.to_owned(), source: Box::new(other.into()) },
-    }
-}
-
-/// A boxed backend as a backend.
-#[derive(Debug)]
-struct BoxedBackend(Box<dyn StorageBackend>);
-
-impl StorageBackend for BoxedBackend {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        self.0.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        self.0.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
-        self.0.set_len(len)
-    }
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.0.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.0.write(offset, data)
-    }
-    fn close(&self) -> Result<(), std::io::Error> {
-        self.0.close()
-    }
-}
-
 /// Looks at the format without changing a byte. A file that needs repair cannot be read this way; then the format is
 /// checked after the repair, which changes no value.
 fn refuse_newer(path: &Path) -> Result<(), OpenError> {
@@ -506,137 +431,4 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     }
     let journal = snapshot.reader().journal_end()?;
     Ok(Start { fleet, node, epoch, authority, journal, clock })
-}
-
-/// The writer: takes groups of commands until the last client is gone.
-fn write_loop(shared: &Shared, jobs: &Receiver<Job>, mut clock: Stamp) {
-    let mut cache = DocumentCache::new();
-    let mut unsettled = false;
-    loop {
-        let first = match jobs.recv_timeout(SETTLE_AFTER) {
-            Ok(job) => job,
-            Err(RecvTimeoutError::Timeout) => {
-                if std::mem::take(&mut unsettled) {
-                    settle(shared);
-                }
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        let group = collect(first, jobs);
-        match run_group(shared, group, &mut clock, &mut cache) {
-            Ok(()) => unsettled = true,
-            Err(error) => {
-                tracing::error!(%error, "a group of commands failed");
-                cache.clear();
-                reopen(shared);
-            }
-        }
-    }
-    *shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
-}
-
-/// Runs a group and commits it. Every caller hears how it went, also when the storage fails.
-fn run_group(
-    shared: &Shared,
-    jobs: Vec<Job>,
-    clock: &mut Stamp,
-    cache: &mut DocumentCache,
-) -> Result<(), StoreError> {
-    let mut tells: Vec<Tell> = Vec::with_capacity(jobs.len());
-    let result = fill_and_commit(shared, jobs, clock, cache, &mut tells);
-    let told = match &result {
-        Ok(journal) => {
-            shared.journal.send_replace(*journal);
-            Ok(*journal)
-        }
-        Err(error) => Err(Arc::from(describe(error))),
-    };
-    for tell in tells {
-        tell(told.clone());
-    }
-    result.map(|_| ())
-}
-
-fn fill_and_commit(
-    shared: &Shared,
-    jobs: Vec<Job>,
-    clock: &mut Stamp,
-    cache: &mut DocumentCache,
-    tells: &mut Vec<Tell>,
-) -> Result<u64, StoreError> {
-    let database = shared.database()?;
-    let transaction = database.begin_write()?;
-    let before = shared.authority.read().unwrap_or_else(PoisonError::into_inner).as_ref().clone();
-    let (journal, authority) = {
-        let tables = WriteTables::new(&transaction);
-        let batch = Batch::new(tables, before, shared.fleet_space(), cache)?;
-        let mut group = Group { shared, batch, clock };
-        for job in jobs {
-            tells.push(job(&mut group)?);
-        }
-        (group.batch.journal_end(), group.batch.authority)
-    };
-    transaction.commit()?;
-    *shared.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authority);
-    Ok(journal)
-}
-
-fn describe(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// Commits nothing but the allocator state.
-fn settle(shared: &Shared) {
-    let done = shared.database().and_then(|database| {
-        let mut transaction = database.begin_write()?;
-        transaction.set_quick_repair(true);
-        WriteTables::new(&transaction).put(Table::Meta, b"settled", &[1])?;
-        Ok(transaction.commit()?)
-    });
-    if let Err(error) = done {
-        tracing::warn!(%error, "the idle commit failed; the next start may need a repair");
-    }
-}
-
-/// After a failed write redb refuses everything until the file is opened anew. Committed data is not affected.
-fn reopen(shared: &Shared) {
-    let Some(path) = &shared.path else { return };
-    let old = shared.database.write().unwrap_or_else(PoisonError::into_inner).take();
-    let (done, wait) = sync_channel::<()>(0);
-    if let Some(mut old) = old {
-        #[expect(clippy::disallowed_methods, reason = "a bounded wait for readers to let go")]
-        let deadline = std::time::Instant::now() + REOPEN_WAIT;
-        loop {
-            match Arc::try_unwrap(old) {
-                Ok(database) => {
-                    drop(database);
-                    break;
-                }
-                Err(held) => old = held,
-            }
-            #[expect(clippy::disallowed_methods, reason = "a bounded wait for readers to let go")]
-            if std::time::Instant::now() > deadline {
-                tracing::error!("readers hold the failed store open; it stays closed until they let go");
-                *shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(old);
-                return;
-            }
-            // Nobody sends: this is a pause that ends by itself.
-            let _ = wait.recv_timeout(Duration::from_millis(5));
-        }
-    }
-    drop(done);
-    match open_database(Location::File(path.clone())) {
-        Ok(database) => {
-            *shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
-        }
-        Err(error) => tracing::error!(%error, "the store cannot be reopened"),
-    }
 }

@@ -355,7 +355,12 @@ impl<'a> Reader<'a> {
             let held = Held::decode(&key)?;
             let Some(log) = log_by_number(self.kv, held.log_no)? else { continue };
             let reason = serde_json::to_value(QuarantineReason::decode(&payload)?).unwrap_or(Value::Null);
-            out.push(QuarantineRow { log, seq: held.seq, op: (held.op != rows::WHOLE_ENTRY).then_some(held.op), reason });
+            out.push(QuarantineRow {
+                log,
+                seq: held.seq,
+                op: (held.op != rows::WHOLE_ENTRY).then_some(held.op),
+                reason,
+            });
         }
         Ok((out, self.kv.len(Table::Quarantine)?))
     }

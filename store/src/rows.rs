@@ -140,8 +140,7 @@ impl LogRow {
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, StoreError> {
         let mut input = Input::new(Table::Logs, payload);
-        let row =
-            Self { number: input.u32()?, length: input.u64()?, tip: input.array()?, stamp: Stamp(input.u64()?) };
+        let row = Self { number: input.u32()?, length: input.u64()?, tip: input.array()?, stamp: Stamp(input.u64()?) };
         input.end(row)
     }
 }
@@ -421,12 +420,7 @@ impl<'a> Input<'a> {
     }
 
     fn order(&mut self) -> Result<Order, StoreError> {
-        Ok(Order {
-            stamp: Stamp(self.u64()?),
-            author: NodeKey(self.array()?),
-            epoch: self.u64()?,
-            seq: self.u64()?,
-        })
+        Ok(Order { stamp: Stamp(self.u64()?), author: NodeKey(self.array()?), epoch: self.u64()?, seq: self.u64()? })
     }
 
     fn end<T>(&self, value: T) -> Result<T, StoreError> {

@@ -62,11 +62,7 @@ pub(crate) fn refresh(tables: &WriteTables<'_>, venture: &str, thread: &str) -> 
 }
 
 /// Walks a thread from the newest on, down to the newest handoff that an agent wrote.
-fn open_handoffs(
-    reader: Reader<'_>,
-    venture: &str,
-    thread: &str,
-) -> Result<BTreeSet<(Stamp, DocumentId)>, StoreError> {
+fn open_handoffs(reader: Reader<'_>, venture: &str, thread: &str) -> Result<BTreeSet<(Stamp, DocumentId)>, StoreError> {
     let prefix = [venture, thread];
     let mut open = BTreeSet::new();
     let mut draft_seen = false;

@@ -78,7 +78,8 @@ mod tests {
 
     fn frontier() -> impl Strategy<Value = Frontier> {
         proptest::collection::btree_map((0_u8..3, 0_u8..3, 0_u64..2), 0_u64..5, 0..8).prop_map(|logs| {
-            let log = |(space, author, epoch)| LogId { space: SpaceId([space; 16]), author: NodeKey([author; 32]), epoch };
+            let log =
+                |(space, author, epoch)| LogId { space: SpaceId([space; 16]), author: NodeKey([author; 32]), epoch };
             Frontier(logs.into_iter().map(|(key, length)| (log(key), length)).collect())
         })
     }

@@ -54,9 +54,7 @@ fn writing_the_same_values_again_makes_no_entry() {
     let id = add_note(&node.store, "t", "body", &["a"]);
     let rev = note(&node.store, id).meta.rev.clone();
     let before = node.store.read().unwrap().reader().frontier().unwrap();
-    write(&node.store, move |draft| {
-        draft.edit(id, &alpha(), [Edit::set("title", "t"), Edit::member("tags", "a")])
-    });
+    write(&node.store, move |draft| draft.edit(id, &alpha(), [Edit::set("title", "t"), Edit::member("tags", "a")]));
     assert_eq!(note(&node.store, id).meta.rev, rev);
     assert_eq!(node.store.read().unwrap().reader().frontier().unwrap(), before);
 }
@@ -86,7 +84,8 @@ fn a_page_never_repeats_or_skips_while_others_write() {
     assert_eq!(seen.len(), 25);
     let filtered = node.store.read().unwrap();
     let listing = Listing { index: Index::NoteLive, kind: Kind::Note, prefix: &["alpha"], after: None, limit: 2 };
-    let page = filtered.reader().list_where::<Note>(&listing, |note| note.title.as_deref() == Some("meanwhile")).unwrap();
+    let page =
+        filtered.reader().list_where::<Note>(&listing, |note| note.title.as_deref() == Some("meanwhile")).unwrap();
     assert_eq!((page.items.len(), page.total, page.next.is_some()), (2, 3, true));
 }
 
@@ -169,7 +168,8 @@ fn many_writers_share_commits_and_each_sees_its_own_result() {
 #[test]
 fn what_is_derived_can_be_deleted_and_comes_back_equal() {
     let node = founder(11);
-    let ids: Vec<DocumentId> = (0..40).map(|n| add_note(&node.store, &format!("n{n}"), "text. more.", &["a"])).collect();
+    let ids: Vec<DocumentId> =
+        (0..40).map(|n| add_note(&node.store, &format!("n{n}"), "text. more.", &["a"])).collect();
     for _ in 0..40 {
         set_body(&node.store, ids[0], "text. changed.", None);
         set_body(&node.store, ids[0], "text. more.", None);

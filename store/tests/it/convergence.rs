@@ -186,6 +186,34 @@ fn a_changed_byte_a_gap_and_a_fork_are_kept_out() {
     assert!(ingest(&b.store, entries).outcomes.iter().all(|outcome| *outcome == Outcome::Duplicate));
 }
 
+/// A catch-up by frontiers alone: what is missing is worked out from two frontiers, sent in batches, interrupted once.
+#[test]
+fn a_catch_up_by_frontiers_makes_replicas_equal() {
+    let (a, b) = (founder(34), member(&founder(34), 35));
+    grant(&a, &b, Role::Writer);
+    for number in 0..1_200 {
+        add_note(&a.store, &format!("note {number}"), "x", &[]);
+    }
+    add_note(&b.store, "from b", "y", &[]);
+    for interrupt in [true, false] {
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            let frontier = |node: &Node| node.store.read().unwrap().reader().frontier().unwrap();
+            let (own, peer) = (frontier(from), frontier(to));
+            let spaces: BTreeSet<_> = own.0.keys().map(|log| log.space).collect();
+            let batches = ctxnode_sync_proto::batches(&own, &peer, &spaces);
+            for batch in batches.iter().take(if interrupt { 1 } else { usize::MAX }) {
+                let snapshot = from.store.read().unwrap();
+                let entries = batch.iter().flat_map(|run| snapshot.reader().entries(run, usize::MAX).unwrap());
+                let report = ingest(&to.store, entries.collect());
+                assert!(report.outcomes.iter().all(|outcome| *outcome == Outcome::Applied));
+            }
+        }
+    }
+    let digest = |node: &Node| node.store.read().unwrap().reader().frontier().unwrap().digest();
+    assert_eq!(digest(&a), digest(&b));
+    assert_eq!(views(&a.store), views(&b.store));
+}
+
 /// What a node of the property test does.
 #[derive(Clone, Debug)]
 enum Act {

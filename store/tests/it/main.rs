@@ -2,6 +2,7 @@
 
 mod commands;
 mod convergence;
+mod crash;
 mod faults;
 mod screening;
 mod support;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ctxnode_model::record::{Handoff, Note};
 use ctxnode_model::{DocumentId, Edit, Kind, Space, Timestamp};
 use ctxnode_store::{
-    Clock, Committed, Draft, Entropy, Location, ManualClock, NodeSecret, Options, SeededEntropy, Store, StoreError, WriteError,
+    Clock, Committed, Draft, Entropy, Location, ManualClock, NodeSecret, Options, SeededEntropy, Store, StoreError,
+    WriteError,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -20,12 +21,8 @@ pub(crate) fn options(location: Location, seed: u64) -> (Options, Arc<ManualCloc
     let clock = Arc::new(ManualClock::new(NOON));
     let entropy = Arc::new(SeededEntropy::new(seed));
     let secret = NodeSecret::generate(&SeededEntropy::new(seed ^ 0x5eed));
-    let options = Options {
-        location,
-        secret,
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-        entropy: entropy as Arc<dyn Entropy>,
-    };
+    let options =
+        Options { location, secret, clock: Arc::clone(&clock) as Arc<dyn Clock>, entropy: entropy as Arc<dyn Entropy> };
     (options, clock)
 }
 
