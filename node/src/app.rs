@@ -67,6 +67,7 @@ pub(crate) struct App {
     pub(crate) limiter: Limiter,
     pub(crate) request_log: RequestLog,
     pub(crate) in_flight: InFlight,
+    pub(crate) checkouts: crate::checkouts::Checkouts,
     pub(crate) changes: broadcast::Sender<Changed>,
     pub(crate) lifecycle: watch::Sender<Lifecycle>,
 }

@@ -62,6 +62,16 @@ pub fn start_time(pid: u32) -> Option<u64> {
     (process.status() != sysinfo::ProcessStatus::Zombie).then(|| process.start_time())
 }
 
+/// Returns the resident memory of a process in bytes.
+#[must_use]
+pub fn memory(pid: u32) -> Option<u64> {
+    let mut system = System::new().ok()?;
+    let pid = Pid::from_u32(pid);
+    let what = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
+    system.process(pid).map(sysinfo::Process::memory)
+}
+
 /// Returns the agents among a process and its ancestors, nearest first.
 #[must_use]
 pub fn agents_above(pid: u32) -> Vec<AgentProcess> {

@@ -242,6 +242,35 @@ impl<'a> Reader<'a> {
         self.newest(Index::All, kind, &[], usize::MAX)
     }
 
+    /// Returns the ids of every living record of a kind, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn ids(&self, index: Index, kind: Kind) -> Result<Vec<DocumentId>, StoreError> {
+        let mut ids = Vec::new();
+        let listing = Listing { index, kind, prefix: &[], after: None, limit: usize::MAX };
+        self.walk(&listing, None, |_, id| {
+            ids.push(id);
+            Ok(true)
+        })?;
+        Ok(ids)
+    }
+
+    /// Returns every tag in use: venture code or `-`, tag, living notes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn note_tags(&self) -> Result<Vec<(String, String, u64)>, StoreError> {
+        let prefix = [Index::NoteTag as u8, Kind::Note as u8];
+        let found = self.kv.scan_prefix(Table::Counts, &prefix, Direction::Forward, usize::MAX)?;
+        let rows = found.into_iter().filter_map(|(key, payload)| {
+            let mut parts = key.get(2..)?.split(|byte| *byte == 0);
+            let mut text = || String::from_utf8(parts.next()?.to_vec()).ok();
+            Some((text()?, text()?, rows::be_u64(&payload)))
+        });
+        Ok(rows.collect())
+    }
+
     /// Whether nothing has superseded or closed a handoff.
     ///
     /// # Errors

@@ -99,6 +99,12 @@ impl<'a> Draft<'a> {
         Ok(Order { stamp: self.stamp, author: log.author, epoch: log.epoch, seq: length + 1 })
     }
 
+    /// Returns the id of a space in this fleet.
+    #[must_use]
+    pub fn space_id(&self, space: &Space) -> SpaceId {
+        space.id(&self.shared.fleet)
+    }
+
     /// Stages edits of a record, which is created when it does not exist. An existing record stays in its space.
     ///
     /// # Errors

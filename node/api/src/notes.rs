@@ -176,6 +176,12 @@ pub struct NoteRow {
     pub updated_at: Iso,
     /// The first 120 characters.
     pub excerpt: String,
+    /// The file that it was imported from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// SHA-256 of that file when it was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_hash: Option<String>,
 }
 
 /// What to list; filters combine with AND.

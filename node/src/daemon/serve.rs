@@ -206,6 +206,7 @@ fn open(config: Config, files: &Files) -> Result<Arc<App>, StartError> {
         limiter: Limiter::default(),
         request_log: RequestLog::default(),
         in_flight: InFlight::default(),
+        checkouts: crate::checkouts::Checkouts::default(),
         changes: App::change_channel(),
         lifecycle: watch::Sender::new(Lifecycle::Run),
         config,

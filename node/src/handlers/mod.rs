@@ -3,8 +3,11 @@
 mod claims;
 mod context;
 mod docs;
+mod drafts;
 mod escalations;
 mod events;
+mod export;
+mod git_view;
 mod handoffs;
 mod machines;
 mod node;
@@ -72,6 +75,7 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "claim.list" => claims::list,
         "claim.take" => claims::take,
         "claim.release" => claims::release,
+        "claim.release-id" => claims::release_id,
         "machine.list" => machines::list,
         "machine.register" => machines::register,
         "machine.retire" => machines::retire,

@@ -1,0 +1,268 @@
+//! Claims: who holds what, advisory.
+
+use std::sync::Arc;
+
+use ctxnode_api::claims::{ClaimQuery, ClaimRelease, ClaimReply, ClaimTake, ClaimView, ReleaseReply};
+use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
+use ctxnode_model::index::Index;
+use ctxnode_model::record::{Claim, ClaimKind, Session};
+use ctxnode_model::rules::claim::{
+    ClaimFields, ClaimState, Insist, Release, Releaser, Take, beaten_by, claim_state, decide_release, decide_take, implied,
+    rivals,
+};
+use ctxnode_model::rules::presence::Liveness;
+use ctxnode_model::rules::repo::same_repo;
+use ctxnode_model::rules::secrets;
+use ctxnode_model::{DocumentId, Edit, Kind, Rec, RecordMeta, Space, Timestamp};
+use ctxnode_store::Reader;
+
+use super::sessions::{self, refuse_secrets, session_of};
+use super::{events, paging, start, ventures};
+use crate::app::{Answer, App, Cx, Handled};
+use crate::failure::Failure;
+
+/// The claims of a venture that are not over, with those that sessions imply by their issue and branch.
+fn standing(reader: Reader<'_>, app: &App, venture: &str, now: Timestamp) -> Result<Vec<Rec<Claim>>, Failure> {
+    let open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[venture], usize::MAX)?;
+    let liveness = |session: &Rec<Session>| {
+        if sessions::is_live(app, session, now) {
+            Liveness::Active
+        } else if sessions::is_own(app, session) {
+            Liveness::Stale
+        } else {
+            Liveness::LastSeen
+        }
+    };
+    let holder = |id: &str| open.iter().find(|session| session.id.to_string() == id).map(liveness);
+    let mut claims = reader.newest::<Claim>(Index::ClaimLive, Kind::Claim, &[venture], usize::MAX)?;
+    claims.retain(|claim| claim_state(claim, holder(&claim.session_id), now) != ClaimState::Over);
+    for session in open.iter().filter(|session| liveness(session) != Liveness::Stale) {
+        claims.extend(implied(session, None));
+    }
+    Ok(claims)
+}
+
+fn view(app: &App, reader: Reader<'_>, claim: &Rec<Claim>, all: &[Rec<Claim>], now: Timestamp) -> ClaimView {
+    let session = DocumentId::parse(Kind::Session, &claim.session_id).ok();
+    let session = session.and_then(|id| reader.get::<Session>(id).ok().flatten());
+    ClaimView {
+        id: (claim.id.kind == Kind::Claim).then(|| claim.id.to_string()),
+        kind: claim.claim_kind,
+        key: claim.key.clone(),
+        venture: claim.venture.clone(),
+        repo: claim.repo.clone(),
+        session_id: claim.session_id.clone(),
+        agent: claim.agent.clone(),
+        machine: claim.machine.clone(),
+        note: claim.note.clone(),
+        taken_at: Iso(claim.taken_at),
+        expires_at: Iso(claim.expires_at),
+        age: claim.taken_at.age(now),
+        last_seen: session.is_some_and(|session| !sessions::is_own(app, &session)),
+        beaten_by: beaten_by(claim, all).map(|other| format!("{} ({})", other.agent, other.session_id)),
+    }
+}
+
+/// What others of the venture hold, at the start of a session.
+pub(super) fn of_others(
+    reader: Reader<'_>,
+    app: &App,
+    session: &Rec<Session>,
+    now: Timestamp,
+) -> Result<Vec<ClaimView>, Failure> {
+    let all = standing(reader, app, &session.venture, now)?;
+    let own = session.id.to_string();
+    Ok(all.iter().filter(|claim| claim.session_id != own).map(|claim| view(app, reader, claim, &all, now)).collect())
+}
+
+/// What a session holds.
+pub(super) fn of_session(
+    reader: Reader<'_>,
+    app: &App,
+    session: &Rec<Session>,
+    now: Timestamp,
+) -> Result<Vec<ClaimView>, Failure> {
+    let all = standing(reader, app, &session.venture, now)?;
+    let own = session.id.to_string();
+    Ok(all.iter().filter(|claim| claim.session_id == own).map(|claim| view(app, reader, claim, &all, now)).collect())
+}
+
+pub(crate) async fn list(cx: &Cx, input: ClaimQuery) -> Handled {
+    let snapshot = cx.read()?;
+    let reader = snapshot.reader();
+    let now = cx.now();
+    let codes = match input.venture {
+        Some(code) => vec![ventures::require(reader, &code)?.code.clone()],
+        None => ventures::all_living(reader)?.into_iter().map(|venture| venture.code.clone()).collect(),
+    };
+    let mut items = Vec::new();
+    for code in codes.iter().filter(|code| cx.caller.sees(Some(code))) {
+        let all = standing(reader, &cx.app, code, now)?;
+        items.extend(all.iter().map(|claim| view(&cx.app, reader, claim, &all, now)));
+    }
+    Answer::ok(List::all(items))
+}
+
+pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {
+    let fields = ClaimFields { kind: input.kind, key: input.key.clone(), note: input.note.clone(), ttl_hours: input.ttl_hours };
+    let wanted = fields.validate()?;
+    if let Some(note) = &input.note {
+        refuse_secrets(secrets::scan_fields([("note".to_owned(), note.as_str())]))?;
+    }
+    let session = session_of(cx, input.session_id.as_deref()).await?;
+    cx.caller.require_venture(Some(&session.venture))?;
+    let (app, origin) = (Arc::clone(&cx.app), cx.origin());
+    cx.commit(move |draft| {
+        let now = draft.now();
+        let reader = draft.reader();
+        sessions::require_active(&session, now)?;
+        let all = standing(reader, &app, &session.venture, now)?;
+        let claim = Claim {
+            claim_kind: wanted.kind,
+            key: wanted.key,
+            venture: session.venture.clone(),
+            repo: session.repo.clone(),
+            session_id: session.id.to_string(),
+            agent: session.agent.clone(),
+            machine: session.machine.clone(),
+            note: input.note.clone(),
+            taken_at: now,
+            expires_at: now.plus(wanted.lifetime_ms),
+            actor_key_id: origin.actor_key_id.clone(),
+            creation_correlation_id: origin.correlation.clone(),
+            ..Claim::default()
+        };
+        let insist = if input.force { Insist::Force } else { Insist::No };
+        let space = Space::of(Some(&session.venture));
+        let (id, extended, forced) = match decide_take(&claim, &all, insist) {
+            Take::Held(holders) => return Err(held(&all, &holders, now)),
+            Take::Extend(id) if id.kind == Kind::Claim => {
+                draft.edit(id, &space, [Edit::set("expires_at", claim.expires_at)])?;
+                (id, true, false)
+            }
+            // What the session's own issue or branch implies is held already, for as long as the session lives.
+            Take::Extend(id) => (id, true, false),
+            Take::Store { forced } => {
+                let id = draft.fresh_id(Kind::Claim);
+                draft.edit(id, &space, edits(&claim, forced))?;
+                (id, false, forced)
+            }
+        };
+        let order = draft.order(&space)?;
+        let meta = RecordMeta {
+            space: draft.space_id(&space),
+            created: order,
+            updated: order,
+            rev: String::new(),
+            deleted: false,
+            conflicts: Vec::new(),
+        };
+        let rec = Rec { id, meta, value: Claim { forced, ..claim } };
+        let conflicts: Vec<ClaimView> =
+            rivals(&rec, &all).into_iter().map(|other| view(&app, reader, other, &all, now)).collect();
+        if forced {
+            let text = format!("{} took {} `{}` although it is held", rec.agent, kind_name(rec.claim_kind), rec.key);
+            events::stage(draft, "claim_conflict", &session, session.issue, &text, &origin)?;
+        }
+        Ok((if extended { 200 } else { 201 }, ClaimReply { claim: view(&app, reader, &rec, &all, now), extended, conflicts }))
+    })
+    .await
+}
+
+fn edits(claim: &Claim, forced: bool) -> Vec<Edit> {
+    let mut edits = vec![
+        Edit::set("claim_kind", kind_name(claim.claim_kind)),
+        Edit::set("key", claim.key.as_str()),
+        Edit::set("venture", claim.venture.as_str()),
+        Edit::set("repo", claim.repo.as_str()),
+        Edit::set("session_id", claim.session_id.as_str()),
+        Edit::set("agent", claim.agent.as_str()),
+        Edit::set("machine", claim.machine.as_str()),
+        Edit::set("taken_at", claim.taken_at),
+        Edit::set("expires_at", claim.expires_at),
+        Edit::set("forced", forced),
+        Edit::set("actor_key_id", claim.actor_key_id.as_str()),
+        Edit::set("creation_correlation_id", claim.creation_correlation_id.as_str()),
+    ];
+    edits.extend(Edit::set_some("note", claim.note.clone()));
+    edits
+}
+
+fn kind_name(kind: ClaimKind) -> &'static str {
+    match kind {
+        ClaimKind::Issue => "issue",
+        ClaimKind::Branch => "branch",
+        ClaimKind::Path => "path",
+    }
+}
+
+fn held(all: &[Rec<Claim>], holders: &[DocumentId], now: Timestamp) -> Failure {
+    let who = holders.iter().filter_map(|id| all.iter().find(|claim| claim.id == *id)).map(|claim| {
+        let note = claim.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+        format!("{} on {}, since {}{note}", claim.agent, claim.machine, claim.taken_at.age(now))
+    });
+    let message = format!("held by {}", who.collect::<Vec<_>>().join("; "));
+    ErrorBody::new(ErrorCode::ClaimHeld, message).hint("talk to the holder, or pass `force: true`; both are told").into()
+}
+
+pub(crate) async fn release(cx: &Cx, input: ClaimRelease) -> Handled {
+    let given = input.id.clone();
+    release_given(cx, given.as_deref(), &input).await
+}
+
+pub(crate) async fn release_id(cx: &Cx, input: ClaimRelease) -> Handled {
+    let id = cx.param("id").to_owned();
+    release_given(cx, Some(&id), &input).await
+}
+
+async fn release_given(cx: &Cx, id: Option<&str>, input: &ClaimRelease) -> Handled {
+    let id = match id {
+        Some(text) => paging::id(Kind::Claim, "id", text)?,
+        None => by_key(cx, input).await?,
+    };
+    let claim = cx.read()?.reader().get::<Claim>(id)?.filter(|claim| cx.caller.sees(Some(&claim.venture)));
+    let claim = claim.ok_or_else(|| Failure::not_found("claim", &id.to_string()))?;
+    cx.caller.require_venture(Some(&claim.venture))?;
+    let own = session_of(cx, input.session_id.as_deref()).await.ok().map(|session| session.id.to_string());
+    let person = cx.caller.agent.starts_with("user-") && cx.caller.right == Right::Admin;
+    let releaser = match &own {
+        Some(session) if !person => Releaser::Session(session),
+        None if !person => Releaser::Session(""),
+        _ => Releaser::Admin,
+    };
+    match decide_release(&claim, releaser) {
+        Release::Forbidden => {
+            let message = format!("the claim is {}'s; only its session or an admin releases it", claim.agent);
+            Err(Failure::new(ErrorCode::Forbidden, message))
+        }
+        Release::Already => Answer::ok(ReleaseReply { id: id.to_string(), released: false }),
+        Release::Now => {
+            cx.commit(move |draft| {
+                let now = draft.now();
+                draft.edit(id, &Space::of(Some(&claim.venture)), [Edit::set("released_at", now)])?;
+                Ok((200, ReleaseReply { id: id.to_string(), released: true }))
+            })
+            .await
+        }
+    }
+}
+
+/// Finds the session's own claim by kind and key.
+async fn by_key(cx: &Cx, input: &ClaimRelease) -> Result<DocumentId, Failure> {
+    let fields = ClaimFields { kind: input.kind, key: input.key.clone(), note: None, ttl_hours: None };
+    let wanted = fields.validate()?;
+    let session = session_of(cx, input.session_id.as_deref()).await?;
+    if !start::is_active(&session) {
+        sessions::require_active(&session, cx.now())?;
+    }
+    let own = session.id.to_string();
+    let snapshot = cx.read()?;
+    let claims = snapshot.reader().newest::<Claim>(Index::All, Kind::Claim, &[], 10_000)?;
+    let found = claims.iter().find(|claim| {
+        claim.session_id == own
+            && claim.claim_kind == wanted.kind
+            && claim.key == wanted.key
+            && same_repo(&claim.repo, &session.repo)
+    });
+    found.map(|claim| claim.id).ok_or_else(|| Failure::new(ErrorCode::NotFound, "this session holds no such claim"))
+}

@@ -1,0 +1,85 @@
+//! The weekly plan: one record, the newest state is the present one.
+
+use ctxnode_api::node::Empty;
+use ctxnode_api::operations::{PlanPut, PlanReply};
+use ctxnode_api::{ErrorBody, ErrorCode, Iso};
+use ctxnode_model::record::{Plan, PlanState};
+use ctxnode_model::rules::plan::{PlanFields, PlanFreshness, display, freshness, is_older};
+use ctxnode_model::rules::secrets;
+use ctxnode_model::{DocumentId, Edit, Scalar, Space, Timestamp};
+use serde_json::json;
+
+use super::sessions::refuse_secrets;
+use super::ventures;
+use crate::app::{Answer, Cx, Handled};
+use crate::failure::Failure;
+
+pub(crate) async fn get(cx: &Cx, _: Empty) -> Handled {
+    let found = cx.read()?.reader().get::<Plan>(DocumentId::plan())?;
+    Answer::ok(reply(found.as_ref().and_then(|plan| plan.current()), cx.now()))
+}
+
+pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
+    cx.caller.require_venture(None)?;
+    refuse_secrets(secrets::scan_value("", &json!(input)))?;
+    let by = cx.caller.agent.clone();
+    cx.commit(move |draft| {
+        let reader = draft.reader();
+        let now = draft.now();
+        let known = reader.get::<Plan>(DocumentId::plan())?;
+        let current = known.as_ref().and_then(|plan| plan.current());
+        let at = input.as_of.map_or(now, |time| time.0);
+        if !input.force && is_older(current, at) {
+            let message = "the present plan is newer than this state";
+            return Err(ErrorBody::new(ErrorCode::Stale, message).hint("pass `force: true` to write it all the same").into());
+        }
+        let created_at = current.map_or(at, |state| state.created_at);
+        let state = if input.touch {
+            let current = current.ok_or_else(|| Failure::new(ErrorCode::NotFound, "there is no plan to confirm"))?;
+            PlanState { updated_at: at, updated_by: by, ..current.clone() }
+        } else {
+            let fields = PlanFields {
+                priority_venture: input.priority_venture.unwrap_or_default(),
+                secondary_focus: input.secondary_focus,
+                target_issues: input.target_issues,
+                capacity_notes: input.capacity_notes,
+            };
+            let all = ventures::all_living(reader)?;
+            let codes: Vec<&str> = all.iter().map(|venture| venture.code.as_str()).collect();
+            fields.validate(&codes)?;
+            PlanState {
+                priority_venture: fields.priority_venture,
+                secondary_focus: fields.secondary_focus,
+                target_issues: fields.target_issues,
+                capacity_notes: fields.capacity_notes,
+                created_at,
+                updated_at: at,
+                updated_by: by,
+            }
+        };
+        let key = draft.order(&Space::Fleet)?.sort_key();
+        draft.edit(DocumentId::plan(), &Space::Fleet, [Edit::entry("states", key, Scalar::json(&json!(state)))])?;
+        Ok((200, reply(Some(&state), now)))
+    })
+    .await
+}
+
+/// Makes the answer for the present state.
+pub(super) fn reply(state: Option<&PlanState>, now: Timestamp) -> PlanReply {
+    let name = match freshness(state, now) {
+        PlanFreshness::Valid => "valid",
+        PlanFreshness::Stale => "stale",
+        PlanFreshness::Missing => "missing",
+    };
+    PlanReply {
+        state: name.to_owned(),
+        display: display(state, now),
+        priority_venture: state.map(|state| state.priority_venture.clone()),
+        secondary_focus: state.and_then(|state| state.secondary_focus.clone()),
+        target_issues: state.map(|state| state.target_issues.clone()).unwrap_or_default(),
+        capacity_notes: state.and_then(|state| state.capacity_notes.clone()),
+        updated_at: state.map(|state| Iso(state.updated_at)),
+        age: state.map(|state| state.updated_at.age(now)),
+        updated_by: state.map(|state| state.updated_by.clone()),
+    }
+}
