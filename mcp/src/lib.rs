@@ -13,11 +13,11 @@ mod resources;
 mod schema;
 mod serve;
 mod server;
-// shim
+pub mod shim;
 pub mod tools;
 mod twin;
 
 pub use backend::{Answered, Backend, CallMeta, Changed};
 pub use serve::{Http, HttpOptions, ServeError, http_service, serve_stream};
 pub use server::Server;
-// pub use shim::{ShimExit, ShimOptions};
+pub use shim::{ShimExit, ShimOptions};

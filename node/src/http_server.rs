@@ -235,7 +235,8 @@ pub(crate) fn instance_of(agent: &AgentProcess) -> String {
     })
 }
 
-fn identify_remote(app: &App, headers: &HeaderMap) -> Result<Caller, Box<ErrorBody>> {
+/// Checks the token of a TCP client, and that no page of a browser calls under a foreign name.
+pub(crate) fn identify_remote(app: &App, headers: &HeaderMap) -> Result<Caller, Box<ErrorBody>> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     check_origin(app, text(header::HOST), text(header::ORIGIN))?;
     let secret = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));

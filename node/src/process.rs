@@ -62,6 +62,15 @@ pub fn start_time(pid: u32) -> Option<u64> {
     (process.status() != sysinfo::ProcessStatus::Zombie).then(|| process.start_time())
 }
 
+/// Returns the parent of a process.
+#[must_use]
+pub fn parent_of(pid: u32) -> Option<u32> {
+    let mut system = System::new().ok()?;
+    let pid = Pid::from_u32(pid);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
+    system.process(pid)?.parent().map(Pid::as_u32)
+}
+
 /// Returns the resident memory of a process in bytes.
 #[must_use]
 pub fn memory(pid: u32) -> Option<u64> {

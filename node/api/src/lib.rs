@@ -3,6 +3,7 @@
 //! One table, [`ROUTES`], says what exists. HTTP routes, the OpenAPI document, the MCP tools, the CLI and the tests of
 //! rights and idempotency are made from it. Never here: redb, automerge, iroh, tantivy, rules.
 
+pub mod autostart;
 pub mod caller;
 pub mod claims;
 pub mod client;

@@ -376,7 +376,4 @@ pub struct SearchReply {
     /// While the index is being rebuilt: how far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
-    /// A query that would find something, when this one does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suggestion: Option<String>,
 }

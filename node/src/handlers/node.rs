@@ -72,12 +72,7 @@ pub(crate) async fn check(cx: &Cx, input: IntegrityRequest) -> Handled {
     let snapshot = cx.read()?;
     let report = tokio::task::spawn_blocking(move || snapshot.check(|_| ()));
     let report = report.await.map_err(|_| Failure::new(ErrorCode::Internal, "the check failed inside ctxnode"))??;
-    let searchable: u64 = {
-        let snapshot = cx.read()?;
-        let reader = snapshot.reader();
-        let kinds = [Kind::Note, Kind::Handoff, Kind::Doc, Kind::GeneratedDoc];
-        kinds.into_iter().map(|kind| reader.count(Index::All, kind, &[])).sum::<Result<u64, _>>()?
-    };
+    let searchable = crate::search_index::searchable(cx.read()?.reader())?;
     let state = cx.app.search.state();
     let caught_up = state.watermark >= cx.read()?.reader().journal_end()?;
     Answer::ok(IntegrityReply {
