@@ -31,6 +31,8 @@ pub const CACHE_STORE_MIB: &str = "CTXNODE_CACHE_STORE_MIB";
 pub const CACHE_DOCUMENTS: &str = "CTXNODE_CACHE_DOCUMENTS";
 /// A folder of real text that tests and benchmarks run on.
 pub const CORPUS: &str = "CTXNODE_CORPUS";
+/// The token for a daemon that is asked over TCP; read by the command line only.
+pub const TOKEN: &str = "CTXNODE_TOKEN";
 
 /// What every variable of ctxnode begins with.
 pub const PREFIX: &str = "CTXNODE_";
@@ -38,7 +40,7 @@ pub const PREFIX: &str = "CTXNODE_";
 pub const TEST_PREFIX: &str = "CTXNODE_TEST_";
 
 /// Variables that are read outside the layers of settings.
-pub(crate) const NOT_SETTINGS: &[&str] = &[CONFIG, CORPUS];
+pub(crate) const NOT_SETTINGS: &[&str] = &[CONFIG, CORPUS, TOKEN];
 
 /// The environment of a process, as data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

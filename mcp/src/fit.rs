@@ -44,7 +44,9 @@ pub(crate) fn fit(mut value: Value, max: usize) -> Value {
         let Some((path, was)) = shorten_largest(&mut value, "") else { break };
         notes.entry(path).or_insert(was.into());
     }
-    if !notes.is_empty() && let Some(object) = value.as_object_mut() {
+    if !notes.is_empty()
+        && let Some(object) = value.as_object_mut()
+    {
         object.insert("cut".to_owned(), Value::Object(notes));
     }
     value

@@ -18,16 +18,8 @@ pub const HOOK_CHARS: usize = 9_000;
 /// The most tokens of all hooks of one start together, estimated as bytes / 3.
 pub const HOOK_TOKENS: usize = 2_300;
 /// Sections that yield, first to last, when the whole is too long although each part kept its cap.
-const YIELDING: [Part; 8] = [
-    Part::Notes,
-    Part::Docs,
-    Part::Open,
-    Part::Sessions,
-    Part::Claims,
-    Part::Warnings,
-    Part::Last,
-    Part::Plan,
-];
+const YIELDING: [Part; 8] =
+    [Part::Notes, Part::Docs, Part::Open, Part::Sessions, Part::Claims, Part::Warnings, Part::Last, Part::Plan];
 
 /// A part of the text that may be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +35,8 @@ enum Part {
 }
 
 /// In the order of the text.
-const ORDER: [Part; 8] = [
-    Part::Warnings,
-    Part::Last,
-    Part::Open,
-    Part::Plan,
-    Part::Sessions,
-    Part::Claims,
-    Part::Notes,
-    Part::Docs,
-];
+const ORDER: [Part; 8] =
+    [Part::Warnings, Part::Last, Part::Open, Part::Plan, Part::Sessions, Part::Claims, Part::Notes, Part::Docs];
 
 /// For whom the text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +64,8 @@ struct Caps {
 // of the tool uses that room.
 const TOOL_CAPS: Caps =
     Caps { frame: 1_800, last: 2_400, open: 1_000, plan: 200, sessions: 900, notes: 12_000, docs: 800 };
-const HOOK_CAPS: Caps = Caps { frame: 1_250, last: 1_500, open: 500, plan: 150, sessions: 600, notes: 2_000, docs: 200 };
+const HOOK_CAPS: Caps =
+    Caps { frame: 1_250, last: 1_500, open: 500, plan: 150, sessions: 600, notes: 2_000, docs: 200 };
 
 /// How long the whole may be.
 #[derive(Clone, Copy, Debug)]

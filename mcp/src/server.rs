@@ -176,7 +176,8 @@ impl<B: Backend> ServerHandler for Server<B> {
         _: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let messages = prompts::messages(&request.name);
-        let unknown = || ErrorData::invalid_params(format!("there is no prompt {}; sod and eod exist", request.name), None);
+        let unknown =
+            || ErrorData::invalid_params(format!("there is no prompt {}; sod and eod exist", request.name), None);
         Ok(GetPromptResult::new(messages.ok_or_else(unknown)?).into())
     }
 
@@ -319,7 +320,9 @@ fn protocol_error(error: &ErrorBody) -> ErrorData {
 }
 
 fn address(uri: &str) -> Result<Address, ErrorData> {
-    let unknown = || ErrorData::resource_not_found(format!("{uri} is not ctxnode://note/<id> or ctxnode://doc/<scope>/<name>"), None);
+    let unknown = || {
+        ErrorData::resource_not_found(format!("{uri} is not ctxnode://note/<id> or ctxnode://doc/<scope>/<name>"), None)
+    };
     Address::parse(uri).ok_or_else(unknown)
 }
 
@@ -356,7 +359,8 @@ async fn confirm(peer: &Peer<RoleServer>, input: &Value) -> Result<(), ErrorBody
     }
     let schema = ElicitationSchema::builder().required_bool("store").build();
     let schema = schema.map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()))?;
-    let params = ElicitRequestParams::FormElicitationParams { meta: None, message: question(input), requested_schema: schema };
+    let params =
+        ElicitRequestParams::FormElicitationParams { meta: None, message: question(input), requested_schema: schema };
     let asked = peer.create_elicitation_with_timeout(params, Some(ANSWER_LIMIT)).await;
     let answer = asked.map_err(|error| {
         ErrorBody::new(ErrorCode::HumanRequestRequired, format!("the question was not answered: {error}"))

@@ -241,9 +241,7 @@ fn connect(options: &ShimOptions, at: Instant) -> impl Future<Output = Result<Un
             None => error.to_string(),
         };
         match &start {
-            Some(starter) => {
-                ensure(&socket, starter, Instant::now() + CONNECT).await.map_err(|error| said(&error))
-            }
+            Some(starter) => ensure(&socket, starter, Instant::now() + CONNECT).await.map_err(|error| said(&error)),
             None => UnixStream::connect(&socket).await.map_err(|error| format!("{}: {error}", socket.display())),
         }
     }

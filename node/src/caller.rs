@@ -57,8 +57,6 @@ pub(crate) struct Caller {
     pub(crate) bucket: Bucket,
     /// Where the caller works.
     pub(crate) directory: Option<PathBuf>,
-    /// The caller's process, on this machine.
-    pub(crate) pid: Option<u32>,
     /// The agent process found above it.
     pub(crate) agent_process: Option<crate::process::AgentProcess>,
     /// The agent above that one, when an agent was started in another's shell.
@@ -78,10 +76,14 @@ impl Caller {
             via: Via::Http,
             bucket: Bucket::Usual,
             directory: None,
-            pid: None,
             agent_process: None,
             parent_process: None,
         }
+    }
+
+    /// Whether an agent calls: its calls show that its session lives. People look without working.
+    pub(crate) fn is_agent(&self) -> bool {
+        self.agent_process.is_some() || self.explicit_agent
     }
 
     /// Whether the caller may see records of a venture (`None`: global ones, which everybody sees).

@@ -36,9 +36,10 @@ impl Checkout {
         let mut named: Vec<(&str, &str)> = config.lines().filter_map(|line| line.split_once(' ')).collect();
         named.sort_by_key(|(key, _)| *key != "remote.origin.url");
         let remotes: Vec<String> = named.into_iter().map(|(_, url)| url.to_owned()).collect();
-        let repo = remotes.iter().find_map(|url| rules::repo::parse_remote(url)).unwrap_or_else(|| {
-            rules::repo::local_repo(&root.file_name().unwrap_or_default().to_string_lossy())
-        });
+        let repo = remotes
+            .iter()
+            .find_map(|url| rules::repo::parse_remote(url))
+            .unwrap_or_else(|| rules::repo::local_repo(&root.file_name().unwrap_or_default().to_string_lossy()));
         let branch = git(&root, &["symbolic-ref", "--quiet", "--short", "HEAD"]).await;
         let commit = git(&root, &["rev-parse", "--verify", "--quiet", "HEAD"]).await;
         let default = git(&root, &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]).await;

@@ -29,9 +29,10 @@ impl Failure {
     pub(crate) fn into_body(self) -> ErrorBody {
         match self {
             Self::Refused(body) => *body,
-            Self::Store(StoreError::Forbidden { what }) => {
-                ErrorBody::new(ErrorCode::Forbidden, format!("this node's role in the fleet does not allow writing {what}"))
-            }
+            Self::Store(StoreError::Forbidden { what }) => ErrorBody::new(
+                ErrorCode::Forbidden,
+                format!("this node's role in the fleet does not allow writing {what}"),
+            ),
             Self::Store(StoreError::TooLarge { size, limit }) => {
                 ErrorBody::new(ErrorCode::TooLarge, format!("the change takes {size} bytes, the limit is {limit}"))
             }

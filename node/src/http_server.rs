@@ -1,6 +1,5 @@
 //! HTTP over the Unix socket and, when configured, over TCP: finds out who calls and hands the call to the gate.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -31,7 +30,7 @@ pub(crate) enum Peer {
     /// A process on this machine.
     Local(Arc<LocalPeer>),
     /// A TCP client.
-    Remote(SocketAddr),
+    Remote,
 }
 
 /// A process on this machine, with what is found out about it once per connection.
@@ -62,8 +61,8 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 }
 
 impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self::Remote(*stream.remote_addr())
+    fn connect_info(_: IncomingStream<'_, TcpListener>) -> Self {
+        Self::Remote
     }
 }
 
@@ -86,7 +85,8 @@ async fn handle(State(app): State<Arc<App>>, ConnectInfo(peer): ConnectInfo<Peer
     match find(parts.method.as_str(), parts.uri.path()) {
         None => {
             let message = format!("no route {} {}", parts.method, parts.uri.path());
-            incoming.broken = Some(ErrorBody::new(ErrorCode::UnknownRoute, message).hint("GET /v1/openapi.json lists all"));
+            incoming.broken =
+                Some(ErrorBody::new(ErrorCode::UnknownRoute, message).hint("GET /v1/openapi.json lists all"));
         }
         Some((route, params)) => {
             route.operation.clone_into(&mut incoming.call.operation);
@@ -171,7 +171,7 @@ fn too_large(limit: usize) -> ErrorBody {
 pub(crate) fn identify(app: &App, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Box<ErrorBody>> {
     match peer {
         Peer::Local(local) => identify_local(app, local, headers),
-        Peer::Remote(_) => identify_remote(app, headers),
+        Peer::Remote => identify_remote(app, headers),
     }
 }
 
@@ -214,7 +214,6 @@ pub(crate) fn local_caller(
         via,
         bucket,
         directory,
-        pid: peer.pid,
         agent_process,
         parent_process,
     }
@@ -261,7 +260,6 @@ pub(crate) fn identify_remote(app: &App, headers: &HeaderMap) -> Result<Caller, 
         via: Via::Http,
         bucket: Bucket::Usual,
         directory: None,
-        pid: None,
         agent_process: None,
         parent_process: None,
     })

@@ -106,7 +106,10 @@ mod unit {
         assert_eq!(parse("foo bar"), Ok(vec![word("foo"), word("bar")]));
         assert_eq!(parse(r#""foo bar" x"#), Ok(vec![Clause::Phrase("foo bar".to_owned()), word("x")]));
         assert_eq!(parse("fo* ba~"), Ok(vec![Clause::Prefix("fo".to_owned()), Clause::Fuzzy("ba".to_owned())]));
-        assert_eq!(parse("foo) OR (1"), Ok(vec![Clause::Phrase("foo)".to_owned()), word("OR"), Clause::Phrase("(1".to_owned())]));
+        assert_eq!(
+            parse("foo) OR (1"),
+            Ok(vec![Clause::Phrase("foo)".to_owned()), word("OR"), Clause::Phrase("(1".to_owned())])
+        );
         assert_eq!(parse(r#"open "quote"#), Ok(vec![word("open"), Clause::Phrase("\"quote".to_owned())]));
     }
 

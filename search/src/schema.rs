@@ -1,6 +1,8 @@
 //! The fields of the index. A change here is a new version, which makes every node build its index again.
 
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
+};
 
 use crate::tokens::{EXACT, STEMMED};
 

@@ -99,7 +99,12 @@ fn n_17_filters_work_without_tags() {
 fn n_14_a_rebuilt_index_equals_an_incremental_one() {
     let docs: Vec<SearchDoc> = (0..40).map(|n| doc(&format!("n{n:02}"), "title", &format!("common word{n}"))).collect();
     let (dir, index) = with(docs.clone());
-    index.apply(&[put(doc("n00", "title", "changed")), Change::Remove { kind: SearchKind::Note, id: "n01".to_owned() }], 9).unwrap();
+    index
+        .apply(
+            &[put(doc("n00", "title", "changed")), Change::Remove { kind: SearchKind::Note, id: "n01".to_owned() }],
+            9,
+        )
+        .unwrap();
     let before = index.search(&Query { limit: 100, ..query("common") }, NOW).unwrap();
     assert_eq!(before.total, 38);
     drop(index);
@@ -130,7 +135,8 @@ fn damaged_files_lead_to_a_new_index() {
         drop(index);
         let path = dir.path().join("index");
         let files = std::fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path());
-        let file = files.into_iter().find(|file| file.to_string_lossy().ends_with(victim)).expect("a file of that kind");
+        let file =
+            files.into_iter().find(|file| file.to_string_lossy().ends_with(victim)).expect("a file of that kind");
         let mut bytes = std::fs::read(&file).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0xff;

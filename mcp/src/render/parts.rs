@@ -329,9 +329,11 @@ pub(super) fn not_started(reply: &SodReply) -> String {
     lines.extend(reply.path.as_deref().map(|path| format!("Work in: {}", line(path, 1_000))));
     lines.extend(reply.command.as_deref().map(|command| format!("Clone with: {}", line(command, 1_000))));
     if !reply.candidates.is_empty() {
-        let rows = reply.candidates.iter().take(VENTURES).map(|venture| {
-            format!("- {}: {}", line(&venture.code, FRAME_VALUE), line(&venture.name, FRAME_VALUE))
-        });
+        let rows = reply
+            .candidates
+            .iter()
+            .take(VENTURES)
+            .map(|venture| format!("- {}: {}", line(&venture.code, FRAME_VALUE), line(&venture.name, FRAME_VALUE)));
         let total = reply.candidates.len() as u64;
         let rows = rows.collect();
         lines.push(Rows { heading: "Ventures", besides: "", rows, total, more: "tool `ventures`" }.within(4_000));

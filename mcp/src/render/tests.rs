@@ -6,7 +6,8 @@ use super::*;
 
 /// Text of every width: ASCII, CJK, emoji with joiners, markup that could break the frame.
 fn words(most: usize) -> impl Strategy<Value = String> {
-    let unit = prop_oneof!["[a-z]{1,8}", "[一-龥]{1,6}", Just("👩‍🚀".to_owned()), "[#`│\\-\\*]{1,3}", Just("\n".to_owned())];
+    let unit =
+        prop_oneof!["[a-z]{1,8}", "[一-龥]{1,6}", Just("👩‍🚀".to_owned()), "[#`│\\-\\*]{1,3}", Just("\n".to_owned())];
     proptest::collection::vec(unit, 0..most).prop_map(|units| units.join(" "))
 }
 

@@ -202,7 +202,8 @@ mod tests {
     fn a_call_gets_one_key_and_keeps_its_own() {
         let mut memory = Memory::default();
         let line = sent(&mut memory, call(1));
-        let key = |line: &str| serde_json::from_str::<Value>(line).unwrap()["params"]["_meta"]["idempotency_key"].clone();
+        let key =
+            |line: &str| serde_json::from_str::<Value>(line).unwrap()["params"]["_meta"]["idempotency_key"].clone();
         assert!(key(&line).as_str().unwrap().len() >= 20);
         assert_eq!(memory.replay(), [line]);
         let own = json!({ "id": 2, "method": "tools/call", "params": { "_meta": { "idempotency_key": "mine" } } });

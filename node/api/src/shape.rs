@@ -21,9 +21,11 @@ pub struct Shape {
 
 /// What a field may be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Allowed {
-    types: Vec<String>,
-    words: Vec<String>,
+pub struct Allowed {
+    /// The JSON types, also of the alternatives.
+    pub types: Vec<String>,
+    /// The words of an enum; any text when empty. Those of its items, when it is a list.
+    pub words: Vec<String>,
 }
 
 impl Shape {
@@ -47,6 +49,28 @@ impl Shape {
     /// Returns the names of all fields.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.properties.keys().map(String::as_str)
+    }
+
+    /// Returns what a field may be.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> Allowed {
+        let Some(schema) = self.field(name) else { return Allowed::default() };
+        let mut allowed = self.allowed(schema);
+        if let Some(items) = self.items(schema) {
+            allowed.words = self.allowed(&items).words;
+        }
+        allowed
+    }
+
+    /// Returns the fields of a field that is an object with named fields.
+    #[must_use]
+    pub fn inner(&self, name: &str) -> Option<Self> {
+        let schema = self.field(name)?;
+        let properties = self.alternatives(schema).into_iter().find_map(|option| {
+            let resolved = resolve(&self.definitions, option);
+            resolved.get("properties").and_then(Value::as_object).cloned()
+        })?;
+        Some(Self { properties, definitions: self.definitions.clone() })
     }
 
     /// Names every bad top-level field of an input.

@@ -16,11 +16,13 @@ const VENTURES: [&str; 5] = ["alpha", "beta", "gamma", "delta", "omega"];
 
 pub(crate) fn run(data_dir: &Path, records: usize, corpus: Option<&Path>) {
     let secret = NodeSecret::load(&data_dir.join("node.key")).expect("a data directory made by `ctxnode init`");
-    let store = Store::open(Options::file(data_dir.join("store.redb"), secret)).expect("the store, with the daemon stopped");
+    let store =
+        Store::open(Options::file(data_dir.join("store.redb"), secret)).expect("the store, with the daemon stopped");
     let texts = texts(corpus);
     let ventures: Result<_, ctxnode_store::WriteError<StoreError>> = store.write_blocking(|draft| {
         for code in VENTURES {
-            let edits = [Edit::set("code", code), Edit::set("name", code), Edit::member("repos", format!("org/{code}"))];
+            let edits =
+                [Edit::set("code", code), Edit::set("name", code), Edit::member("repos", format!("org/{code}"))];
             draft.edit(ctxnode_model::DocumentId::venture(code), &Space::Fleet, edits)?;
         }
         Ok(())
@@ -32,9 +34,8 @@ pub(crate) fn run(data_dir: &Path, records: usize, corpus: Option<&Path>) {
     while made < records {
         let (from, to) = (made, (made + BATCH).min(records));
         let texts: Vec<String> = (from..to).map(|number| texts[number % texts.len()].clone()).collect();
-        let done: Result<_, ctxnode_store::WriteError<StoreError>> = store.write_blocking(move |draft| {
-            (from..to).zip(texts).try_for_each(|(number, text)| add(draft, number, text))
-        });
+        let done: Result<_, ctxnode_store::WriteError<StoreError>> = store
+            .write_blocking(move |draft| (from..to).zip(texts).try_for_each(|(number, text)| add(draft, number, text)));
         done.expect("a written batch");
         made = to;
         if made % 10_000 == 0 {

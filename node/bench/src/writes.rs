@@ -8,7 +8,8 @@ use ctxnode_store::{NodeSecret, Options, OsEntropy, Store, StoreError};
 use crate::stats::{Times, line, ratio, say};
 
 /// A note of usual length: about 1 KB.
-const SENTENCE: &str = "The exchange starts only after admission, and nothing is named to a peer that has no right to it. ";
+const SENTENCE: &str =
+    "The exchange starts only after admission, and nothing is named to a peer that has no right to it. ";
 
 fn body() -> String {
     SENTENCE.repeat(10)

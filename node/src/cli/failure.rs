@@ -76,15 +76,6 @@ pub(super) enum Failure {
         #[source]
         source: io::Error,
     },
-    /// A file does not hold what it should.
-    #[error("{} is not valid", path.display())]
-    Malformed {
-        /// Which.
-        path: PathBuf,
-        /// What the reader said.
-        #[source]
-        source: serde_json::Error,
-    },
     /// A replica could not be made.
     #[error(transparent)]
     Init(#[from] InitError),
@@ -134,9 +125,7 @@ impl Failure {
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Refused(body) if body.code.status() == 500 => 70,
-            Self::Client(
-                ClientError::Unreachable { .. } | ClientError::TooSlow(_) | ClientError::Broken(_),
-            )
+            Self::Client(ClientError::Unreachable { .. } | ClientError::TooSlow(_) | ClientError::Broken(_))
             | Self::Start(_) => 3,
             Self::Client(ClientError::Unreadable(_) | ClientError::NoOperation(_)) | Self::Runtime(_) => 70,
             Self::Usage { .. } | Self::Config(_) | Self::Place(_) => 2,
@@ -197,7 +186,7 @@ impl Failure {
             Self::Running(_) => "daemon_running",
             Self::Config(_) | Self::Place(_) => "bad_configuration",
             Self::Usage { .. } => "bad_usage",
-            Self::File { .. } | Self::Malformed { .. } | Self::Output(_) => "bad_file",
+            Self::File { .. } | Self::Output(_) => "bad_file",
             Self::Init(_) => "init_failed",
             Self::Restore(_) => "restore_failed",
             Self::Command { .. } => "command_failed",

@@ -1,1 +1,232 @@
-//! Placeholder so that the crate can be checked; replaced by its owner today.
+//! The command line: a client of the daemon like any other. Commands of operations come from the API's table; the few
+//! that no daemon can do (make a replica, start the daemon, look why it does not start) have a file each.
+//!
+//! Never here: rules, the store's content. What a command prints goes through `screen`.
+
+mod arguments;
+mod daemon;
+mod doctor;
+mod failure;
+mod import;
+mod init;
+mod mcp;
+mod operations;
+mod reference;
+mod screen;
+mod show;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+use ctxnode_api::{Call, Route, version};
+use ctxnode_config::Environment;
+use serde_json::Value;
+
+use failure::{Exit, Failure};
+use screen::{Form, Screen};
+use world::{LONG, World};
+
+/// Operations that people are asked about first, with what cannot be taken back.
+const ASKED: &[(&str, &str)] = &[
+    ("note.delete", "Delete this note for good?"),
+    ("doc.delete", "Delete this doc?"),
+    ("requirement.delete", "Delete this requirement?"),
+    ("token.revoke", "Revoke this token?"),
+    ("session.abandon", "Mark this session as abandoned?"),
+];
+/// Operations that work through the whole store.
+const SLOW: &[&str] = &["node.check", "node.backup", "node.export"];
+
+/// Runs the command that was typed. Returns the exit code of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the command line reads its environment")]
+    let env = Environment::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
+        // A variable that is not text is none of ours.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    }));
+    let matches = match tree().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version come this way too. Without a place to print to, the exit code says all.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let screen = world::screen(&matches, &env);
+    match run(&matches, env, screen) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            screen.failure(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// Returns the whole tree of commands.
+pub(crate) fn tree() -> Command {
+    let top = Command::new("ctxnode")
+        .version(version::BUILD)
+        .about("Shared context of coding agents, on every machine of a team")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args(world::flags())
+        .after_help("Exit codes: 0 done, 1 refused or not found, 2 bad usage, 3 daemon unreachable, 70 bug, 130 interrupted.\nFor preflight and doctor: 0 pass, 2 warn, 1 fail.");
+    let mut extra = vec![
+        ("", init::command()),
+        ("", init::restore_command()),
+        ("", doctor::command()),
+        ("", import::command()),
+        ("", mcp::command()),
+        ("", reference::completions_command()),
+        ("", reference::man_command()),
+        ("", reference::config_command()),
+    ];
+    extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
+    operations::add_to(top, extra)
+}
+
+/// The words of a command, and what was typed after them.
+fn typed(matches: &ArgMatches) -> (String, &ArgMatches) {
+    let mut words = Vec::new();
+    let mut deepest = matches;
+    while let Some((word, inner)) = deepest.subcommand() {
+        words.push(word);
+        deepest = inner;
+    }
+    (words.join(" "), deepest)
+}
+
+fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCode, Failure> {
+    let (words, matches) = typed(matches);
+    match words.as_str() {
+        "completions" => return reference::completions(matches, &screen).map(code),
+        "man" => return reference::man(&screen).map(code),
+        _ => {}
+    }
+    let world = World::look(matches, env, screen)?;
+    match words.as_str() {
+        // These have a runtime of their own, or need none.
+        "daemon run" => return Ok(crate::daemon::run(world.config)),
+        "mcp" => return mcp::run(&world),
+        "init" => return init::run(&world, matches).map(code),
+        "restore" => return init::restore(&world, matches).map(code),
+        "config" => return reference::config(&world).map(code),
+        "daemon install" => return daemon::install(&world, matches).map(code),
+        "daemon uninstall" => return daemon::uninstall(&world, matches).map(code),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = answer(&world, &words, matches) => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted),
+        }
+    });
+    done.map(code)
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit.code())
+}
+
+async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit, Failure> {
+    match words {
+        "daemon start" => daemon::start(world).await,
+        "daemon stop" => daemon::stop(world).await,
+        "daemon status" => daemon::status(world).await,
+        "daemon handover" => daemon::handover(world).await,
+        "doctor" => doctor::run(world, matches).await,
+        "event watch" => daemon::watch(world, matches).await,
+        "import notes" => import::notes(world, matches).await,
+        "import docs" => import::docs(world, matches).await,
+        _ => operation(world, words, matches).await,
+    }
+}
+
+/// Runs the command of an operation.
+async fn operation(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let named = |route: &&Route| route.cli == words;
+    let Some(route) = ctxnode_api::ROUTES.iter().find(named) else {
+        return Err(Failure::Usage { message: "this command does not exist", hint: "`ctxnode --help` lists all" });
+    };
+    let mut call = arguments::call(route, matches, &world.directory)?;
+    if world.screen.person {
+        stand_for_a_human(&mut call);
+    }
+    if let Some((_, question)) = ASKED.iter().find(|(operation, _)| *operation == call.operation) {
+        world.confirm(question)?;
+    }
+    let mut client = world.client().await?;
+    if SLOW.contains(&call.operation.as_str()) {
+        client = client.with_limit(LONG);
+    }
+    let pieces = matches!(call.operation.as_str(), "note.get" | "doc.get")
+        && call.input.get("offset").is_none()
+        && call.input.get("max_chars").is_none()
+        && world.screen.form == Form::People;
+    let mut body = world.ask(client, &call).await?.body;
+    while pieces && let Some(offset) = body.get("next_offset").and_then(Value::as_u64) {
+        call.input["offset"] = offset.into();
+        let next = world.ask(world.client().await?, &call).await?.body;
+        let content = [&body["content"], &next["content"]].map(|piece| piece.as_str().unwrap_or_default().to_owned());
+        body["content"] = content.concat().into();
+        body["next_offset"] = next["next_offset"].clone();
+    }
+    match world.screen.form {
+        Form::Json => world.screen.print_json(&body)?,
+        Form::People => world.screen.print(&show::answer(&world.screen, &call.operation, &body))?,
+    }
+    Ok(exit_of(&call.operation, &body))
+}
+
+/// A person at a terminal is the human that agents must ask.
+fn stand_for_a_human(call: &mut Call) {
+    let (field, value) = match call.operation.as_str() {
+        "note.create" | "note.update" | "note.archive" | "note.restore" => ("human_requested", Value::from(true)),
+        "eod" => ("confirmed_by", Value::from("human")),
+        _ => return,
+    };
+    if call.input.get(field).is_none() {
+        call.input[field] = value;
+    }
+}
+
+/// What the answer means for scripts.
+fn exit_of(operation: &str, body: &Value) -> Exit {
+    match (operation, body["summary"].as_str(), body["ok"].as_bool()) {
+        ("preflight", Some("critical checks failed"), _) | ("node.check", _, Some(false)) => Exit::Failed,
+        ("preflight", Some("passed with warnings"), _) => Exit::Warned,
+        ("sod", ..) if body["state"] != "valid" => Exit::Failed,
+        _ => Exit::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound_and_every_command_says_what_it_does() {
+        fn check(command: &Command, path: &str) {
+            assert!(command.get_about().is_some(), "{path} has no description");
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        let tree = tree();
+        tree.clone().debug_assert();
+        check(&tree, "ctxnode");
+    }
+
+    #[test]
+    fn answers_become_exit_codes() {
+        let code = |operation: &str, body| exit_of(operation, &body).code();
+        assert_eq!(code("preflight", serde_json::json!({ "summary": "all checks passed" })), 0);
+        assert_eq!(code("preflight", serde_json::json!({ "summary": "passed with warnings" })), 2);
+        assert_eq!(code("preflight", serde_json::json!({ "summary": "critical checks failed" })), 1);
+        assert_eq!(code("node.check", serde_json::json!({ "ok": false })), 1);
+        assert_eq!(code("note.list", serde_json::json!({})), 0);
+    }
+}

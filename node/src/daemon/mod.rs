@@ -132,6 +132,11 @@ pub fn run(config: Config) -> ExitCode {
     serve::run(config)
 }
 
+/// Returns the name of this machine.
+pub(crate) fn host_name() -> String {
+    host::look().hostname
+}
+
 /// Makes a directory that only its owner can use, and repairs the mode of one that is wider.
 pub(crate) fn private_dir(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;

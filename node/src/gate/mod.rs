@@ -96,10 +96,8 @@ async fn step(
         let allowance = app.limiter.take(&caller.actor_key_id, caller.rate_limit, app.now());
         outgoing.allowance = Some(allowance);
         if allowance.refused {
-            let mut body = ErrorBody::new(
-                ErrorCode::RateLimited,
-                format!("more than {} calls in this minute", allowance.limit),
-            );
+            let mut body =
+                ErrorBody::new(ErrorCode::RateLimited, format!("more than {} calls in this minute", allowance.limit));
             body.retry_after_seconds = Some(allowance.seconds_left);
             return Err(body.into());
         }
@@ -130,7 +128,8 @@ fn check_right(app: &App, route: &Route, caller: &Caller) -> Result<(), Failure>
     if has >= route.right {
         return Ok(());
     }
-    let message = format!("`{}` needs the {} right, this caller has {}", route.operation, route.right.name(), has.name());
+    let message =
+        format!("`{}` needs the {} right, this caller has {}", route.operation, route.right.name(), has.name());
     Err(Failure::new(ErrorCode::Forbidden, message))
 }
 
@@ -143,16 +142,15 @@ async fn execute(
     correlation: &CorrelationId,
     reserved: Option<Reserved>,
 ) -> Result<Answer, Failure> {
-    let cx = Cx {
-        app: Arc::clone(app),
-        caller,
-        route,
-        correlation: correlation.clone(),
-        params: call.params,
-        reserved,
-    };
+    let cx =
+        Cx { app: Arc::clone(app), caller, route, correlation: correlation.clone(), params: call.params, reserved };
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move { handlers::dispatch(&cx, call.input).await });
+    tasks.spawn(async move {
+        if cx.caller.is_agent() {
+            handlers::touch(&cx);
+        }
+        handlers::dispatch(&cx, call.input).await
+    });
     match tasks.join_next().await {
         Some(Ok(result)) => result,
         Some(Err(error)) => {

@@ -85,7 +85,8 @@ mod tests {
                 std::thread::spawn(move || limiter.take("a", None, Timestamp(0)).refused)
             })
             .collect();
-        let passed = calls.into_iter().filter(|_| true).map(|call| call.join().expect("no panic")).filter(|refused| !refused);
+        let passed =
+            calls.into_iter().filter(|_| true).map(|call| call.join().expect("no panic")).filter(|refused| !refused);
         assert_eq!(passed.count(), 100);
     }
 }

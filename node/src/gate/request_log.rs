@@ -3,8 +3,8 @@
 //! Rows are collected in memory and written every second, so that logging costs no fsync of its own. A crash loses at
 //! most that second of log, never an effect.
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ctxnode_api::node::RequestLogRow;
 use ctxnode_api::{CorrelationId, Iso};
@@ -43,10 +43,8 @@ impl RequestLog {
         if rows.is_empty() {
             return Ok(());
         }
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = rows
-            .into_iter()
-            .filter_map(|row| Some((self.key(row.time.0), serde_json::to_vec(&row).ok()?)))
-            .collect();
+        let rows: Vec<(Vec<u8>, Vec<u8>)> =
+            rows.into_iter().filter_map(|row| Some((self.key(row.time.0), serde_json::to_vec(&row).ok()?))).collect();
         let written = store.write(move |draft| {
             for (key, value) in rows {
                 draft.put_local(LocalTable::RequestLog, key, value);

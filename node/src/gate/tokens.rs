@@ -69,7 +69,8 @@ pub(crate) fn all(reader: Reader<'_>) -> Result<Vec<Token>, StoreError> {
 pub(crate) fn authenticate(reader: Reader<'_>, secret: &str, now: Timestamp) -> Result<Token, Box<ErrorBody>> {
     let refuse = |why: &str| Box::new(ErrorBody::new(ErrorCode::Unauthorized, format!("the token is {why}")));
     let hash = sha256_hex(secret.as_bytes());
-    let tokens = all(reader).map_err(|_| Box::new(ErrorBody::new(ErrorCode::StorageFailed, "tokens cannot be read")))?;
+    let tokens =
+        all(reader).map_err(|_| Box::new(ErrorBody::new(ErrorCode::StorageFailed, "tokens cannot be read")))?;
     let found = tokens.into_iter().find(|token| bool::from(token.hash.as_bytes().ct_eq(hash.as_bytes())));
     let token = found.ok_or_else(|| refuse("unknown"))?;
     if token.revoked_at.is_some() {

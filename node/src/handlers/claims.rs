@@ -7,8 +7,8 @@ use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Claim, ClaimKind, Session};
 use ctxnode_model::rules::claim::{
-    ClaimFields, ClaimState, Insist, Release, Releaser, Take, beaten_by, claim_state, decide_release, decide_take, implied,
-    rivals,
+    ClaimFields, ClaimState, Insist, Release, Releaser, Take, beaten_by, claim_state, decide_release, decide_take,
+    implied, rivals,
 };
 use ctxnode_model::rules::presence::Liveness;
 use ctxnode_model::rules::repo::same_repo;
@@ -104,7 +104,8 @@ pub(crate) async fn list(cx: &Cx, input: ClaimQuery) -> Handled {
 }
 
 pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {
-    let fields = ClaimFields { kind: input.kind, key: input.key.clone(), note: input.note.clone(), ttl_hours: input.ttl_hours };
+    let fields =
+        ClaimFields { kind: input.kind, key: input.key.clone(), note: input.note.clone(), ttl_hours: input.ttl_hours };
     let wanted = fields.validate()?;
     if let Some(note) = &input.note {
         refuse_secrets(secrets::scan_fields([("note".to_owned(), note.as_str())]))?;
@@ -164,7 +165,10 @@ pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {
             let text = format!("{} took {} `{}` although it is held", rec.agent, kind_name(rec.claim_kind), rec.key);
             events::stage(draft, "claim_conflict", &session, session.issue, &text, &origin)?;
         }
-        Ok((if extended { 200 } else { 201 }, ClaimReply { claim: view(&app, reader, &rec, &all, now), extended, conflicts }))
+        Ok((
+            if extended { 200 } else { 201 },
+            ClaimReply { claim: view(&app, reader, &rec, &all, now), extended, conflicts },
+        ))
     })
     .await
 }
@@ -202,7 +206,9 @@ fn held(all: &[Rec<Claim>], holders: &[DocumentId], now: Timestamp) -> Failure {
         format!("{} on {}, since {}{note}", claim.agent, claim.machine, claim.taken_at.age(now))
     });
     let message = format!("held by {}", who.collect::<Vec<_>>().join("; "));
-    ErrorBody::new(ErrorCode::ClaimHeld, message).hint("talk to the holder, or pass `force: true`; both are told").into()
+    ErrorBody::new(ErrorCode::ClaimHeld, message)
+        .hint("talk to the holder, or pass `force: true`; both are told")
+        .into()
 }
 
 pub(crate) async fn release(cx: &Cx, input: ClaimRelease) -> Handled {

@@ -132,7 +132,8 @@ pub(crate) async fn list(cx: &Cx, input: DocQuery) -> Handled {
     }
     let limit = paging::window(input.limit, None, Kind::Doc)?.limit;
     let now = cx.now();
-    let all: Vec<DocView> = seen_by(reader, input.venture.as_deref())?.iter().filter_map(|both| both.view(now)).collect();
+    let all: Vec<DocView> =
+        seen_by(reader, input.venture.as_deref())?.iter().filter_map(|both| both.view(now)).collect();
     let total = all.len() as u64;
     // The order is by scope and name, which do not move when others write: the last one is the place to go on from.
     let start = match input.cursor.as_deref() {
@@ -159,7 +160,11 @@ fn find(cx: &Cx, reader: Reader<'_>) -> Result<Both, Failure> {
     let known = if sees(cx, scope) { names(reader, scope)? } else { Vec::new() };
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let close = text::near(name, &known);
-    let hint = if close.is_empty() { "`doc list` shows what there is".to_owned() } else { format!("did you mean {}?", close.join(", ")) };
+    let hint = if close.is_empty() {
+        "`doc list` shows what there is".to_owned()
+    } else {
+        format!("did you mean {}?", close.join(", "))
+    };
     Err(ErrorBody::new(ErrorCode::NotFound, format!("doc `{scope}/{name}` does not exist")).hint(hint).into())
 }
 
@@ -255,9 +260,8 @@ async fn store(cx: &Cx, input: DocPut, origin: DocOrigin) -> Handled {
         let view = pair.view();
         let hash = sha256_hex(content.as_bytes());
         let before = view.as_ref().filter(|view| view.living.is_some()).map(|view| view.version());
-        let decided = decide_put(view.as_ref(), origin, &hash).map_err(|error| {
-            Failure::from(ErrorBody::new(ErrorCode::UploadedDocExists, error.to_string()))
-        })?;
+        let decided = decide_put(view.as_ref(), origin, &hash)
+            .map_err(|error| Failure::from(ErrorBody::new(ErrorCode::UploadedDocExists, error.to_string())))?;
         let now = draft.now();
         let id = both.id(origin);
         let space = space_of(&scope);
@@ -317,7 +321,9 @@ pub(crate) async fn delete(cx: &Cx, _: DeleteRequest) -> Handled {
     let both = find(cx, cx.read()?.reader())?;
     cx.caller.require_venture(venture_of(&both.scope))?;
     cx.commit(move |draft| {
-        for (id, known) in [(both.id(DocOrigin::Uploaded), &both.uploaded), (both.id(DocOrigin::Generated), &both.generated)] {
+        for (id, known) in
+            [(both.id(DocOrigin::Uploaded), &both.uploaded), (both.id(DocOrigin::Generated), &both.generated)]
+        {
             if known.as_ref().is_some_and(|rec| !rec.meta.deleted) {
                 draft.tombstone(id)?;
             }

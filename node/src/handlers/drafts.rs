@@ -1,10 +1,10 @@
 //! The handoff that a machine writes for a session which nobody ended.
 
+use ctxnode_model::index::Index;
 use ctxnode_model::record::{Escalation, Session};
 use ctxnode_model::rules::draft::Captured;
 use ctxnode_model::rules::handoff::{SCHEMA_VERSION, ThreadSource, payload, status_name, thread_key};
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Space};
-use ctxnode_model::index::Index;
 use ctxnode_store::Draft;
 
 use crate::app::{App, Origin};
@@ -18,7 +18,8 @@ pub(super) fn stage(
     origin: &Origin,
 ) -> Result<DocumentId, Failure> {
     let own = Some(session.id.to_string());
-    let calls = draft.reader().newest::<Escalation>(Index::EscalationOpen, Kind::Escalation, &[&session.venture], 50)?;
+    let calls =
+        draft.reader().newest::<Escalation>(Index::EscalationOpen, Kind::Escalation, &[&session.venture], 50)?;
     let captured = Captured {
         blocked_on: session.blocked_on.clone(),
         escalations: calls.iter().filter(|call| call.session_id == own).map(|call| call.need.clone()).collect(),

@@ -33,9 +33,8 @@ pub(super) fn checked(input: &EscalateFields) -> Result<Checked, Failure> {
     };
     fields.validate()?;
     let mut invalid = Invalid::new();
-    let issue = input.issue.and_then(|issue| {
-        ctxnode_model::rules::session::check_issue(&mut invalid, "escalate.issue", issue)
-    });
+    let issue =
+        input.issue.and_then(|issue| ctxnode_model::rules::session::check_issue(&mut invalid, "escalate.issue", issue));
     invalid.finish()?;
     refuse_secrets(secrets::scan_value("escalate", &json!(input)))?;
     Ok(Checked { fields, issue })

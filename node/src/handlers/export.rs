@@ -95,7 +95,9 @@ fn markdown(reader: Reader<'_>, id: DocumentId) -> Result<Option<(String, String
             for (name, items) in Lists::from_payload(&body).named() {
                 // Writing to a text cannot fail.
                 let _ = write!(text, "\n## {name}\n\n");
-                items.iter().for_each(|item| drop(writeln!(text, "- {item}")));
+                for item in items {
+                    let _ = writeln!(text, "- {item}");
+                }
             }
             (format!("handoffs/{id}.md"), text)
         }),

@@ -6,9 +6,12 @@ use ctxnode_api::handoffs::{
 use ctxnode_api::node::Empty;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso};
 use ctxnode_model::index::Index;
-use ctxnode_model::record::{ConfirmedBy, EndReason, Ending, Escalation, Handoff, HandoffStatus, Observed, Session, SessionStatus};
+use ctxnode_model::record::{
+    ConfirmedBy, EndReason, Ending, Escalation, Handoff, HandoffStatus, Observed, Session, SessionStatus,
+};
 use ctxnode_model::rules::handoff::{
-    Addressee, Content, ContentError, ContentFields, Lists, SCHEMA_VERSION, ThreadSource, is_for, status_name, thread_key,
+    Addressee, Content, ContentError, ContentFields, Lists, SCHEMA_VERSION, ThreadSource, is_for, status_name,
+    thread_key,
 };
 use ctxnode_model::rules::secrets;
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
@@ -28,7 +31,8 @@ pub(crate) async fn eod(cx: &Cx, input: HandoffRequest) -> Handled {
     }
     let content = check(&input)?;
     let closes = closes(&input)?;
-    let same_repo = |checkout: &&crate::checkout::Checkout| ctxnode_model::rules::repo::same_repo(&checkout.repo, &session.repo);
+    let same_repo =
+        |checkout: &&crate::checkout::Checkout| ctxnode_model::rules::repo::same_repo(&checkout.repo, &session.repo);
     let seen = checkout.as_ref().filter(same_repo);
     let observed = match seen {
         Some(checkout) => Some(checkout.observe().await),
@@ -204,7 +208,13 @@ impl EndOfDay {
     }
 
     /// Tells others: an event for done and blocked, and done resolves the calls for help of its thread.
-    fn tell(&self, draft: &mut Draft<'_>, session: &Rec<Session>, issue: Option<u32>, thread: &str) -> Result<(), Failure> {
+    fn tell(
+        &self,
+        draft: &mut Draft<'_>,
+        session: &Rec<Session>,
+        issue: Option<u32>,
+        thread: &str,
+    ) -> Result<(), Failure> {
         let kind = match self.content.status {
             HandoffStatus::Done => "task_done",
             HandoffStatus::Blocked => "blocked",
@@ -212,7 +222,12 @@ impl EndOfDay {
         };
         events::stage(draft, kind, session, issue, &self.content.summary, &self.origin)?;
         if self.content.status == HandoffStatus::Done {
-            let open = draft.reader().newest::<Escalation>(Index::EscalationOpen, Kind::Escalation, &[&session.venture], 100)?;
+            let open = draft.reader().newest::<Escalation>(
+                Index::EscalationOpen,
+                Kind::Escalation,
+                &[&session.venture],
+                100,
+            )?;
             for call in open.iter().filter(|call| call.thread.as_deref() == Some(thread)) {
                 escalations::resolve_in(draft, call, "a done handoff of its thread", &self.origin)?;
             }
@@ -335,7 +350,8 @@ pub(crate) async fn latest(cx: &Cx, input: LatestQuery) -> Handled {
         }
         _ => return Err(ErrorBody::field("session_id", "pass `session_id`, or `venture` and `repo`").into()),
     };
-    let number = |wanted: Option<i64>, found: Option<u32>| wanted.is_none_or(|wanted| found.map(i64::from) == Some(wanted));
+    let number =
+        |wanted: Option<i64>, found: Option<u32>| wanted.is_none_or(|wanted| found.map(i64::from) == Some(wanted));
     let fits = |handoff: &Rec<Handoff>| {
         cx.caller.sees(Some(&handoff.venture))
             && number(input.issue, handoff.issue)
@@ -360,8 +376,10 @@ pub(crate) async fn list(cx: &Cx, input: HandoffQuery) -> Handled {
         (None, Some(venture), None, None) => (Index::Venture, vec![venture]),
         (None, None, ..) => (Index::All, vec![]),
     };
-    let same = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
-    let number = |wanted: Option<i64>, found: Option<u32>| wanted.is_none_or(|wanted| found.map(i64::from) == Some(wanted));
+    let same =
+        |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+    let number =
+        |wanted: Option<i64>, found: Option<u32>| wanted.is_none_or(|wanted| found.map(i64::from) == Some(wanted));
     let fits = |handoff: &Rec<Handoff>| {
         cx.caller.sees(Some(&handoff.venture))
             && same(&input.venture, Some(&handoff.venture))

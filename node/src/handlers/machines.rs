@@ -6,8 +6,8 @@ use ctxnode_api::operations::{MachinePut, MachineQuery, MachineView, PlainAction
 use ctxnode_api::{Iso, List, version};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Machine, MachineStatus};
-use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
 use ctxnode_model::rules::secrets;
+use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
 use ctxnode_model::{Edit, Invalid, Kind, Rec, Scalar, Space};
 use serde_json::{Map, Value, json};
 
@@ -115,7 +115,10 @@ pub(crate) async fn register_this(app: &Arc<App>) -> Result<(), Failure> {
         let (id, machine) = match known {
             Some(known) => {
                 let before = known.value.clone();
-                (known.id, Machine { role: before.role, registered_at: before.registered_at, status: before.status, ..facts })
+                (
+                    known.id,
+                    Machine { role: before.role, registered_at: before.registered_at, status: before.status, ..facts },
+                )
             }
             None => (draft.fresh_id(Kind::Machine), Machine { role: "dev".to_owned(), registered_at: now, ..facts }),
         };

@@ -117,4 +117,4 @@ fn unreachable_operation(operation: &str) -> Handled {
 pub(crate) use machines::register_this as register_this_machine;
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;
-pub(crate) use sessions::sweep;
+pub(crate) use sessions::{sweep, touch};

@@ -137,7 +137,8 @@ fn backup_failed(error: OpenError) -> Failure {
 /// Removes the oldest backups beyond `keep`. Their names are their times.
 fn prune(directory: &std::path::Path, keep: usize) -> u64 {
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut backups: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|found| found == "redb")).collect();
+    let mut backups: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|found| found == "redb")).collect();
     backups.sort();
     let gone = backups.len().saturating_sub(keep.max(1));
     let removed = backups.iter().take(gone).filter(|path| {
@@ -157,7 +158,8 @@ pub(crate) fn last_backup(app: &App) -> Option<Timestamp> {
 
 pub(crate) async fn export(cx: &Cx, input: ExportRequest) -> Handled {
     let directory = input.directory.map(PathBuf::from).filter(|directory| directory.is_absolute());
-    let directory = directory.ok_or_else(|| Failure::from(ErrorBody::field("directory", "must be an absolute path")))?;
+    let directory =
+        directory.ok_or_else(|| Failure::from(ErrorBody::field("directory", "must be an absolute path")))?;
     let snapshot = cx.read()?;
     let place = directory.clone();
     let written = tokio::task::spawn_blocking(move || export::write(&snapshot, &place)).await;

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::{
-    DeleteRequest, NoteAction, NoteCreate, NoteHistoryRow, NoteQuery, NoteRead, NoteRow, NoteUpdate, NoteView, PieceQuery,
-    TagMode, TagRow,
+    DeleteRequest, NoteAction, NoteCreate, NoteHistoryRow, NoteQuery, NoteRead, NoteRow, NoteUpdate, NoteView,
+    PieceQuery, TagMode, TagRow,
 };
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Patch};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::Note;
 use ctxnode_model::rules::note::{NoteChanges, NoteFields, RECOMMENDED_TAGS};
-use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
 use ctxnode_model::rules::secrets;
+use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
 use ctxnode_model::{DocumentId, Edit, FieldError, Invalid, Kind, Rec, Space, Timestamp};
 use ctxnode_store::{Listing, Reader};
 use serde_json::{Map, Value};
@@ -273,7 +273,8 @@ pub(crate) async fn get(cx: &Cx, input: PieceQuery) -> Handled {
             .ok_or_else(|| Failure::from(ErrorBody::field("rev", "is not a revision of this note")))?,
     };
     let piece = paging::piece(&body, input.offset, input.max_chars)?;
-    let note = view(&id.to_string(), &found.value, body.len(), found.meta.rev.clone(), found.meta.conflicts.clone(), cx.now());
+    let note =
+        view(&id.to_string(), &found.value, body.len(), found.meta.rev.clone(), found.meta.conflicts.clone(), cx.now());
     Answer::ok(NoteRead {
         note,
         content: piece.content,

@@ -62,7 +62,8 @@ pub(crate) fn piece(text: &str, offset: Option<i64>, max_chars: Option<i64>) -> 
     let mut invalid = ctxnode_model::Invalid::new();
     let offset = usize::try_from(offset.unwrap_or(0)).ok();
     invalid.require(offset.is_some(), "offset", "expected 0 or more");
-    let most = usize::try_from(max_chars.unwrap_or(PIECE_CHARS as i64)).ok().filter(|most| (1..=PIECE_CHARS).contains(most));
+    let most =
+        usize::try_from(max_chars.unwrap_or(PIECE_CHARS as i64)).ok().filter(|most| (1..=PIECE_CHARS).contains(most));
     invalid.require(most.is_some(), "max_chars", format!("expected 1 to {PIECE_CHARS}"));
     invalid.finish()?;
     let (offset, most) = (offset.unwrap_or(0), most.unwrap_or(PIECE_CHARS));

@@ -31,7 +31,9 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
         let at = input.as_of.map_or(now, |time| time.0);
         if !input.force && is_older(current, at) {
             let message = "the present plan is newer than this state";
-            return Err(ErrorBody::new(ErrorCode::Stale, message).hint("pass `force: true` to write it all the same").into());
+            return Err(ErrorBody::new(ErrorCode::Stale, message)
+                .hint("pass `force: true` to write it all the same")
+                .into());
         }
         let created_at = current.map_or(at, |state| state.created_at);
         let state = if input.touch {

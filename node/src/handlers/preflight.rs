@@ -66,25 +66,44 @@ async fn build() -> CheckRow {
             let message = format!("running {running}, installed {text}");
             check("build", CheckState::Warn, message, Some("run `ctxnode daemon handover`"))
         }
-        None => check("build", CheckState::Warn, format!("running {running}; the installed binary does not answer"), None),
+        None => {
+            check("build", CheckState::Warn, format!("running {running}; the installed binary does not answer"), None)
+        }
     }
 }
 
 async fn place(cx: &Cx) -> CheckRow {
     let Some(checkout) = start::checkout_of(cx, None).await else {
-        return check("repo and venture", CheckState::Warn, "not in a git checkout", Some("change into the venture's checkout"));
+        return check(
+            "repo and venture",
+            CheckState::Warn,
+            "not in a git checkout",
+            Some("change into the venture's checkout"),
+        );
     };
     let known = cx.app.store.read().ok().and_then(|snapshot| ventures::all_living(snapshot.reader()).ok());
     let remotes: Vec<&str> = checkout.remotes.iter().map(String::as_str).collect();
     match match_venture(&remotes, known.iter().flatten().map(|venture| &venture.value)) {
-        VentureMatch::Found { code, .. } => check("repo and venture", CheckState::Pass, format!("{} of {code}", checkout.repo), None),
+        VentureMatch::Found { code, .. } => {
+            check("repo and venture", CheckState::Pass, format!("{} of {code}", checkout.repo), None)
+        }
         VentureMatch::Ambiguous { codes, .. } => {
             let message = format!("{} may belong to {}", checkout.repo, codes.join(", "));
-            check("repo and venture", CheckState::Warn, message, Some("list the repo in its venture: `ctxnode venture set`"))
+            check(
+                "repo and venture",
+                CheckState::Warn,
+                message,
+                Some("list the repo in its venture: `ctxnode venture set`"),
+            )
         }
         VentureMatch::Unknown { .. } => {
             let message = format!("{} belongs to no venture", checkout.repo);
-            check("repo and venture", CheckState::Warn, message, Some("list the repo in its venture: `ctxnode venture set`"))
+            check(
+                "repo and venture",
+                CheckState::Warn,
+                message,
+                Some("list the repo in its venture: `ctxnode venture set`"),
+            )
         }
     }
 }
@@ -108,8 +127,15 @@ fn disk(cx: &Cx) -> CheckRow {
 fn backup(cx: &Cx) -> CheckRow {
     let now = cx.now();
     match node::last_backup(&cx.app) {
-        Some(at) if now.since(at) <= BACKUP_OLD_MS => check("backup", CheckState::Pass, format!("{} old", at.age(now)), None),
-        Some(at) => check("backup", CheckState::Warn, format!("the last one is {} old", at.age(now)), Some("run `ctxnode backup`")),
+        Some(at) if now.since(at) <= BACKUP_OLD_MS => {
+            check("backup", CheckState::Pass, format!("last one: {}", at.age(now)), None)
+        }
+        Some(at) => check(
+            "backup",
+            CheckState::Warn,
+            format!("last one: {}", at.age(now)),
+            Some("run `ctxnode backup`"),
+        ),
         None => check("backup", CheckState::Warn, "there is none yet", Some("run `ctxnode backup`")),
     }
 }

@@ -53,7 +53,11 @@ fn query(cx: &Cx, input: SearchQuery) -> Result<Query, Failure> {
     let offset = input.cursor.as_deref().map_or(Some(0), |cursor| cursor.parse().ok());
     invalid.require(offset.is_some(), "cursor", "is not one that a search gave out; begin again without it");
     let status = input.status.as_deref();
-    invalid.require(status.is_none_or(|status| parse_status(status).is_some()), "status", format!("expected {STATUSES}"));
+    invalid.require(
+        status.is_none_or(|status| parse_status(status).is_some()),
+        "status",
+        format!("expected {STATUSES}"),
+    );
     invalid.finish()?;
     Ok(Query {
         text,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ctxnode_api::node::Empty;
 use ctxnode_api::sessions::{
-    AbandonRequest, HeartbeatReply, HeartbeatRequest, SessionList, SessionQuery, SessionView, StatusFilter, UpdateReply,
-    UpdateRequest,
+    AbandonRequest, HeartbeatReply, HeartbeatRequest, SessionList, SessionQuery, SessionView, StatusFilter,
+    UpdateReply, UpdateRequest,
 };
 use ctxnode_api::{ErrorCode, Iso};
 use ctxnode_model::index::Index;
@@ -67,7 +67,8 @@ async fn own(cx: &Cx) -> Result<DocumentId, Failure> {
     let bound = bound(cx.read()?.reader(), &cx.caller.agent)?;
     if bound.len() > 1
         && let Some(checkout) = start::checkout_of(cx, None).await
-        && let Some(here) = bound.iter().find(|bound| ctxnode_model::rules::repo::same_repo(&bound.repo, &checkout.repo))
+        && let Some(here) =
+            bound.iter().find(|bound| ctxnode_model::rules::repo::same_repo(&bound.repo, &checkout.repo))
     {
         return Ok(here.session);
     }
@@ -183,7 +184,8 @@ pub(crate) async fn update(cx: &Cx, input: UpdateRequest) -> Handled {
     cx.app.presence.beat(id, now);
     let error = input.error;
     cx.commit(move |draft| {
-        let current = draft.reader().get::<Session>(id)?.ok_or_else(|| Failure::not_found("session", &id.to_string()))?;
+        let current =
+            draft.reader().get::<Session>(id)?.ok_or_else(|| Failure::not_found("session", &id.to_string()))?;
         require_active(&current, now)?;
         let space = Space::of(Some(&current.venture));
         if !edits.is_empty() {
@@ -256,8 +258,10 @@ pub(crate) async fn list(cx: &Cx, input: SessionQuery) -> Handled {
         _ => (Index::All, vec![]),
     };
     let fits = |session: &Rec<Session>| {
-        let same = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
-        let number = |wanted: Option<i64>, found: Option<u32>| wanted.is_none_or(|wanted| found.map(i64::from) == Some(wanted));
+        let same =
+            |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+        let number =
+            |wanted: Option<i64>, found: Option<u32>| wanted.is_none_or(|wanted| found.map(i64::from) == Some(wanted));
         cx.caller.sees(Some(&session.venture))
             && same(&input.venture, Some(&session.venture))
             && same(&input.repo, Some(&session.repo))
@@ -302,7 +306,8 @@ pub(crate) async fn abandon(cx: &Cx, _: AbandonRequest) -> Handled {
     let id = session.id;
     let answer = cx
         .commit(move |draft| {
-            let current = draft.reader().get::<Session>(id)?.ok_or_else(|| Failure::not_found("session", &id.to_string()))?;
+            let current =
+                draft.reader().get::<Session>(id)?.ok_or_else(|| Failure::not_found("session", &id.to_string()))?;
             require_active(&current, now)?;
             let edits = give_up(draft, &app, &current, now, EndReason::Admin, &origin)?;
             Ok((200, view(&app, &start::with_edits(current, &edits), now)))

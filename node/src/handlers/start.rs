@@ -118,7 +118,9 @@ fn stand(cx: &Cx, input: &SodRequest, checkout: Option<Checkout>) -> Result<Resu
         (None, VentureMatch::Ambiguous { codes, .. }) => {
             return select("several ventures have this repo's org: pass `venture`", Some(codes));
         }
-        (None, VentureMatch::Unknown { .. }) => return select("the venture is not known from here: pass `venture`", None),
+        (None, VentureMatch::Unknown { .. }) => {
+            return select("the venture is not known from here: pass `venture`", None);
+        }
     };
     let venture = ventures::require(reader, &code)?;
     if let Some(repo) = &input.repo {
@@ -233,8 +235,7 @@ impl Prepared {
     /// Creates or resumes, inside one command: two starts of one agent cannot make two sessions.
     fn start(&self, draft: &mut Draft<'_>, app: &App, now: Timestamp) -> Result<(StartStatus, Rec<Session>), Failure> {
         let reader = draft.reader();
-        let open =
-            reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[&self.session.venture], usize::MAX)?;
+        let open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[&self.session.venture], usize::MAX)?;
         let mine: Vec<&Rec<Session>> = open.iter().filter(|session| sessions::is_own(app, session)).collect();
         let candidates = mine.iter().map(|session| Candidate {
             id: session.id,
@@ -267,11 +268,7 @@ impl Prepared {
                 (StartStatus::Created, self.create(draft, &space, now)?)
             }
         };
-        let bound = Bound {
-            session: session.id,
-            venture: session.venture.clone(),
-            repo: session.repo.clone(),
-        };
+        let bound = Bound { session: session.id, venture: session.venture.clone(), repo: session.repo.clone() };
         sessions::bind(draft, &self.agent, bound)?;
         Ok((status, session))
     }
@@ -318,7 +315,14 @@ impl Prepared {
         draft.edit(id, space, edits)?;
         let order = draft.order(space)?;
         let space = draft.space_id(space);
-        let meta = RecordMeta { space, created: order, updated: order, rev: String::new(), deleted: false, conflicts: Vec::new() };
+        let meta = RecordMeta {
+            space,
+            created: order,
+            updated: order,
+            rev: String::new(),
+            deleted: false,
+            conflicts: Vec::new(),
+        };
         Ok(Rec { id, meta, value: session })
     }
 }
@@ -395,10 +399,12 @@ fn context(
     };
     let docs_index = match mode {
         DocsMode::None => DocsIndex::default(),
-        DocsMode::Index | DocsMode::Full => docs::start_index(reader, &standing.venture, DOC_ROWS, now).unwrap_or_else(|failure| {
-            part("docs", failure);
-            DocsIndex::default()
-        }),
+        DocsMode::Index | DocsMode::Full => {
+            docs::start_index(reader, &standing.venture, DOC_ROWS, now).unwrap_or_else(|failure| {
+                part("docs", failure);
+                DocsIndex::default()
+            })
+        }
     };
     let docs_full: Option<DocsFull> = match mode {
         DocsMode::Full => match docs::full(reader, code) {
@@ -410,7 +416,8 @@ fn context(
         },
         DocsMode::None | DocsMode::Index => None,
     };
-    let places: Vec<Place> = others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
+    let places: Vec<Place> =
+        others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
     let mut me = place(app, session);
     me.checkout_branch.clone_from(&prepared.checkout_branch);
     let warnings = branch::warnings(&me, &places, prepared.default_branch.as_deref());
@@ -444,8 +451,7 @@ fn handoff_parts(
 ) -> Result<(Option<HandoffView>, Section<HandoffRow>), Failure> {
     let now = app.now();
     let me = Addressee { agent: &session.agent, machine: &session.machine, cli: session.cli.as_deref() };
-    let mut open =
-        reader.newest::<Handoff>(Index::HandoffOpen, Kind::Handoff, &[&session.venture], OPEN_SCANNED)?;
+    let mut open = reader.newest::<Handoff>(Index::HandoffOpen, Kind::Handoff, &[&session.venture], OPEN_SCANNED)?;
     // A draft of a session in which nothing happened is history, not an offer.
     open.retain(|handoff| handoff.activity != Some(false));
     let mine = |handoff: &&Rec<Handoff>| is_for(handoff.to_agent.as_deref(), me);
@@ -459,7 +465,9 @@ fn handoff_parts(
     let last_id = last.as_ref().map(|handoff| handoff.id);
     open.retain(|handoff| Some(handoff.id) != last_id && handoff.status_label != HandoffStatus::Done);
     let total = open.len() as u64;
-    open.sort_by_key(|handoff| (handoff.status_label != HandoffStatus::Blocked, std::cmp::Reverse(handoff.meta.created)));
+    open.sort_by_key(|handoff| {
+        (handoff.status_label != HandoffStatus::Blocked, std::cmp::Reverse(handoff.meta.created))
+    });
     let rows = open.iter().take(ROWS).map(|handoff| handoffs::row(handoff, true, Some(me), now)).collect();
     let view = last.map(|handoff| handoffs::view(reader, &handoff, Some(me), now)).transpose()?;
     Ok((view, Section::of(rows, total)))
@@ -480,7 +488,9 @@ fn session_rows(
     now: Timestamp,
 ) -> (Section<SessionRow>, Section<SessionRow>) {
     let mut live: Vec<&Rec<Session>> = others.iter().filter(|other| sessions::is_live(app, other, now)).collect();
-    live.sort_by_key(|other| (!same_repo(&other.repo, &session.repo), std::cmp::Reverse(app.presence.last(other.id, other.created_at))));
+    live.sort_by_key(|other| {
+        (!same_repo(&other.repo, &session.repo), std::cmp::Reverse(app.presence.last(other.id, other.created_at)))
+    });
     let gone: Vec<&Rec<Session>> = others.iter().filter(|other| !sessions::is_own(app, other)).collect();
     let rows = |list: &[&Rec<Session>], most: usize| {
         Section::of(list.iter().take(most).map(|other| row(app, other, now)).collect(), list.len() as u64)
@@ -522,7 +532,8 @@ pub(super) fn warnings(
     now: Timestamp,
 ) -> Result<Vec<String>, Failure> {
     let others = other_sessions(reader, app, session)?;
-    let places: Vec<Place> = others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
+    let places: Vec<Place> =
+        others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
     Ok(branch::warnings(&place(app, session), &places, None).iter().map(warning_text).collect())
 }
 

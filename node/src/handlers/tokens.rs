@@ -90,7 +90,8 @@ pub(crate) async fn request_log(cx: &Cx, input: RequestLogQuery) -> Handled {
     cx.app.request_log.flush(&cx.app.store).await?;
     let now = cx.now();
     let oldest = Timestamp(now.0 - KEPT_MS).max(input.since.map_or(Timestamp(0), |since| since.0));
-    let same = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+    let same =
+        |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
     let fits = |row: &RequestLogRow| {
         same(&input.operation, Some(&row.operation))
             && same(&input.actor_key_id, Some(&row.actor_key_id))
@@ -106,7 +107,11 @@ pub(crate) async fn request_log(cx: &Cx, input: RequestLogQuery) -> Handled {
         let rows = snapshot.reader().local_range(LocalTable::RequestLog, &from, &to, true, LOG_STEP)?;
         let Some((last, _)) = rows.last() else { break };
         to = last.clone();
-        for row in rows.iter().filter_map(|(_, value)| serde_json::from_slice::<RequestLogRow>(value).ok()).filter(|row| fits(row)) {
+        for row in rows
+            .iter()
+            .filter_map(|(_, value)| serde_json::from_slice::<RequestLogRow>(value).ok())
+            .filter(|row| fits(row))
+        {
             total += 1;
             if items.len() < limit {
                 items.push(row);

@@ -34,11 +34,15 @@ pub(super) fn require(reader: Reader<'_>, code: &str) -> Result<Rec<Venture>, Fa
     let codes: Vec<&str> = known.iter().map(|venture| venture.code.as_str()).collect();
     let close = near(code, &codes);
     let message = match close.first() {
-        Some(first) => format!("venture `{code}` is not known; did you mean `{first}`? known are: {}", codes.join(", ")),
+        Some(first) => {
+            format!("venture `{code}` is not known; did you mean `{first}`? known are: {}", codes.join(", "))
+        }
         None if codes.is_empty() => format!("venture `{code}` is not known; there are none yet"),
         None => format!("venture `{code}` is not known; known are: {}", codes.join(", ")),
     };
-    Err(ErrorBody::new(ErrorCode::UnknownVenture, message).hint("an admin adds one with `ctxnode venture set CODE`").into())
+    Err(ErrorBody::new(ErrorCode::UnknownVenture, message)
+        .hint("an admin adds one with `ctxnode venture set CODE`")
+        .into())
 }
 
 pub(crate) async fn list(cx: &Cx, input: VentureQuery) -> Handled {
@@ -58,7 +62,8 @@ pub(crate) async fn put(cx: &Cx, input: VenturePut) -> Handled {
     cx.commit(move |draft| {
         let known = draft.reader().get::<Venture>(DocumentId::venture(&code))?;
         let created = known.is_none();
-        let before = known.map(|venture| venture.value).unwrap_or_else(|| Venture { code: code.clone(), ..Venture::default() });
+        let before =
+            known.map(|venture| venture.value).unwrap_or_else(|| Venture { code: code.clone(), ..Venture::default() });
         let changes: Map<String, Value> = input.meta.clone().into_iter().collect();
         let after = Venture {
             name: input.name.unwrap_or_else(|| if created { code.clone() } else { before.name.clone() }),
@@ -82,14 +87,20 @@ fn write(draft: &mut Draft<'_>, before: &Venture, after: Venture, origin: &Origi
     let now = draft.now();
     let mut edits = vec![Edit::set("code", after.code.as_str()), Edit::set("name", after.name.as_str())];
     edits.extend(Edit::set_some("org", after.org.clone()));
-    for (field, old, new) in [("repos", &before.repos, &after.repos), ("capabilities", &before.capabilities, &after.capabilities)] {
+    for (field, old, new) in
+        [("repos", &before.repos, &after.repos), ("capabilities", &before.capabilities, &after.capabilities)]
+    {
         edits.extend(new.difference(old).map(|member| Edit::member(field, member.clone())));
         edits.extend(old.difference(new).map(|member| Edit::remove(field, member.clone())));
     }
     edits.extend(after.secrets.as_ref().map(|secrets| Edit::set("secrets", Scalar::json(&json!(secrets)))));
     edits.extend(after.settings.as_ref().map(|settings| Edit::set("settings", Scalar::json(&json!(settings)))));
-    let mut meta: Map<String, Value> =
-        after.meta.iter().filter(|(key, value)| before.meta.get(*key) != Some(value)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut meta: Map<String, Value> = after
+        .meta
+        .iter()
+        .filter(|(key, value)| before.meta.get(*key) != Some(value))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     meta.extend(before.meta.keys().filter(|key| !after.meta.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
     edits.extend(meta_edits(meta));
     let fresh = before.created_at == Timestamp(0);

@@ -1,0 +1,196 @@
+//! `ctxnode doctor`: what is wrong with this installation, and what to do. `--fix` does what can only make things
+//! better: narrower permissions, a daemon that runs.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use ctxnode_api::node::{CheckRow, CheckState, NodeReply};
+use ctxnode_api::{Call, version};
+use ctxnode_store::{Clock as _, SystemClock};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::failure::{Exit, Failure};
+use super::screen::Form;
+use super::world::World;
+use crate::daemon::lock::Lock;
+
+/// Above this share of the disk in use there may soon be no room for a write.
+const FULL_PERCENT: u64 = 90;
+/// A backup older than this may lose two days.
+const BACKUP_AGE: Duration = Duration::from_secs(48 * 3_600);
+/// How long a healthy daemon may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How many journal rows the index may be behind without anybody noticing.
+const BEHIND: u64 = 500;
+
+pub(super) fn command() -> Command {
+    Command::new("doctor")
+        .about("Finds what is wrong with this installation and says what to do")
+        .arg(Arg::new("fix").long("fix").action(ArgAction::SetTrue).help("Repairs what can be repaired without a risk"))
+}
+
+pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let fix = matches.get_flag("fix");
+    let mut checks = vec![replica(world)];
+    if checks.iter().all(|check| check.state == CheckState::Pass) {
+        checks.extend(permissions(world, fix));
+        checks.push(disk(world));
+        checks.extend(daemon(world, fix).await);
+    }
+    checks.extend(settings(world));
+    let worst = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Pass);
+    let summary = match worst {
+        CheckState::Pass => "all checks passed",
+        CheckState::Warn => "passed with warnings",
+        CheckState::Fail => "checks failed",
+    };
+    match world.screen.form {
+        Form::Json => world.screen.print_json(&json!({ "summary": summary, "checks": checks }))?,
+        Form::People => {
+            let lines: Vec<String> = checks.iter().map(line).collect();
+            world.screen.print(&format!("{}\n\n{summary}", lines.join("\n")))?;
+        }
+    }
+    Ok(match worst {
+        CheckState::Pass => Exit::Done,
+        CheckState::Warn => Exit::Warned,
+        CheckState::Fail => Exit::Failed,
+    })
+}
+
+fn line(check: &CheckRow) -> String {
+    let mark = match check.state {
+        CheckState::Pass => "✓",
+        CheckState::Warn => "!",
+        CheckState::Fail => "✗",
+    };
+    let fix = check.fix.as_ref().map(|fix| format!("\n  {fix}")).unwrap_or_default();
+    super::screen::body(&format!("{mark} {}: {}{fix}", check.name, check.message))
+}
+
+fn check(name: &str, state: CheckState, message: impl Into<String>, fix: Option<&str>) -> CheckRow {
+    let fix = fix.filter(|_| state != CheckState::Pass).map(str::to_owned);
+    CheckRow { name: name.to_owned(), state, critical: state == CheckState::Fail, message: message.into(), fix }
+}
+
+fn pass_if(good: bool, otherwise: CheckState) -> CheckState {
+    if good { CheckState::Pass } else { otherwise }
+}
+
+fn replica(world: &World) -> CheckRow {
+    let store = world.files().store;
+    let there = store.exists();
+    let message = if there { store.display().to_string() } else { format!("none at {}", store.display()) };
+    check("replica", pass_if(there, CheckState::Fail), message, Some("run `ctxnode init`, or `ctxnode restore BACKUP`"))
+}
+
+/// Nobody else on the machine may read the replica, its key or the socket.
+fn permissions(world: &World, fix: bool) -> Vec<CheckRow> {
+    let files = world.files();
+    let wanted = [
+        ("data directory", world.config.paths.data_dir.clone(), 0o700),
+        ("key file", files.key, 0o600),
+        ("socket", world.config.paths.socket.clone(), 0o600),
+        ("MCP socket", world.config.paths.mcp_socket(), 0o600),
+    ];
+    let present = wanted.into_iter().filter(|(_, path, _)| path.exists());
+    present.map(|(name, path, mode)| permission(name, &path, mode, fix)).collect()
+}
+
+fn permission(name: &str, path: &Path, mode: u32, fix: bool) -> CheckRow {
+    let read = || std::fs::metadata(path).map_or(0o777, |found| found.permissions().mode() & 0o777);
+    if fix && read() & !mode != 0 {
+        // What could not be repaired is seen by reading it again.
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    }
+    let found = read();
+    let good = found & !mode == 0;
+    let fix = format!("chmod {mode:o} '{}', or `ctxnode doctor --fix`", path.display());
+    check(name, pass_if(good, CheckState::Fail), format!("{} has mode {found:o}", path.display()), Some(&fix))
+}
+
+fn disk(world: &World) -> CheckRow {
+    let Ok(stat) = rustix::fs::statvfs(&world.config.paths.data_dir) else {
+        return check("disk", CheckState::Warn, "cannot be read", Some("look at it with `df`"));
+    };
+    let used = 100 - stat.f_bavail.saturating_mul(100).checked_div(stat.f_blocks.max(1)).unwrap_or(0);
+    check("disk", pass_if(used <= FULL_PERCENT, CheckState::Warn), format!("{used} % in use"), Some("free some space"))
+}
+
+async fn daemon(world: &World, fix: bool) -> Vec<CheckRow> {
+    let files = world.files();
+    let mut answered = node(world).await;
+    if answered.is_none() && fix {
+        // Whether it helped is seen by asking again.
+        let _ = world.start().await;
+        answered = node(world).await;
+    }
+    let holder = Lock::holder(&files.lock);
+    let Some(node) = answered else {
+        let (message, fix) = match holder {
+            Some(holder) => (
+                format!("pid {} holds the store and does not answer", holder.pid),
+                format!("kill {}; its log is in {}", holder.pid, world.config.paths.log_dir().display()),
+            ),
+            None => ("not running".to_owned(), "run `ctxnode daemon start`".to_owned()),
+        };
+        return vec![check("daemon", CheckState::Fail, message, Some(&fix))];
+    };
+    let pid = holder.map(|holder| holder.pid);
+    let same = pid == Some(node.pid);
+    let message = match pid {
+        Some(pid) if !same => format!("pid {} answers, pid {pid} holds the store", node.pid),
+        _ => format!("pid {}, {} sessions alive", node.pid, node.active_sessions),
+    };
+    let mut checks = vec![check("daemon", pass_if(same, CheckState::Fail), message, Some("stop the older one"))];
+    let current = node.build == version::BUILD;
+    let builds =
+        if current { node.build.clone() } else { format!("runs {}, installed is {}", node.build, version::BUILD) };
+    checks.push(check("build", pass_if(current, CheckState::Warn), builds, Some("run `ctxnode daemon handover`")));
+    checks.extend(state(&node));
+    checks
+}
+
+async fn node(world: &World) -> Option<NodeReply> {
+    let mut client = world.client_of_running().ok()?;
+    let answer = timeout(ANSWER, client.call(&Call::new("node", json!({})))).await.ok()?.ok()?;
+    serde_json::from_value(answer.body).ok()
+}
+
+fn state(node: &NodeReply) -> Vec<CheckRow> {
+    let behind = node.journal.saturating_sub(node.search.watermark);
+    let search = if node.search.enabled {
+        let message = if behind == 0 { "up to date".to_owned() } else { format!("{behind} changes behind") };
+        let fix = Some("wait; if it stays, run `ctxnode check --rebuild`");
+        check("search", pass_if(behind <= BEHIND, CheckState::Warn), message, fix)
+    } else {
+        check("search", CheckState::Warn, "switched off", Some("set `[search] enabled = true`"))
+    };
+    let age = node.last_backup.map(|at| SystemClock.now().since(at.0));
+    let recent = age.is_some_and(|age| u128::try_from(age).is_ok_and(|age| age <= BACKUP_AGE.as_millis()));
+    let backup = match node.last_backup {
+        Some(at) => format!("last one: {}", at.0.age(SystemClock.now())),
+        None => "none yet".to_owned(),
+    };
+    let quarantined = format!("{} changes are kept and not applied", node.quarantined);
+    vec![
+        search,
+        check("backup", pass_if(recent, CheckState::Warn), backup, Some("run `ctxnode backup`")),
+        check(
+            "quarantine",
+            pass_if(node.quarantined == 0, CheckState::Warn),
+            quarantined,
+            Some("look at `ctxnode quarantine`"),
+        ),
+    ]
+}
+
+fn settings(world: &World) -> Option<CheckRow> {
+    let unknown = &world.config.unknown_variables;
+    let message = format!("unknown variables: {}", unknown.join(", "));
+    (!unknown.is_empty())
+        .then(|| check("settings", CheckState::Warn, message, Some("`ctxnode config` shows the known ones")))
+}
