@@ -148,7 +148,6 @@ fn doc(row: DocView) -> Resource {
         .with_size(row.size)
 }
 
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn decoded<T: DeserializeOwned>(answered: Answered) -> Result<T, ErrorBody> {
     serde_json::from_value(answered.body)
         .map_err(|error| ErrorBody::new(ErrorCode::Internal, format!("the answer cannot be read: {error}")))

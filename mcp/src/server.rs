@@ -80,7 +80,6 @@ impl<B: Backend> Server<B> {
         Self { source, subscribed: Arc::default(), watching: Mutex::default() }
     }
 
-    #[expect(clippy::result_large_err, reason = "once per refused call")]
     fn backend(&self, extensions: &Extensions) -> Result<B, ErrorBody> {
         match &self.source {
             Source::Connection(backend) => Ok(backend.clone()),

@@ -16,6 +16,7 @@ use ctxnode_api::autostart::{Starter, ensure};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, split};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use lines::{Line, Lines};
@@ -30,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(15));
 /// How long answers may take after stdin has closed.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How many lines may wait for the daemon to read them: all requests in flight, the handshake and all subscriptions.
+const QUEUE: usize = 2_048;
 /// How often the shim looks whether its parent lives and whether requests have waited too long.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -68,15 +71,9 @@ pub async fn run(options: ShimOptions) -> ShimExit {
 struct Connection {
     lines: Lines<ReadHalf<UnixStream>>,
     // Writing is a task of its own, so that a daemon that writes to us is never blocked by us writing to it.
-    // Bounded by the requests in flight, which `Memory` bounds.
-    out: mpsc::UnboundedSender<String>,
-    writer: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.writer.abort();
-    }
+    out: mpsc::Sender<String>,
+    // Ends with the connection.
+    _writer: JoinSet<()>,
 }
 
 struct Shim {
@@ -139,14 +136,14 @@ impl Shim {
                         self.attempt_at = Instant::now();
                         connecting = Box::pin(connect(&self.options, self.attempt_at));
                     }
-                    self.from_client(text)
+                    self.client_said(text)
                 }
                 Event::Client(Ok(Line::TooLong)) => vec![memory::too_long()],
                 Event::Client(Ok(Line::End) | Err(_)) => {
                     closing = Some(Instant::now() + DRAIN);
                     Vec::new()
                 }
-                Event::Daemon(Ok(Line::Text(text))) => match self.memory.from_daemon(&text) {
+                Event::Daemon(Ok(Line::Text(text))) => match self.memory.daemon_said(&text) {
                     FromDaemon::Forward => vec![text],
                     FromDaemon::Swallow => Vec::new(),
                 },
@@ -179,12 +176,13 @@ impl Shim {
     }
 
     /// Remembers what the client sent and passes it on when there is a connection.
-    fn from_client(&mut self, text: String) -> Vec<String> {
-        match self.memory.from_client(text, Instant::now()) {
+    fn client_said(&mut self, text: String) -> Vec<String> {
+        match self.memory.client_said(text, Instant::now()) {
             FromClient::Send(line) => {
                 if let Some(connection) = &self.connection {
-                    // A writer that is gone shows as the end of the connection, and the line is sent again then.
-                    let _ = connection.out.send(line);
+                    // A writer that is gone shows as the end of the connection, and the line is sent again then. A full
+                    // queue is a daemon that reads nothing more; what it has not got is still remembered.
+                    let _ = connection.out.try_send(line);
                 }
                 Vec::new()
             }
@@ -194,8 +192,9 @@ impl Shim {
 
     fn connected(&mut self, stream: UnixStream) {
         let (read, mut write) = split(stream);
-        let (out, mut queue) = mpsc::unbounded_channel::<String>();
-        let writer = tokio::spawn(async move {
+        let (out, mut queue) = mpsc::channel::<String>(QUEUE);
+        let mut writer = JoinSet::new();
+        writer.spawn(async move {
             while let Some(line) = queue.recv().await {
                 if write_line(&mut write, line).await.is_err() {
                     return;
@@ -205,9 +204,9 @@ impl Shim {
         let preface = Preface::new(std::process::id(), &self.options.directory, &self.options.build);
         for line in std::iter::once(preface.line()).chain(self.memory.replay()) {
             // As above: a writer that is gone shows as the end of the connection.
-            let _ = out.send(line);
+            let _ = out.try_send(line);
         }
-        self.connection = Some(Connection { lines: Lines::new(read), out, writer });
+        self.connection = Some(Connection { lines: Lines::new(read), out, _writer: writer });
         self.backoff = BACKOFF.0;
     }
 

@@ -105,7 +105,6 @@ impl Tool {
     ///
     /// # Errors
     /// Every argument with an unknown name or a wrong type, or a missing `action`.
-    #[expect(clippy::result_large_err, reason = "once per refused call")]
     pub(crate) fn plan(&self, arguments: Arguments) -> Result<Step, ErrorBody> {
         let checked = Value::Object(arguments);
         self.shape().check(&checked)?;
@@ -122,7 +121,6 @@ impl Tool {
 }
 
 /// Takes the word that says which operation is meant.
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn take_action(arguments: &mut Arguments, known: &[&str]) -> Result<String, ErrorBody> {
     match arguments.remove("action") {
         Some(Value::String(action)) => Ok(action),
@@ -131,7 +129,6 @@ fn take_action(arguments: &mut Arguments, known: &[&str]) -> Result<String, Erro
 }
 
 /// Takes a text that becomes part of the path.
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn take_text(arguments: &mut Arguments, name: &str) -> Result<String, ErrorBody> {
     match arguments.remove(name) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),

@@ -97,7 +97,7 @@ async fn handle(State(app): State<Arc<App>>, ConnectInfo(peer): ConnectInfo<Peer
             }
         }
     }
-    respond(gate::pass(&app, incoming).await)
+    respond(&gate::pass(&app, incoming).await)
 }
 
 /// Finds the route of a path. Fixed parts beat parameters.
@@ -279,7 +279,7 @@ fn check_origin(app: &App, host: Option<&str>, origin: Option<&str>) -> Result<(
     }
 }
 
-fn respond(outgoing: Outgoing) -> Response {
+fn respond(outgoing: &Outgoing) -> Response {
     let body = match &outgoing.result {
         Ok(value) => value.to_string(),
         Err(error) => serde_json::to_string(error).unwrap_or_default(),

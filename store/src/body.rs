@@ -88,7 +88,6 @@ pub(crate) fn plan(doc: &Automerge, list: &ExId, base: Option<&[ChangeHash]>, wa
     };
     let old: Vec<&str> = read.iter().map(|(_, text)| text.as_str()).collect();
     let new = chunks(wanted);
-    #[expect(clippy::disallowed_methods, reason = "a deadline for a search whose result does not depend on the time")]
     let deadline = Instant::now() + DIFF_DEADLINE;
     let difference = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Some(deadline));
 

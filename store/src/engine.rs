@@ -120,7 +120,6 @@ fn reopen(shared: &Shared) {
     let old = shared.database.write().unwrap_or_else(PoisonError::into_inner).take();
     let (done, wait) = sync_channel::<()>(0);
     if let Some(mut old) = old {
-        #[expect(clippy::disallowed_methods, reason = "a bounded wait for readers to let go")]
         let deadline = std::time::Instant::now() + REOPEN_WAIT;
         loop {
             match Arc::try_unwrap(old) {
@@ -130,7 +129,6 @@ fn reopen(shared: &Shared) {
                 }
                 Err(held) => old = held,
             }
-            #[expect(clippy::disallowed_methods, reason = "a bounded wait for readers to let go")]
             if std::time::Instant::now() > deadline {
                 tracing::error!("readers hold the failed store open; it stays closed until they let go");
                 *shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(old);

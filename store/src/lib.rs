@@ -44,6 +44,6 @@ pub use keys::{KeyError, NodeSecret, RecoveryKey};
 pub use kv::Snapshot;
 pub use location::Location;
 pub use open::{Created, FORMAT, Options, Store};
-pub use query::{JournalRow, Listing, QuarantineRow, Reader};
+pub use query::{JournalRow, Listing, LocalRow, QuarantineRow, Reader, ViewBytes};
 pub use tables::LocalTable;
 pub use writer::{Committed, Draft};

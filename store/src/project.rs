@@ -87,7 +87,7 @@ fn ordered(
             Some((value, place.unwrap_or((Order::FIRST, Timestamp(0)))))
         })
         .collect();
-    values.sort_by(|a, b| b.1.0.cmp(&a.1.0));
+    values.sort_by_key(|(_, (order, _))| std::cmp::Reverse(*order));
     values
 }
 

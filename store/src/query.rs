@@ -35,6 +35,11 @@ pub struct Listing<'a> {
     pub limit: usize,
 }
 
+/// Key and value of a node-local row.
+pub type LocalRow = (Vec<u8>, Vec<u8>);
+/// The stored bytes of a record's view and of its body.
+pub type ViewBytes = (Option<Vec<u8>>, Option<Vec<u8>>);
+
 /// An entry or op that is kept and not applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuarantineRow {
@@ -106,7 +111,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn view_bytes(&self, id: DocumentId) -> Result<(Option<Vec<u8>>, Option<Vec<u8>>), StoreError> {
+    pub fn view_bytes(&self, id: DocumentId) -> Result<ViewBytes, StoreError> {
         Ok((self.kv.get(Table::Records, &id.to_bytes())?, self.kv.get(Table::Bodies, &id.to_bytes())?))
     }
 
@@ -292,12 +297,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn local_prefix(
-        &self,
-        table: LocalTable,
-        prefix: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn local_prefix(&self, table: LocalTable, prefix: &[u8], limit: usize) -> Result<Vec<LocalRow>, StoreError> {
         self.kv.scan_prefix(table.table(), prefix, Direction::Forward, limit)
     }
 
@@ -312,7 +312,7 @@ impl<'a> Reader<'a> {
         to: &[u8],
         newest_first: bool,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    ) -> Result<Vec<LocalRow>, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }

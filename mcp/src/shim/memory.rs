@@ -55,7 +55,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn from_client(&mut self, line: String, now: Instant) -> FromClient {
+    pub(super) fn client_said(&mut self, line: String, now: Instant) -> FromClient {
         // What is not JSON is the daemon's to refuse; a batch, which MCP dropped in 2025-06-18, as well.
         let Ok(mut message) = serde_json::from_str::<Value>(&line) else { return FromClient::Send(line) };
         let method = message.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -103,7 +103,7 @@ impl Memory {
         }
     }
 
-    pub(super) fn from_daemon(&mut self, line: &str) -> FromDaemon {
+    pub(super) fn daemon_said(&mut self, line: &str) -> FromDaemon {
         let Ok(message) = serde_json::from_str::<Value>(line) else { return FromDaemon::Forward };
         if message.get("method").is_some() {
             return FromDaemon::Forward;
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn sent(memory: &mut Memory, line: String) -> String {
-        match memory.from_client(line, Instant::now()) {
+        match memory.client_said(line, Instant::now()) {
             FromClient::Send(line) => line,
             FromClient::Answer(line) => panic!("answered {line}"),
         }
@@ -215,7 +215,7 @@ mod tests {
         let mut memory = Memory::default();
         sent(&mut memory, call(1));
         sent(&mut memory, call(2));
-        assert_eq!(memory.from_daemon(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), FromDaemon::Forward);
+        assert_eq!(memory.daemon_said(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#), FromDaemon::Forward);
         let cancel = json!({ "method": "notifications/cancelled", "params": { "requestId": 2 } });
         sent(&mut memory, cancel.to_string());
         assert!(memory.is_idle() && memory.replay().is_empty());
@@ -228,15 +228,15 @@ mod tests {
         // Before the first answer it is a request like others: it is sent again, and its answer goes to the client.
         assert_eq!(memory.replay().len(), 1);
         let answer = r#"{"id":0,"result":{}}"#;
-        assert_eq!(memory.from_daemon(answer), FromDaemon::Forward);
+        assert_eq!(memory.daemon_said(answer), FromDaemon::Forward);
         sent(&mut memory, r#"{"method":"notifications/initialized"}"#.to_owned());
         sent(&mut memory, r#"{"id":1,"method":"resources/subscribe","params":{"uri":"a:b"}}"#.to_owned());
-        memory.from_daemon(r#"{"id":1,"result":{}}"#);
+        memory.daemon_said(r#"{"id":1,"result":{}}"#);
         let again = memory.replay();
         assert_eq!(again.len(), 3, "{again:?}");
-        assert_eq!(memory.from_daemon(answer), FromDaemon::Swallow);
-        assert_eq!(memory.from_daemon(r#"{"id":"ctxnode-again-0","result":{}}"#), FromDaemon::Swallow);
-        assert_eq!(memory.from_daemon(r#"{"method":"notifications/x"}"#), FromDaemon::Forward);
+        assert_eq!(memory.daemon_said(answer), FromDaemon::Swallow);
+        assert_eq!(memory.daemon_said(r#"{"id":"ctxnode-again-0","result":{}}"#), FromDaemon::Swallow);
+        assert_eq!(memory.daemon_said(r#"{"method":"notifications/x"}"#), FromDaemon::Forward);
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         let mut memory = Memory::default();
         let begin = Instant::now();
         let (short, long) = (Duration::from_secs(1), Duration::from_secs(60));
-        memory.from_client(call(7), begin);
+        memory.client_said(call(7), begin);
         memory.disconnected(begin + long);
         assert!(memory.give_up(begin + long, short, "why").is_empty());
         let answers = memory.give_up(begin + long + short, short, "why");
@@ -256,6 +256,6 @@ mod tests {
     fn too_many_requests_are_answered_by_the_shim() {
         let mut memory = Memory::default();
         (0..MAX_IN_FLIGHT as u64).for_each(|id| drop(sent(&mut memory, call(id))));
-        assert!(matches!(memory.from_client(call(999), Instant::now()), FromClient::Answer(_)));
+        assert!(matches!(memory.client_said(call(999), Instant::now()), FromClient::Answer(_)));
     }
 }

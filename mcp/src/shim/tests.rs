@@ -22,6 +22,7 @@ impl Bench {
         let options = ShimOptions { socket, directory: "/work".into(), build: "b".to_owned(), start: None };
         let (input, shim_input) = tokio::io::duplex(1 << 16);
         let (output, shim_output) = tokio::io::duplex(1 << 16);
+        #[expect(clippy::disallowed_methods, reason = "the test's end stops its runtime")]
         let shim = tokio::spawn(Shim::new(options).pipe(shim_input, shim_output, || false));
         Self { listener, input: Some(input), output: BufReader::new(output).lines(), shim, _dir: dir }
     }

@@ -140,7 +140,6 @@ pub(super) const TOOLS: &[Tool] = &[
     },
 ];
 
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn note(mut arguments: Arguments) -> Result<Step, ErrorBody> {
     let action = take_action(&mut arguments, ACTIONS)?;
     if action == "create" {
@@ -152,7 +151,6 @@ fn note(mut arguments: Arguments) -> Result<Step, ErrorBody> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of every plan")]
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn notes(mut arguments: Arguments) -> Result<Step, ErrorBody> {
     Ok(Step::Call(match arguments.remove("id") {
         Some(Value::String(id)) => Call::new("note.get", Value::Object(arguments)).param("id", id),
@@ -160,7 +158,6 @@ fn notes(mut arguments: Arguments) -> Result<Step, ErrorBody> {
     }))
 }
 
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn doc(mut arguments: Arguments) -> Result<Step, ErrorBody> {
     let name = take_text(&mut arguments, "name")?;
     let scope = arguments.remove("scope");

@@ -75,13 +75,11 @@ pub(super) const TOOLS: &[Tool] = &[
 ];
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of every plan")]
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn plain(operation: &str, arguments: Arguments) -> Result<Step, ErrorBody> {
     Ok(Step::Call(Call::new(operation, Value::Object(arguments))))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of every plan")]
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn handoff(mut arguments: Arguments) -> Result<Step, ErrorBody> {
     // The question is put here, where the client is; the gate only hears the answer.
     let ask = arguments.remove("ask") == Some(Value::Bool(true));

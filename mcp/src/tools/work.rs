@@ -85,7 +85,6 @@ pub(super) const TOOLS: &[Tool] = &[
     },
 ];
 
-#[expect(clippy::result_large_err, reason = "once per refused call")]
 fn claim(mut arguments: Arguments) -> Result<Step, ErrorBody> {
     let action = take_action(&mut arguments, ACTIONS)?;
     Ok(Step::Call(Call::new(&format!("claim.{action}"), Value::Object(arguments))))

@@ -191,7 +191,6 @@ impl Shape {
 ///
 /// # Errors
 /// The bad fields.
-#[expect(clippy::result_large_err, reason = "once per refused call; the daemon boxes it at once")]
 pub fn decode<T: DeserializeOwned>(route: &Route, input: Value) -> Result<T, ErrorBody> {
     let input = if input.is_null() { Value::Object(Map::new()) } else { input };
     Shape::of_input(route).check(&input)?;

@@ -152,10 +152,9 @@ where
     let dry = matches.get_flag("dry_run");
     let bar = world.screen.bar(jobs.len() as u64);
     let mut tally = Tally::default();
-    let mut running: JoinSet<(String, Result<Outcome, String>)> = JoinSet::new();
+    let mut running: JoinSet<(Client, String, Result<Outcome, String>)> = JoinSet::new();
     let mut idle: Vec<Client> = Vec::new();
     let mut waiting = jobs.into_iter();
-    let (free, mut freed) = tokio::sync::mpsc::unbounded_channel();
     loop {
         while running.len() < IN_FLIGHT
             && let Some((name, make)) = waiting.next()
@@ -164,7 +163,6 @@ where
                 Some(client) => client,
                 None => client_for(world, dry).await?,
             };
-            let free = free.clone();
             running.spawn(async move {
                 let mut client = client;
                 let done = match make() {
@@ -173,19 +171,19 @@ where
                     Ok(Job::Nothing) => Ok(Outcome::Unchanged),
                     Err(why) => Err(why),
                 };
-                // The receiver lives as long as this loop.
-                let _ = free.send(client);
-                (name, done)
+                (client, name, done)
             });
         }
         match running.join_next().await {
             None => break,
-            Some(Ok((_, Ok(outcome)))) => *tally.counts.entry(outcome).or_default() += 1,
-            Some(Ok((name, Err(why)))) => tally.refused.push((name, why)),
+            Some(Ok((client, name, done))) => {
+                idle.push(client);
+                match done {
+                    Ok(outcome) => *tally.counts.entry(outcome).or_default() += 1,
+                    Err(why) => tally.refused.push((name, why)),
+                }
+            }
             Some(Err(error)) => tally.refused.push(("?".to_owned(), error.to_string())),
-        }
-        while let Ok(client) = freed.try_recv() {
-            idle.push(client);
         }
         bar.inc(1);
     }

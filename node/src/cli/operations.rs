@@ -117,7 +117,7 @@ fn command(route: &'static Route, name: &'static str) -> Command {
                 .help(format!("Clears {}", kebab(&field.name)));
             clear.push(empty);
         }
-        command = command.arg(argument(route.operation, &field));
+        command = command.arg(argument(route.operation, field));
     }
     if let Some((_, _, flag)) = VARIANTS.iter().find(|(_, of, _)| *of == route.operation) {
         // `--id` is a field of its own operation already.

@@ -130,12 +130,9 @@ fn backup(cx: &Cx) -> CheckRow {
         Some(at) if now.since(at) <= BACKUP_OLD_MS => {
             check("backup", CheckState::Pass, format!("last one: {}", at.age(now)), None)
         }
-        Some(at) => check(
-            "backup",
-            CheckState::Warn,
-            format!("last one: {}", at.age(now)),
-            Some("run `ctxnode backup`"),
-        ),
+        Some(at) => {
+            check("backup", CheckState::Warn, format!("last one: {}", at.age(now)), Some("run `ctxnode backup`"))
+        }
         None => check("backup", CheckState::Warn, "there is none yet", Some("run `ctxnode backup`")),
     }
 }

@@ -108,7 +108,7 @@ fn stand(cx: &Cx, input: &SodRequest, checkout: Option<Checkout>) -> Result<Resu
         Ok(Err(Box::new(SodReply {
             state: StartState::SelectVenture,
             message: Some(message.to_owned()),
-            candidates: listed.map(|venture| brief(venture)).collect(),
+            candidates: listed.map(brief).collect(),
             ..SodReply::default()
         })))
     };

@@ -74,7 +74,7 @@ pub fn rows(id: DocumentId, meta: &RecordMeta, view: &Map<String, Value>) -> Vec
         Kind::Session => {
             let at = ms("created_at");
             out.push(row(Index::All, &[], at));
-            out.push(row(Index::Venture, &[venture.clone()], at));
+            out.push(row(Index::Venture, std::slice::from_ref(&venture), at));
             out.push(row(Index::Repo, &[venture.clone(), text("repo")], at));
             if absent("ended") && absent("abandoned") {
                 out.push(row(Index::SessionOpen, &[venture], at));
@@ -83,7 +83,7 @@ pub fn rows(id: DocumentId, meta: &RecordMeta, view: &Map<String, Value>) -> Vec
         }
         Kind::Handoff => {
             out.push(row(Index::All, &[], ms("created_at")));
-            out.push(row(Index::Venture, &[venture.clone()], ms("created_at")));
+            out.push(row(Index::Venture, std::slice::from_ref(&venture), ms("created_at")));
             out.push(row(Index::Repo, &[venture.clone(), text("repo")], stamp));
             out.push(row(Index::Thread, &[venture, text("thread")], stamp));
             out.push(row(Index::Session, &[text("session_id")], stamp));
@@ -91,11 +91,11 @@ pub fn rows(id: DocumentId, meta: &RecordMeta, view: &Map<String, Value>) -> Vec
         Kind::Note => {
             let at = ms("updated_at");
             out.push(row(Index::All, &[], at));
-            out.push(row(Index::Venture, &[venture.clone()], at));
+            out.push(row(Index::Venture, std::slice::from_ref(&venture), at));
             if view.get("archived").and_then(Value::as_bool).unwrap_or(false) {
                 out.push(row(Index::NoteArchived, &[venture], at));
             } else {
-                out.push(row(Index::NoteLive, &[venture.clone()], at));
+                out.push(row(Index::NoteLive, std::slice::from_ref(&venture), at));
                 for tag in view.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
                     out.push(row(Index::NoteTag, &[venture.clone(), tag.replace('\0', "")], at));
                 }

@@ -1,5 +1,7 @@
 //! Tests of the store through its public surface.
 
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
 mod commands;
 mod convergence;
 mod crash;
