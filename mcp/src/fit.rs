@@ -87,19 +87,20 @@ fn drop_rows(object: &mut Map<String, Value>, shown: usize) {
 /// Halves the largest text or list somewhere inside, and returns where it is and how long it was.
 fn shorten_largest(value: &mut Value, path: &str) -> Option<(String, usize)> {
     match value {
+        // Many small free values: none of them is worth more than the others. The answer's own fields are never dropped.
+        Value::Object(fields)
+            if !path.is_empty() && fields.len() > 1 && fields.values().all(|field| encoded(field) <= SHORT) =>
+        {
+            let was = fields.len();
+            let names: Vec<String> = fields.keys().skip(was / 2).cloned().collect();
+            for name in names {
+                fields.remove(&name);
+            }
+            Some((path.to_owned(), was))
+        }
         Value::Object(object) => {
             let (name, inner) = object.iter_mut().max_by_key(|(_, inner)| encoded(inner))?;
             let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            if let Value::Object(fields) = inner
-                && fields.len() > 1
-                && fields.values().all(|field| encoded(field) <= SHORT)
-            {
-                // Many small free values: none of them is worth more than the others.
-                let was = fields.len();
-                let names: Vec<String> = fields.keys().skip(was / 2).cloned().collect();
-                names.iter().for_each(|name| drop(fields.remove(name)));
-                return Some((path, was));
-            }
             shorten_largest(inner, &path)
         }
         Value::Array(items) if items.len() > 1 => {

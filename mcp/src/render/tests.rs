@@ -1,3 +1,5 @@
+//! Limits and content of the start text, over replies of every size and script.
+
 use ctxnode_api::sessions::SodReply;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! The shim between a client in memory and a socket that the test answers.
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, DuplexStream, Lines as TokioLines, WriteHalf};
 use tokio::net::UnixListener;
@@ -19,7 +21,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
-        let options = ShimOptions { socket, directory: "/work".into(), build: "b".to_owned(), start: None };
+        let options = ShimOptions { socket, directory: "/home/ada".into(), build: "b".to_owned(), start: None };
         let (input, shim_input) = tokio::io::duplex(1 << 16);
         let (output, shim_output) = tokio::io::duplex(1 << 16);
         #[expect(clippy::disallowed_methods, reason = "the test's end stops its runtime")]
@@ -39,7 +41,7 @@ impl Bench {
         let (read, write) = split(self.listener.accept().await.unwrap().0);
         let mut lines = BufReader::new(read).lines();
         let preface: Value = serde_json::from_str(&lines.next_line().await.unwrap().unwrap()).unwrap();
-        assert_eq!((&preface["ctxnode"], &preface["directory"]), (&json!("mcp/1"), &json!("/work")));
+        assert_eq!((&preface["ctxnode"], &preface["directory"]), (&json!("mcp/1"), &json!("/home/ada")));
         Daemon { lines, write }
     }
 }

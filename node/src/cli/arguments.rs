@@ -133,7 +133,7 @@ mod tests {
         }
         let path = path.join(" ");
         let route = ctxnode_api::ROUTES.iter().find(|route| route.cli == path).unwrap();
-        call(route, deepest, Path::new("/work")).unwrap()
+        call(route, deepest, Path::new("/home/ada")).unwrap()
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
     fn parameters_and_directories_come_from_words() {
         let call = typed(&["ctxnode", "doc", "show", "alpha", "alpha-api.md", "--summary-only"]);
         assert_eq!((&call.params["scope"], &call.params["name"]), (&json!("alpha"), &json!("alpha-api.md")));
-        assert_eq!(typed(&["ctxnode", "export", "out"]).input, json!({ "directory": "/work/out" }));
+        assert_eq!(typed(&["ctxnode", "export", "out"]).input, json!({ "directory": "/home/ada/out" }));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ctxnode_model::{DocumentId, Edit, Kind, Rec, RecordMeta, Space, Timestamp};
 use ctxnode_store::Reader;
 
 use super::sessions::{self, refuse_secrets, session_of};
-use super::{events, paging, start, ventures};
+use super::{events, paging, ventures};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
@@ -258,7 +258,7 @@ async fn by_key(cx: &Cx, input: &ClaimRelease) -> Result<DocumentId, Failure> {
     let fields = ClaimFields { kind: input.kind, key: input.key.clone(), note: None, ttl_hours: None };
     let wanted = fields.validate()?;
     let session = session_of(cx, input.session_id.as_deref()).await?;
-    if !start::is_active(&session) {
+    if session.status() != ctxnode_model::record::SessionStatus::Active {
         sessions::require_active(&session, cx.now())?;
     }
     let own = session.id.to_string();

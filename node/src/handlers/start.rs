@@ -5,47 +5,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ctxnode_api::claims::ClaimView;
-use ctxnode_api::handoffs::{HandoffRow, HandoffView};
-use ctxnode_api::notes::InjectedNote;
-use ctxnode_api::sessions::{
-    DocsFull, DocsIndex, DocsMode, FailedPart, SessionRow, SodReply, SodRequest, StartState, StartStatus, VentureBrief,
-};
-use ctxnode_api::{ErrorCode, Section};
+use ctxnode_api::ErrorCode;
+use ctxnode_api::sessions::{SodReply, SodRequest, StartState, StartStatus, VentureBrief};
 use ctxnode_model::index::Index;
-use ctxnode_model::record::{EndReason, Ending, Handoff, HandoffStatus, Note, Plan, Session, SessionStatus, Venture};
-use ctxnode_model::rules::branch::{self, Place, Warning};
-use ctxnode_model::rules::handoff::{Addressee, is_for};
+use ctxnode_model::record::{EndReason, Ending, Session, Venture};
 use ctxnode_model::rules::identity::Identity;
-use ctxnode_model::rules::limits::{DAY_MS, INJECTION_CHARS, INJECTION_NOTES};
-use ctxnode_model::rules::note::{
-    Injectable, Length, Piece, SUMMARY_TAG, injection_heading, order_for_injection, plan_injection,
-};
 use ctxnode_model::rules::repo::{VentureMatch, match_venture, same_repo};
+use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::{StartFields, merge_meta, meta_edits};
-use ctxnode_model::rules::start::{Candidate, StartOutcome, StartQuery, decide_start, superseded_twins};
-use ctxnode_model::rules::{secrets, text};
-use ctxnode_model::{DocumentId, Edit, Kind, Rec, RecordMeta, Scalar, Space, Timestamp};
-use ctxnode_store::{Draft, Reader};
+use ctxnode_model::rules::start::{Candidate, StartOutcome, StartQuery, decide_start};
+use ctxnode_model::{Edit, Kind, Rec, RecordMeta, Scalar, Space, Timestamp};
+use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
 
+mod gather;
+
 use super::sessions::{self, Bound};
-use super::{claims, docs, handoffs, plan, ventures};
+use super::ventures;
 use crate::app::{App, Cx, Handled, Origin};
 use crate::checkout::Checkout;
 use crate::checkouts;
 use crate::failure::Failure;
 use crate::http_server::instance_of;
-
-/// How many rows each list of a start shows.
-const ROWS: usize = 10;
-const LAST_SEEN_ROWS: usize = 5;
-const CLAIM_ROWS: usize = 5;
-const DOC_ROWS: usize = 30;
-/// How many open handoffs are looked at to find those to show; blocked ones come first wherever they are.
-const OPEN_SCANNED: usize = 200;
-/// A note that was not changed for this long is marked.
-const OLD_MS: i64 = 90 * DAY_MS;
 
 /// What a start was found to be about.
 struct Standing {
@@ -53,6 +34,8 @@ struct Standing {
     repo: String,
     checkout: Option<Checkout>,
 }
+
+pub(super) use gather::{row, warnings};
 
 /// Looks at the checkout that a call is about.
 pub(super) async fn checkout_of(cx: &Cx, directory: Option<&str>) -> Option<Checkout> {
@@ -80,7 +63,8 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
             let (status, session) = prepared_for_commit.start(draft, &app, now)?;
             // The heartbeat moves here, so that the lists below already see this session as alive.
             app.presence.bind(session.id, now, checkout_path, process);
-            let reply = context(draft.reader(), &app, &prepared_for_commit, &standing, status, &session, mode, now)?;
+            let reply =
+                gather::context(draft.reader(), &app, &prepared_for_commit, &standing, status, &session, mode, now)?;
             Ok((if status == StartStatus::Created { 201 } else { 200 }, reply))
         })
         .await?;
@@ -355,243 +339,6 @@ pub(super) fn with_edits(mut session: Rec<Session>, edits: &[Edit]) -> Rec<Sessi
     session
 }
 
-/// Gathers the context. What fails is named and left out.
-#[expect(clippy::too_many_arguments, reason = "the facts of one start; a struct would only be taken apart again")]
-fn context(
-    reader: Reader<'_>,
-    app: &App,
-    prepared: &Prepared,
-    standing: &Standing,
-    status: StartStatus,
-    session: &Rec<Session>,
-    mode: DocsMode,
-    now: Timestamp,
-) -> Result<SodReply, Failure> {
-    let code = session.venture.as_str();
-    let mut failed = Vec::new();
-    let mut part = |name: &str, failure: Failure| {
-        let reason = failure.into_body().message;
-        failed.push(FailedPart { part: name.to_owned(), reason });
-    };
-    let (last, open) = handoff_parts(reader, app, session).unwrap_or_else(|failure| {
-        part("handoffs", failure);
-        Default::default()
-    });
-    let others = other_sessions(reader, app, session).unwrap_or_else(|failure| {
-        part("sessions", failure);
-        Vec::new()
-    });
-    let (active, last_seen) = session_rows(app, session, &others, now);
-    let claims = claims::of_others(reader, app, session, now).unwrap_or_else(|failure| {
-        part("claims", failure);
-        Vec::new()
-    });
-    let notes = injected(reader, code, now).unwrap_or_else(|failure| {
-        part("notes", failure);
-        Section::default()
-    });
-    let plan = match reader.get::<Plan>(DocumentId::plan()) {
-        Ok(found) => Some(plan::reply(found.as_ref().and_then(|plan| plan.current()), now)),
-        Err(error) => {
-            part("plan", error.into());
-            None
-        }
-    };
-    let docs_index = match mode {
-        DocsMode::None => DocsIndex::default(),
-        DocsMode::Index | DocsMode::Full => {
-            docs::start_index(reader, &standing.venture, DOC_ROWS, now).unwrap_or_else(|failure| {
-                part("docs", failure);
-                DocsIndex::default()
-            })
-        }
-    };
-    let docs_full: Option<DocsFull> = match mode {
-        DocsMode::Full => match docs::full(reader, code) {
-            Ok(full) => Some(full),
-            Err(failure) => {
-                part("docs", failure);
-                None
-            }
-        },
-        DocsMode::None | DocsMode::Index => None,
-    };
-    let places: Vec<Place> =
-        others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
-    let mut me = place(app, session);
-    me.checkout_branch.clone_from(&prepared.checkout_branch);
-    let warnings = branch::warnings(&me, &places, prepared.default_branch.as_deref());
-    let claim_total = claims.len() as u64;
-    Ok(SodReply {
-        state: StartState::Valid,
-        status: Some(status),
-        session: Some(sessions::view(app, session, now)),
-        venture: Some(brief(&standing.venture)),
-        heartbeat: Some(sessions::heartbeat_reply(app, session.id, now)),
-        warnings: warnings.iter().map(warning_text).collect(),
-        last_handoff: last,
-        open_handoffs: open,
-        plan,
-        active,
-        last_seen,
-        claims: Section::of(claims.into_iter().take(CLAIM_ROWS).collect::<Vec<ClaimView>>(), claim_total),
-        notes,
-        docs: docs_index,
-        docs_full,
-        failed_parts: failed,
-        ..SodReply::default()
-    })
-}
-
-/// The handoff to continue from, and the other open ones of the venture.
-fn handoff_parts(
-    reader: Reader<'_>,
-    app: &App,
-    session: &Rec<Session>,
-) -> Result<(Option<HandoffView>, Section<HandoffRow>), Failure> {
-    let now = app.now();
-    let me = Addressee { agent: &session.agent, machine: &session.machine, cli: session.cli.as_deref() };
-    let mut open = reader.newest::<Handoff>(Index::HandoffOpen, Kind::Handoff, &[&session.venture], OPEN_SCANNED)?;
-    // A draft of a session in which nothing happened is history, not an offer.
-    open.retain(|handoff| handoff.activity != Some(false));
-    let mine = |handoff: &&Rec<Handoff>| is_for(handoff.to_agent.as_deref(), me);
-    let track = |handoff: &Rec<Handoff>| session.track.is_none() || handoff.track == session.track;
-    let here = |handoff: &&Rec<Handoff>| same_repo(&handoff.repo, &session.repo) && track(handoff);
-    let newest = |found: Vec<Rec<Handoff>>| found.into_iter().find(|h| h.activity != Some(false) && track(h));
-    let last = match open.iter().filter(mine).find(here).or_else(|| open.iter().find(mine)) {
-        Some(found) => Some(found.clone()),
-        None => newest(reader.newest::<Handoff>(Index::Repo, Kind::Handoff, &[&session.venture, &session.repo], 20)?),
-    };
-    let last_id = last.as_ref().map(|handoff| handoff.id);
-    open.retain(|handoff| Some(handoff.id) != last_id && handoff.status_label != HandoffStatus::Done);
-    let total = open.len() as u64;
-    open.sort_by_key(|handoff| {
-        (handoff.status_label != HandoffStatus::Blocked, std::cmp::Reverse(handoff.meta.created))
-    });
-    let rows = open.iter().take(ROWS).map(|handoff| handoffs::row(handoff, true, Some(me), now)).collect();
-    let view = last.map(|handoff| handoffs::view(reader, &handoff, Some(me), now)).transpose()?;
-    Ok((view, Section::of(rows, total)))
-}
-
-/// The open sessions of the venture beside this one, twins of one explicit agent id resolved.
-fn other_sessions(reader: Reader<'_>, _app: &App, session: &Rec<Session>) -> Result<Vec<Rec<Session>>, Failure> {
-    let mut open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[&session.venture], usize::MAX)?;
-    let losers = superseded_twins(open.iter().map(|session| (session.id, &session.value)));
-    open.retain(|other| other.id != session.id && !losers.contains_key(&other.id));
-    Ok(open)
-}
-
-fn session_rows(
-    app: &App,
-    session: &Rec<Session>,
-    others: &[Rec<Session>],
-    now: Timestamp,
-) -> (Section<SessionRow>, Section<SessionRow>) {
-    let mut live: Vec<&Rec<Session>> = others.iter().filter(|other| sessions::is_live(app, other, now)).collect();
-    live.sort_by_key(|other| {
-        (!same_repo(&other.repo, &session.repo), std::cmp::Reverse(app.presence.last(other.id, other.created_at)))
-    });
-    let gone: Vec<&Rec<Session>> = others.iter().filter(|other| !sessions::is_own(app, other)).collect();
-    let rows = |list: &[&Rec<Session>], most: usize| {
-        Section::of(list.iter().take(most).map(|other| row(app, other, now)).collect(), list.len() as u64)
-    };
-    (rows(&live, ROWS), rows(&gone, LAST_SEEN_ROWS))
-}
-
-/// A session in a list of others.
-pub(super) fn row(app: &App, session: &Rec<Session>, now: Timestamp) -> SessionRow {
-    SessionRow {
-        id: session.id.to_string(),
-        agent: session.agent.clone(),
-        machine: session.machine.clone(),
-        repo: session.repo.clone(),
-        branch: session.branch.clone(),
-        issue: session.issue,
-        track: session.track,
-        age: app.presence.last(session.id, session.created_at).age(now),
-    }
-}
-
-fn place(app: &App, session: &Rec<Session>) -> Place {
-    Place {
-        agent: session.agent.clone(),
-        machine: session.machine.clone(),
-        repo: session.repo.clone(),
-        branch: session.branch.clone(),
-        checkout_branch: None,
-        checkout: app.presence.get(session.id).and_then(|pulse| pulse.checkout),
-        track: session.track,
-    }
-}
-
-/// The warnings that the present values of a session cause.
-pub(super) fn warnings(
-    app: &App,
-    reader: Reader<'_>,
-    session: &Rec<Session>,
-    now: Timestamp,
-) -> Result<Vec<String>, Failure> {
-    let others = other_sessions(reader, app, session)?;
-    let places: Vec<Place> =
-        others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
-    Ok(branch::warnings(&place(app, session), &places, None).iter().map(warning_text).collect())
-}
-
-fn warning_text(warning: &Warning) -> String {
-    match warning {
-        Warning::SharedBranch { agent, branch } => format!("{agent} works on the same branch `{branch}`"),
-        Warning::SharedCheckout { agent, checkout } => {
-            format!("{agent} works in the same checkout {checkout}: commits of one will hold files of the other")
-        }
-        Warning::SharedTrack { agent, track } => format!("{agent} works on the same track {track}"),
-        Warning::BranchDiffers { session, checkout } => {
-            format!("the session says branch `{session}`, the checkout is on `{checkout}`")
-        }
-    }
-}
-
-/// Notes tagged executive-summary, of the venture and then global ones, within the budget of a start.
-fn injected(reader: Reader<'_>, venture: &str, now: Timestamp) -> Result<Section<InjectedNote>, Failure> {
-    let mut total = 0;
-    let mut found: Vec<Rec<Note>> = Vec::new();
-    for scope in [venture, "-"] {
-        total += reader.count(Index::NoteTag, Kind::Note, &[scope, SUMMARY_TAG])?;
-        found.extend(reader.newest::<Note>(Index::NoteTag, Kind::Note, &[scope, SUMMARY_TAG], INJECTION_NOTES)?);
-    }
-    let mut order: Vec<Injectable> = found
-        .iter()
-        .map(|note| Injectable { id: note.id, global: note.venture.is_none(), updated_at: note.updated_at })
-        .collect();
-    order_for_injection(&mut order);
-    order.truncate(INJECTION_NOTES);
-    let mut notes = Vec::new();
-    for wanted in &order {
-        let Some(note) = found.iter().find(|note| note.id == wanted.id) else { continue };
-        notes.push((note, reader.body(note.id)?.unwrap_or_default()));
-    }
-    let title = |note: &Rec<Note>| note.title.clone().unwrap_or_else(|| "untitled".to_owned());
-    let lengths: Vec<Length> = notes
-        .iter()
-        .map(|(note, body)| Length {
-            heading: text::chars(&injection_heading(&title(note), note.id, &note.updated_at.age(now))),
-            content: text::chars(body),
-        })
-        .collect();
-    let plan = plan_injection(&lengths, INJECTION_CHARS);
-    let items = notes.iter().zip(&plan.pieces).map(|((note, body), piece)| InjectedNote {
-        id: note.id.to_string(),
-        title: title(note),
-        age: note.updated_at.age(now),
-        old: now.since(note.updated_at) > OLD_MS,
-        content: match piece {
-            Piece::Whole => body.clone(),
-            Piece::Cut { keep } => text::cut(body, *keep).to_owned(),
-        },
-        total_chars: text::chars(body),
-    });
-    Ok(Section::of(items.collect(), total))
-}
-
 /// Refuses an end of day that comes from another repo than the session's.
 pub(super) fn check_repo(session: &Session, checkout: Option<&Checkout>) -> Result<(), Failure> {
     match checkout {
@@ -601,9 +348,4 @@ pub(super) fn check_repo(session: &Session, checkout: Option<&Checkout>) -> Resu
         }
         _ => Ok(()),
     }
-}
-
-/// Whether a session still runs, for callers that only have its record.
-pub(super) fn is_active(session: &Session) -> bool {
-    session.status() == SessionStatus::Active
 }

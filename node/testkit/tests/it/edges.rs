@@ -68,6 +68,7 @@ const TABLE: &[Row] = &[
         never: &["ctxnode-launcher", "openssl", "aws-lc-rs"],
         because: "the launcher is a program of its own, and there is one TLS stack",
     },
+    Row { package: "ctxnode-bench", never: &["ctxnode-launcher"], because: "benches measure the product from outside" },
     Row {
         package: "ctxnode-testkit",
         never: &["redb", "automerge", "iroh", "tantivy", "ctxnode-store"],
