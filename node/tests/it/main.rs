@@ -1,0 +1,6 @@
+//! The product as its users meet it: a daemon of the built binary in a home of its own, asked over its socket, over
+//! TCP, by the command line and by MCP clients. A test's name begins with the id of the check that it carries.
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
+
+mod sessions;
+mod support;
