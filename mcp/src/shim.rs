@@ -37,16 +37,21 @@ const QUEUE: usize = 2_048;
 const TICK: Duration = Duration::from_millis(500);
 
 /// What the shim needs to know.
-#[derive(Debug)]
 pub struct ShimOptions {
-    /// The daemon's MCP socket.
-    pub socket: PathBuf,
+    /// Returns the daemon's MCP socket; asked before each attempt, since the next daemon may listen elsewhere.
+    pub socket: Box<dyn Fn() -> PathBuf + Send>,
     /// Where the agent works.
     pub directory: PathBuf,
     /// This binary's build.
     pub build: String,
     /// How to start the daemon; `None` never starts one.
     pub start: Option<Starter>,
+}
+
+impl std::fmt::Debug for ShimOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShimOptions").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 /// Why the shim ended. None of these is a failure of the shim.
@@ -232,7 +237,7 @@ async fn next_of(connection: &mut Option<Connection>) -> io::Result<Line> {
 }
 
 fn connect(options: &ShimOptions, at: Instant) -> impl Future<Output = Result<UnixStream, String>> + use<> {
-    let (socket, start) = (options.socket.clone(), options.start.clone());
+    let (socket, start) = ((options.socket)(), options.start.clone());
     async move {
         sleep_until(at).await;
         let said = |error: &dyn std::error::Error| match error.source() {

@@ -9,8 +9,11 @@ use ctxnode_model::rules::repo::{parse_remote, same_repo};
 
 use crate::app::App;
 
-/// How long what was found is believed. A clone made meanwhile is found a minute later.
+/// How long a place that was found is believed.
 const BELIEVED_MS: i64 = 60_000;
+/// How long it is believed that there is none: whoever was told to clone comes back soon, and many agents that ask at
+/// once should not walk the directories each.
+const MISSING_MS: i64 = 500;
 /// How many directories are looked at; a development directory holds tens of repos.
 const MOST: usize = 2_000;
 
@@ -26,7 +29,10 @@ struct Found {
 
 /// Returns where a venture is checked out: the first of its repos, or one of its org when it lists none.
 pub(crate) fn local_path(app: &App, venture: &Venture) -> Option<PathBuf> {
-    let found = all(app);
+    place(&all(app, BELIEVED_MS), venture).or_else(|| place(&all(app, MISSING_MS), venture))
+}
+
+fn place(found: &[Found], venture: &Venture) -> Option<PathBuf> {
     let at = |wanted: &dyn Fn(&str) -> bool| {
         found.iter().find(|found| found.repos.iter().any(|repo| wanted(repo))).map(|found| found.path.clone())
     };
@@ -38,11 +44,11 @@ pub(crate) fn local_path(app: &App, venture: &Venture) -> Option<PathBuf> {
     venture.repos.iter().find_map(|listed| at(&|repo: &str| same_repo(listed, repo)))
 }
 
-fn all(app: &App) -> Vec<Found> {
+fn all(app: &App, believed_ms: i64) -> Vec<Found> {
     let now = app.now();
     let mut cached = app.checkouts.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((at, found)) = cached.as_ref()
-        && (0..BELIEVED_MS).contains(&now.since(*at))
+        && (0..believed_ms).contains(&now.since(*at))
     {
         return found.clone();
     }

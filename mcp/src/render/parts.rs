@@ -115,7 +115,7 @@ pub(super) fn last_handoff(reply: &SodReply, cap: usize) -> String {
     let marks = [(row.for_you, ", for you"), (row.drafted, ", drafted by a machine")];
     let marks: String = marks.iter().filter(|(holds, _)| *holds).map(|(_, text)| *text).collect();
     let mut lines = vec![
-        format!("### Last Handoff {} ({} old)", row.id, row.age),
+        format!("### Last Handoff {} ({})", row.id, since(&row.age, "old")),
         format!("From: {}, {}{marks}{branch}{commits}", line(&row.from_agent, 63), status(row.status)),
     ];
     lines.push(format!("Summary: {}", line(&row.summary, (cap / 3).min(1_000))));
@@ -161,7 +161,7 @@ pub(super) fn open_handoffs(reply: &SodReply, cap: usize) -> String {
 fn handoff_row(row: &HandoffRow) -> String {
     let issue = row.issue.map(|issue| format!(" #{issue}")).unwrap_or_default();
     let from = line(&row.from_agent, 40);
-    let head = format!("- {} {}{issue}, {from}, {} old: ", row.id, status(row.status), row.age);
+    let head = format!("- {} {}{issue}, {from}, {}: ", row.id, status(row.status), since(&row.age, "old"));
     let left = ROW.saturating_sub(chars(&head)).max(20);
     format!("{head}{}", line(&row.summary, left))
 }
@@ -175,7 +175,8 @@ pub(super) fn plan(reply: &SodReply, cap: usize) -> String {
 }
 
 fn plan_line(plan: &PlanReply) -> String {
-    let age = plan.age.as_deref().filter(|age| !plan.display.contains(age)).map(|age| format!("({age} old) "));
+    let age =
+        plan.age.as_deref().filter(|age| !plan.display.contains(age)).map(|age| format!("({}) ", since(age, "old")));
     format!("{}{}", age.unwrap_or_default(), if plan.display.is_empty() { &plan.state } else { &plan.display })
 }
 
@@ -203,10 +204,18 @@ pub(super) fn sessions(reply: &SodReply, cap: usize) -> String {
 }
 
 fn session_row(row: &SessionRow) -> String {
-    let issue = row.issue.map(|issue| format!(" issue {issue}")).unwrap_or_default();
-    let track = row.track.map(|track| format!(" track {track}")).unwrap_or_default();
-    let branch = row.branch.as_deref().map(|branch| format!(" on {branch}")).unwrap_or_default();
-    line(&format!("- {} {}{branch}{issue}{track}, {}, {} ago", row.agent, row.repo, row.id, row.age), ROW)
+    let branch = row.branch.clone();
+    let issue = row.issue.map(|issue| format!("Issue #{issue}"));
+    let track = row.track.map(|track| format!("track {track}"));
+    let work: Vec<String> = branch.into_iter().chain(issue).chain(track).collect();
+    let work = if work.is_empty() { String::new() } else { format!(" ({})", work.join(", ")) };
+    let active = since(&row.age, "ago");
+    line(&format!("- {} on {}{work}, active {active}, {}", row.agent, row.repo, row.id), ROW)
+}
+
+/// Says an age in a sentence: `3 h old`, `5 min ago`, and `just now` as it is.
+fn since(age: &str, word: &str) -> String {
+    if age.starts_with("just now") { age.to_owned() } else { format!("{age} {word}") }
 }
 
 /// What others hold.
@@ -225,7 +234,7 @@ fn claim_row(claim: &ClaimView) -> String {
         ClaimKind::Branch => "branch",
         ClaimKind::Path => "path",
     };
-    let held = format!("- {kind} {} by {}, {} old", line(&claim.key, 60), line(&claim.agent, 63), claim.age);
+    let held = format!("- {kind} {} by {}, {}", line(&claim.key, 60), line(&claim.agent, 63), since(&claim.age, "old"));
     line(&held, ROW)
 }
 
@@ -310,7 +319,8 @@ impl DocRows<'_> {
 }
 
 fn doc_row(doc: &DocLine, stale: bool) -> String {
-    let facts = format!(", {} KB, {} old{}", doc.size.div_ceil(1024), doc.age, if stale { ", stale" } else { "" });
+    let facts =
+        format!(", {} KB, {}{}", doc.size.div_ceil(1024), since(&doc.age, "old"), if stale { ", stale" } else { "" });
     let name = line(&format!("- {}/{} {}", doc.scope, doc.name, doc.title), ROW.saturating_sub(chars(&facts)));
     format!("{name}{facts}")
 }

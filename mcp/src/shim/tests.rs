@@ -21,7 +21,12 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).unwrap();
-        let options = ShimOptions { socket, directory: "/home/ada".into(), build: "b".to_owned(), start: None };
+        let options = ShimOptions {
+            socket: Box::new(move || socket.clone()),
+            directory: "/home/ada".into(),
+            build: "b".to_owned(),
+            start: None,
+        };
         let (input, shim_input) = tokio::io::duplex(1 << 16);
         let (output, shim_output) = tokio::io::duplex(1 << 16);
         #[expect(clippy::disallowed_methods, reason = "the test's end stops its runtime")]

@@ -42,10 +42,13 @@ const SLOW: &[&str] = &["node.check", "node.backup", "node.export"];
 #[must_use]
 pub fn main() -> ExitCode {
     #[expect(clippy::disallowed_methods, reason = "the one place where the command line reads its environment")]
-    let env = Environment::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
+    let found = std::env::vars_os().filter_map(|(name, value)| {
         // A variable that is not text is none of ours.
         Some((name.into_string().ok()?, value.into_string().ok()?))
-    }));
+    });
+    // Some programs start others with a bare environment; the user's home is known all the same.
+    let home = std::env::home_dir().map(|home| ("HOME".to_owned(), home.display().to_string()));
+    let env = Environment::from_pairs(home.into_iter().chain(found));
     let matches = match tree().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {

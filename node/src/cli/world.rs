@@ -9,11 +9,14 @@ use ctxnode_api::autostart::{Starter, ensure};
 use ctxnode_api::caller::CallerKind;
 use ctxnode_api::client::Answer;
 use ctxnode_api::{Call, Caller, Client, Endpoint, headers, version};
-use ctxnode_config::{Config, ConfigFile, Environment, FileRole, Inputs, Key, Overrides, Platform, config_files, env};
+use ctxnode_config::{
+    Config, ConfigFile, Environment, FileRole, Inputs, Key, Origin, Overrides, Platform, config_files, env,
+};
 use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::screen::{Chatter, Form, Screen};
+use crate::daemon::lock::Lock;
 use crate::daemon::{Files, private_dir};
 
 /// How long a daemon may take to listen after it was started. A store of a million records needs a second.
@@ -68,6 +71,15 @@ pub(super) fn screen(matches: &ArgMatches, env: &Environment) -> Screen {
     Screen::detect(form, chatter, !matches.get_flag("no_color") && env.get("NO_COLOR").is_none())
 }
 
+/// Returns the socket of the running daemon when the lock names it, else where one would listen: an agent CLI may start
+/// its MCP servers without the variable that names the runtime directory. A socket that somebody set stays.
+pub(super) fn socket_of(config: &Config) -> PathBuf {
+    let holder = || Lock::holder(&Files::of(&config.paths.data_dir).lock);
+    let found =
+        if *config.origin(Key::Socket) == Origin::Default { holder().and_then(|holder| holder.socket) } else { None };
+    found.unwrap_or_else(|| config.paths.socket.clone())
+}
+
 impl World {
     /// Reads the settings.
     pub(super) fn look(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<Self, Failure> {
@@ -91,7 +103,8 @@ impl World {
                 Err(error) => return Err(Failure::file(path)(error)),
             }
         }
-        let config = ctxnode_config::load(&Inputs { platform, env: &env, files: &files, overrides: &overrides })?;
+        let mut config = ctxnode_config::load(&Inputs { platform, env: &env, files: &files, overrides: &overrides })?;
+        config.paths.socket = socket_of(&config);
         let remote = matches.get_one::<SocketAddr>("http").map(|address| Endpoint::Tcp {
             address: *address,
             token: env.get(env::TOKEN).unwrap_or_default().to_owned(),

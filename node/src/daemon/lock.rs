@@ -1,7 +1,8 @@
 //! The lock that keeps one daemon per data directory, with the pid and start time of its holder.
 //!
 //! The lock is the operating system's (`flock`), so that it dies with its holder. The text in the file only tells
-//! people who holds it; a pid alone could be somebody else's by now, which is why the start time stands beside it.
+//! people who holds it; a pid alone could be somebody else's by now, which is why the start time stands beside it. The
+//! second line is the holder's socket: a client that was started with a bare environment would look elsewhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -20,12 +21,14 @@ pub struct Lock {
 }
 
 /// Who holds a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The process.
     pub pid: u32,
     /// When it started, in seconds since 1970.
     pub started: u64,
+    /// Where it listens, once it does.
+    pub socket: Option<PathBuf>,
 }
 
 /// The lock could not be taken.
@@ -80,6 +83,15 @@ impl Lock {
         Ok(Self { file })
     }
 
+    /// Writes down where the holder listens.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn listens_at(&mut self, socket: &Path) -> std::io::Result<()> {
+        self.file.seek(std::io::SeekFrom::End(0))?;
+        writeln!(self.file, "{}", socket.display())
+    }
+
     /// Returns who holds the lock, when somebody alive does.
     #[must_use]
     pub fn holder(path: &Path) -> Option<Holder> {
@@ -102,8 +114,10 @@ fn read(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
-    let (pid, started) = text.trim().split_once(' ')?;
-    Some(Holder { pid: pid.parse().ok()?, started: started.parse().ok()? })
+    let mut lines = text.lines();
+    let (pid, started) = lines.next()?.split_once(' ')?;
+    let socket = lines.next().map(PathBuf::from);
+    Some(Holder { pid: pid.parse().ok()?, started: started.parse().ok()?, socket })
 }
 
 #[cfg(test)]
@@ -114,10 +128,12 @@ mod tests {
     fn a_second_taker_learns_who_holds_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("daemon.lock");
-        let held = Lock::take(&path).unwrap();
+        let mut held = Lock::take(&path).unwrap();
         let Err(LockError::Held { holder: Some(holder), .. }) = Lock::take(&path) else { panic!("taken twice") };
         assert_eq!(holder.pid, std::process::id());
         assert_eq!(Lock::holder(&path), Some(holder));
+        held.listens_at(Path::new("/run/x.sock")).unwrap();
+        assert_eq!(Lock::holder(&path).unwrap().socket, Some("/run/x.sock".into()));
         drop(held);
         assert_eq!(Lock::holder(&path), None);
         Lock::take(&path).unwrap();

@@ -130,13 +130,14 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
         private_dir(dir).map_err(io(dir))?;
     }
     let _log = start_log(&config);
-    let _lock = Lock::take(&files.lock).map_err(StartError::Running)?;
+    let mut lock = Lock::take(&files.lock).map_err(StartError::Running)?;
     let app = open(config, &files)?;
     tracing::info!(build = ctxnode_api::version::BUILD, "the store is open");
 
     let api_socket = listen(&app.config.paths.socket)?;
     let mcp_path = app.config.paths.mcp_socket();
     let mcp_socket = listen(&mcp_path)?;
+    lock.listens_at(&app.config.paths.socket).map_err(io(&files.lock))?;
     let mut tasks: JoinSet<()> = JoinSet::new();
     let mut servers: JoinSet<()> = JoinSet::new();
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();

@@ -44,6 +44,7 @@ pub(super) async fn checkout_of(cx: &Cx, directory: Option<&str>) -> Option<Chec
 }
 
 pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
+    check(cx, &input)?;
     let checkout = checkout_of(cx, input.directory.as_deref()).await;
     let standing = match stand(cx, &input, checkout)? {
         Ok(standing) => standing,
@@ -75,6 +76,23 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
         answer.body["commits_since"] = json!(count);
     }
     Ok(answer)
+}
+
+/// Checks every field that was sent, before anything is looked up. What is found out later is valid by itself.
+fn check(cx: &Cx, input: &SodRequest) -> Result<(), Failure> {
+    let found = |text: &str| Some(text.to_owned());
+    let fields = StartFields {
+        agent: input.agent.clone().or_else(|| Some(cx.caller.agent.clone())),
+        venture: input.venture.clone().or_else(|| found("venture")),
+        repo: input.repo.clone().or_else(|| found("owner/name")),
+        track: input.track,
+        issue: input.issue,
+        branch: input.branch.clone(),
+        commit_sha: input.commit_sha.clone(),
+        meta: input.meta.clone(),
+    };
+    fields.validate()?;
+    Ok(())
 }
 
 /// Finds venture and repo, or says what is missing.

@@ -2,5 +2,14 @@
 //! TCP, by the command line and by MCP clients. A test's name begins with the id of the check that it carries.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
+mod bad_input;
+mod docs;
+mod faults;
+mod gate;
+mod handoffs;
+mod mcp;
+mod notes;
+mod rights;
 mod sessions;
 mod support;
+mod work;

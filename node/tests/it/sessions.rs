@@ -2,9 +2,10 @@
 //! rules, in `ctxnode-model`.
 
 use ctxnode_api::{Call, ErrorCode};
+use ctxnode_testkit::wait_until;
 use serde_json::{Value, json};
 
-use crate::support::{Who, agent, alpha_repo, person, ready, start, text};
+use crate::support::{SOON, Who, agent, alpha_repo, person, ready, start, text};
 
 fn sod(who: &Who<'_>, input: Value) -> Value {
     let reply = who.do_("sod", input);
@@ -171,8 +172,10 @@ fn a_start_says_where_it_stands_before_it_makes_a_session() {
     assert_eq!(text(&reply, "state"), "needs_clone");
     assert!(text(&reply, "command").contains("alpha-org/console"), "{reply}");
     let repo = alpha_repo(&sandbox, "console");
-    let reply = lost.do_("sod", json!({ "venture": "alpha" }));
-    assert_eq!((text(&reply, "state"), text(&reply, "path")), ("needs_navigation", repo.path().to_str().unwrap()));
+    wait_until(SOON, "the clone is found", || {
+        let reply = lost.do_("sod", json!({ "venture": "alpha" }));
+        reply["state"] == "needs_navigation" && text(&reply, "path") == repo.path().to_str().unwrap()
+    });
     assert_eq!(lost.do_("session.list", json!({ "status": "any" }))["total"], 0);
 }
 

@@ -31,6 +31,16 @@ pub(crate) fn start(sandbox: &Sandbox) -> Daemon<'_> {
     daemon
 }
 
+/// The same, with a listener on TCP; returns its address too.
+pub(crate) fn start_with_http(sandbox: &Sandbox) -> (Daemon<'_>, String) {
+    // Nobody else on this machine is given this port again so soon.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let config = sandbox.home().join(".config/ctxnode");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), format!("[http]\nlisten = \"{address}\"\n")).unwrap();
+    (start(sandbox), address)
+}
+
 /// Makes `~/dev/<name>` as a checkout of alpha's repo.
 pub(crate) fn alpha_repo<'a>(sandbox: &'a Sandbox, name: &str) -> Repo<'a> {
     Repo::with_origin(sandbox, name, "git@github.com:alpha-org/console.git")
@@ -60,11 +70,8 @@ pub(crate) fn person(sandbox: &Sandbox) -> Who<'_> {
 
 /// An agent that names itself, working in a directory.
 pub(crate) fn agent<'a>(sandbox: &'a Sandbox, name: &str, directory: &Path) -> Who<'a> {
-    let caller = Caller {
-        agent: Some(name.to_owned()),
-        directory: Some(directory.display().to_string()),
-        ..Caller::default()
-    };
+    let caller =
+        Caller { agent: Some(name.to_owned()), directory: Some(directory.display().to_string()), ..Caller::default() };
     Who { sandbox, caller }
 }
 

@@ -1,0 +1,239 @@
+//! Faults of the machine: kill -9 under load, a second daemon, lost sockets and indexes, wrong modes, a full disk,
+//! flipped bytes.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use ctxnode_api::{Call, Client, ClientError, Endpoint};
+use ctxnode_testkit::{Sandbox, wait_until};
+use serde_json::{Value, json};
+
+use crate::support::{SOON, block_on, ctxnode, found, person, printed, ready, start, text};
+
+fn note(content: &str) -> Call {
+    Call::new("note.create", json!({ "content": content, "human_requested": true }))
+}
+
+/// Checks every entry and the index.
+fn is_sound(sandbox: &Sandbox) {
+    wait_until(SOON, "the index holds what the store holds", || {
+        let checked: Value = serde_json::from_str(&printed(&ctxnode(sandbox, &["check", "--json"]))).unwrap();
+        assert_eq!(checked["ok"], true, "{checked}");
+        checked["search_agrees"] == true
+    });
+}
+
+/// what was acknowledged is there after kill -9, and starting needs no human.
+#[test]
+fn q_04_kill_under_write_load_loses_nothing_that_was_acknowledged() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..20 {
+        let written = block_on(async {
+            let mut tasks = tokio::task::JoinSet::new();
+            for writer in 0..4 {
+                let socket = sandbox.socket();
+                tasks.spawn(async move {
+                    let client = Client::new(Endpoint::Socket(socket));
+                    let mut client = client.with_header(ctxnode_api::headers::CALLER, "import").unwrap();
+                    let mut ids = Vec::new();
+                    // Ends with the daemon.
+                    while let Ok(answer) = client.call(&note(&format!("{round} {writer} {}", ids.len()))).await {
+                        ids.push(answer.body["id"].as_str().unwrap().to_owned());
+                    }
+                    ids
+                });
+            }
+            // Some writes later, at another moment each round.
+            let mut probe = Client::new(Endpoint::Socket(sandbox.socket()));
+            for _ in 0..round % 7 + 1 {
+                probe.call(&Call::new("health", json!({}))).await.unwrap();
+            }
+            daemon.kill();
+            tasks.join_all().await.concat()
+        });
+        acknowledged.extend(written);
+        daemon.restart();
+    }
+    assert!(!acknowledged.is_empty());
+    let ada = person(&sandbox);
+    let mut known = std::collections::BTreeSet::new();
+    let mut query = json!({ "limit": 100, "include_global": true });
+    loop {
+        let page = ada.do_("note.list", query.clone());
+        known.extend(page["items"].as_array().unwrap().iter().map(|row| text(row, "id").to_owned()));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        query["cursor"] = cursor.into();
+    }
+    let lost: Vec<&String> = acknowledged.iter().filter(|id| !known.contains(*id)).collect();
+    assert!(lost.is_empty(), "{} of {} lost", lost.len(), acknowledged.len());
+    is_sound(&sandbox);
+}
+
+#[test]
+fn m_13_a_second_daemon_is_refused_and_told_who_runs() {
+    let sandbox = ready();
+    let daemon = start(&sandbox);
+    let second = ctxnode(&sandbox, &["daemon", "run"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said.contains(&format!("pid {}", daemon.pid())) && said.contains("started"), "{said}");
+    person(&sandbox).do_("plan.get", json!({}));
+}
+
+#[test]
+fn a_lost_index_and_a_damaged_one_are_made_again() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    ada.ok(&note("quokka one"));
+    let query = json!({ "q": "quokka" });
+    found(&ada, &query, |reply| reply["total"] == 1);
+    daemon.stop();
+    let index = sandbox.data_dir().join("index");
+    std::fs::remove_dir_all(&index).unwrap();
+    daemon.restart();
+    found(&ada, &query, |reply| reply["total"] == 1);
+    daemon.stop();
+    for entry in std::fs::read_dir(&index).unwrap().flatten() {
+        std::fs::write(entry.path(), b"damaged").unwrap();
+    }
+    daemon.restart();
+    found(&ada, &query, |reply| reply["total"] == 1);
+    // Lost while the daemon runs: the next write finds out.
+    std::fs::remove_dir_all(&index).unwrap();
+    ada.ok(&note("quokka two"));
+    found(&ada, &query, |reply| reply["total"] == 2);
+    is_sound(&sandbox);
+}
+
+#[test]
+fn b_07_a_lost_socket_is_named_and_repaired_by_a_new_daemon() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    let doctor = ctxnode(&sandbox, &["doctor"]);
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(printed(&doctor).contains(&format!("pid {} holds the store", daemon.pid())), "{}", printed(&doctor));
+    daemon.restart();
+    assert_ne!(ctxnode(&sandbox, &["doctor"]).status.code(), Some(1));
+}
+
+#[test]
+fn b_07_wide_modes_are_named_and_repaired() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let key = sandbox.data_dir().join("node.key");
+    for path in [sandbox.data_dir(), key.clone(), sandbox.socket()] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let doctor = ctxnode(&sandbox, &["doctor"]);
+    assert_eq!((doctor.status.code(), printed(&doctor).matches('✗').count()), (Some(1), 3), "{}", printed(&doctor));
+    assert_ne!(ctxnode(&sandbox, &["doctor", "--fix"]).status.code(), Some(1));
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_backup_is_restored_and_search_works_on_it() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    ada.ok(&note("quokka before"));
+    let backup = ctxnode(&sandbox, &["backup", "saved", "--json"]);
+    let backup: Value = serde_json::from_str(&printed(&backup)).unwrap();
+    ada.ok(&note("quokka after"));
+    let refused = ctxnode(&sandbox, &["restore", text(&backup, "path")]);
+    assert_eq!(refused.status.code(), Some(1), "a running daemon stands in the way");
+    daemon.stop();
+    let restored = ctxnode(&sandbox, &["restore", text(&backup, "path")]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    daemon.restart();
+    found(&ada, &json!({ "q": "quokka" }), |reply| reply["total"] == 1);
+    ada.ok(&note("quokka again"));
+    is_sound(&sandbox);
+    let damaged = sandbox.home().join("damaged.redb");
+    std::fs::write(&damaged, vec![7_u8; 100_000]).unwrap();
+    daemon.stop();
+    assert_eq!(ctxnode(&sandbox, &["restore", damaged.to_str().unwrap()]).status.code(), Some(1));
+    daemon.restart();
+    assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], 2);
+}
+
+#[test]
+fn a_full_disk_is_an_answer_and_costs_nothing() {
+    let sandbox = ready();
+    // A disk of its own, in a mount namespace that ends with the daemon.
+    let data = sandbox.data_dir();
+    let script = format!(
+        "cp -a {0} {0}.copy && mount -t tmpfs -o size=6m,mode=700 none {0} && cp -a {0}.copy/. {0}/ && exec ctxnode daemon run",
+        data.display()
+    );
+    let mut command = sandbox.command("unshare");
+    let Ok(mut daemon) = command.args(["-m", "sh", "-c", &script]).spawn() else { return };
+    let ada = person(&sandbox);
+    let answers = || ada.ask(&Call::new("health", json!({}))).is_ok();
+    wait_until(SOON, "the daemon answers or cannot be mounted", || answers() || daemon.try_wait().unwrap().is_some());
+    if daemon.try_wait().unwrap().is_some() {
+        // No right to mount here.
+        return;
+    }
+    let client = Client::new(Endpoint::Socket(sandbox.socket()));
+    let (stored, refused) = block_on(async {
+        let mut client = client.with_header(ctxnode_api::headers::CALLER, "import").unwrap();
+        let mut stored = 0_u64;
+        loop {
+            // Text that does not compress.
+            let content: String =
+                (0..200_000_u64).map(|n| char::from(b'a' + (n.wrapping_mul(n + stored) % 25) as u8)).collect();
+            match client.call(&note(&content)).await {
+                Ok(_) => stored += 1,
+                Err(ClientError::Refused(body)) => return (stored, body),
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+    });
+    assert_eq!(refused.code, ctxnode_api::ErrorCode::StorageFailed, "{refused:?}");
+    assert!(refused.message.contains("full"), "{refused:?}");
+    assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], stored);
+    let stopped = Command::new("kill").arg(daemon.id().to_string()).status().unwrap();
+    assert!(stopped.success());
+    daemon.wait().unwrap();
+}
+
+#[test]
+fn flipped_bytes_are_never_a_wrong_answer() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    (0..20).for_each(|n| drop(ada.ok(&note(&format!("quokka {n} {}", "text ".repeat(500))))));
+    daemon.stop();
+    let path = sandbox.data_dir().join("store.redb");
+    let whole = std::fs::read(&path).unwrap();
+    for turn in 0..6_usize {
+        let mut bytes = whole.clone();
+        let at = (turn * 7_919 + 4_096) * 31 % bytes.len();
+        bytes[at..(at + 64).min(whole.len())].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        std::fs::write(&path, &bytes).unwrap();
+        let mut child =
+            sandbox.command("ctxnode").args(["daemon", "run"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut ended = false;
+        wait_until(SOON, "the daemon answers or ends", || {
+            ended = child.try_wait().unwrap().is_some();
+            ended || ada.ask(&Call::new("health", json!({}))).is_ok()
+        });
+        if ended {
+            let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+            assert!(said.contains("error:") && said.contains("hint:") && !said.contains("panicked"), "{said}");
+        } else {
+            // It runs: then a check says what is wrong, or the bytes were free space and all is well.
+            let checked = ctxnode(&sandbox, &["check", "--json"]);
+            assert_ne!(checked.status.code(), Some(3), "the daemon died: {}", printed(&checked));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+    std::fs::write(&path, &whole).unwrap();
+    daemon.restart();
+    assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], 20);
+}

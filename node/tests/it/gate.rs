@@ -1,0 +1,176 @@
+//! The gate: correlation, idempotency, rate limit, request log, limits of size, the event stream, the description.
+
+use ctxnode_api::{Call, ClientError, ErrorCode, ROUTES, headers};
+use serde_json::{Value, json};
+
+use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, start, text};
+
+const KEY: &str = "test-key-0123456789-0123456789";
+
+fn note(content: &str) -> Call {
+    Call::new("note.create", json!({ "content": content, "human_requested": true }))
+}
+
+#[test]
+fn a_01_every_answer_names_its_call() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    let own = "corr_00000000-0000-4000-8000-000000000001";
+    let said = |headers: &[(&'static str, &str)]| {
+        let answer = ada.ask_with(&Call::new("plan.get", json!({})), headers).unwrap();
+        answer.headers[headers::CORRELATION_ID].to_str().unwrap().to_owned()
+    };
+    assert_eq!(said(&[(headers::CORRELATION_ID, own)]), own);
+    assert!(said(&[(headers::CORRELATION_ID, "nonsense")]).starts_with("corr_"));
+    let refused = ada.ask_with(&Call::new("search", json!({})), &[(headers::CORRELATION_ID, own)]);
+    let Err(ClientError::Refused(refused)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refused.correlation_id.as_str(), own);
+    // The log has the refusal too, and no content.
+    ada.ok(&note("the secret life of quokkas"));
+    let log = ada.do_("request-log", json!({}));
+    assert!(
+        log["items"].as_array().unwrap().iter().any(|row| row["correlation_id"] == own && row["status"] == 400),
+        "{log}"
+    );
+    assert!(!log.to_string().contains("quokkas"));
+}
+
+#[test]
+fn a_03_a_key_makes_a_call_happen_once_even_across_a_crash() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    let send = |call: &Call| ada.ask_with(call, &[(headers::IDEMPOTENCY_KEY, KEY)]);
+    let first = send(&note("once")).unwrap();
+    daemon.kill();
+    daemon.restart();
+    let second = send(&note("once")).unwrap();
+    assert_eq!((&second.body, second.idempotency_hit, second.status), (&first.body, true, first.status));
+    assert_eq!(ada.do_("note.list", json!({}))["total"], 1);
+    let refused = |call: &Call, key: &str| match ada.ask_with(call, &[(headers::IDEMPOTENCY_KEY, key)]) {
+        Err(ClientError::Refused(body)) => body.code,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&note("other"), KEY), ErrorCode::IdempotencyMismatch);
+    assert_eq!(refused(&note("x"), "short"), ErrorCode::InvalidIdempotencyKey);
+    assert_eq!(ada.do_("note.list", json!({}))["total"], 1);
+}
+
+#[test]
+fn a_03_the_key_in_the_body_does_the_same() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    claude.do_("sod", json!({}));
+    let input = json!({ "status": "done", "accomplished": ["x"], "keep_open": true, "update_id": KEY });
+    let (first, second) = (claude.do_("eod", input.clone()), claude.do_("eod", input));
+    assert_eq!(first, second);
+    assert_eq!(claude.do_("handoff.list", json!({}))["total"], 1);
+}
+
+#[test]
+fn a_05_the_hundred_and_first_call_of_a_minute_is_refused() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let claude = agent(&sandbox, "claude-mac-1", &sandbox.dev_dir());
+    let call = Call::new("plan.get", json!({}));
+    let mut refused = None;
+    // The minute may turn in between, and then counting begins again.
+    for _ in 0..202 {
+        match claude.ask(&call) {
+            Ok(answer) => assert_eq!(answer.headers[headers::RATE_LIMIT], "100"),
+            Err(ClientError::Refused(body)) => {
+                refused = Some(body);
+                break;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.code, ErrorCode::RateLimited);
+    assert!((1..=60).contains(&refused.retry_after_seconds.unwrap()));
+    // Another caller is not affected, and neither is whoever needs no credential.
+    person(&sandbox).do_("plan.get", json!({}));
+    claude.do_("health", json!({}));
+}
+
+#[test]
+fn a_12_too_large_bad_json_and_unknown_routes_are_told_apart() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let send = |request: &str, body: &[u8]| -> (u16, Value) {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::os::unix::net::UnixStream::connect(sandbox.socket()).unwrap();
+        let head =
+            format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        // The answer may come before all was sent.
+        let _ = stream.write_all(body);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap())
+    };
+    let (status, body) = send("POST /v1/update", &vec![b' '; 2 << 20]);
+    assert_eq!((status, text(&body, "code")), (413, "too_large"));
+    let (status, body) = send("POST /v1/update", b"{\"a\":1,\"a\":2}");
+    assert_eq!((status, text(&body, "code")), (400, "bad_json"));
+    let (status, body) = send("GET /v1/nothing", b"");
+    assert_eq!((status, text(&body, "code")), (404, "unknown_route"));
+    assert_eq!(person(&sandbox).do_("health", json!({}))["status"], "ok");
+}
+
+#[test]
+fn the_description_lists_every_operation() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let described = person(&sandbox).do_("openapi", json!({}));
+    for route in ROUTES {
+        let method = route.method.name().to_lowercase();
+        assert!(described["paths"][route.path][&method].is_object(), "{} {}", route.method.name(), route.path);
+    }
+}
+
+#[test]
+fn a_change_is_announced_to_those_who_listen() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let client = ctxnode_api::Client::new(ctxnode_api::Endpoint::Socket(sandbox.socket()));
+    let data = crate::support::block_on(async {
+        let mut events = client.events(&ctxnode_api::operations::EventQuery::default(), None).await.unwrap();
+        let mut writer = ctxnode_api::Client::new(ctxnode_api::Endpoint::Socket(sandbox.socket()));
+        let made = writer.call(&note("x")).await.unwrap();
+        let id = text(&made.body, "id").to_owned();
+        loop {
+            let event = events.next().await.unwrap().unwrap();
+            if event.data.contains(&id) {
+                return event.data;
+            }
+        }
+    });
+    assert!(!data.contains("content"), "{data}");
+}
+
+#[test]
+fn the_command_line_prints_the_object_and_ends_with_its_codes() {
+    let sandbox = ready();
+    let run = |arguments: &[&str]| {
+        let output = ctxnode(&sandbox, arguments);
+        (output.status.code().unwrap(), printed(&output))
+    };
+    assert_eq!(run(&["--no-autostart", "plan", "show"]).0, 3);
+    assert_eq!(run(&["no-such-command"]).0, 2);
+    let _daemon = start(&sandbox);
+    let (code, shown) = run(&["plan", "show", "--json"]);
+    let plan: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, &plan), (0, &person(&sandbox).do_("plan.get", json!({}))));
+    let (code, shown) = run(&["note", "show", "note_00000000000000000000000000", "--json"]);
+    let error: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((code, text(&error, "code")), (1, "not_found"));
+    assert_eq!(run(&["init"]).0, 1);
+    let (code, shown) = run(&["doctor", "--json"]);
+    let report: Value = serde_json::from_str(&shown).unwrap();
+    assert!(code != 1 && report["checks"].as_array().unwrap().iter().all(|check| check["state"] != "fail"), "{report}");
+}

@@ -1,0 +1,263 @@
+//! Handoffs: ending a session, what is stored, who is offered it.
+
+use ctxnode_api::{Call, ErrorCode};
+use ctxnode_testkit::Repo;
+use serde_json::{Value, json};
+
+use crate::support::{Who, agent, alpha_repo, person, ready, start, text};
+
+fn done(what: &str) -> Value {
+    json!({ "status": "done", "accomplished": [what] })
+}
+
+fn open(what: &str) -> Value {
+    json!({ "status": "in_progress", "accomplished": [what], "next_steps": ["go on"] })
+}
+
+fn total(who: &Who<'_>) -> u64 {
+    who.do_("handoff.list", json!({}))["total"].as_u64().unwrap()
+}
+
+/// Starts, hands off and returns the reply of the handoff.
+fn hand_off(who: &Who<'_>, start: Value, input: Value) -> Value {
+    assert_eq!(who.do_("sod", start)["state"], "valid");
+    who.do_("eod", input)
+}
+
+#[test]
+fn h_01_h_02_ending_twice_is_ending_once() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let first = hand_off(&claude, json!({}), done("x"));
+    let id = text(&first, "session_id").to_owned();
+    let again = |what: &str| {
+        let mut input = done(what);
+        input["session_id"] = id.as_str().into();
+        claude.do_("eod", input)
+    };
+    let second = again("x");
+    assert_eq!((&second["handoff_id"], &second["no_op"]), (&first["handoff_id"], &json!(true)));
+    let other = again("something else");
+    assert_eq!(other["handoff_id"], first["handoff_id"]);
+    assert!(other.to_string().contains("not stored"), "{other}");
+    assert_eq!(total(&claude), 1);
+    let unknown = json!({ "session_id": "sess_00000000000000000000000000", "status": "done", "accomplished": ["x"] });
+    assert_eq!(claude.refused_("eod", unknown).code, ErrorCode::NotFound);
+}
+
+#[test]
+fn h_03_the_limit_counts_canonical_bytes() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    claude.do_("sod", json!({}));
+    let with = |length: usize| {
+        let mut input = done("x");
+        input["extra"] = json!({ "t": "é".repeat(length / 2) + &"a".repeat(length % 2) });
+        input
+    };
+    let frame = r#"{"accomplished":["x"],"blocked":[],"extra":{"t":""},"in_progress":[],"next_steps":[]}"#.len();
+    let refused = claude.refused_("eod", with(819_201 - frame));
+    assert_eq!(refused.code, ErrorCode::TooLarge, "{refused:?}");
+    assert_eq!((total(&claude), text(&claude.do_("context", json!({}))["session"], "status")), (0, "active"));
+    let stored = claude.do_("eod", with(819_200 - frame));
+    assert_eq!(stored["payload_size_bytes"], 819_200);
+}
+
+#[test]
+fn h_08_h_09_h_18_a_handoff_without_content_or_status_is_refused() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    claude.do_("sod", json!({}));
+    for (bad, field) in [
+        (json!({ "status": "done", "summary": "only this" }), "accomplished"),
+        (
+            json!({ "status": "done", "accomplished": [], "in_progress": [], "blocked": [], "next_steps": [] }),
+            "accomplished",
+        ),
+        (json!({ "status": "in_progress", "accomplished": ["x"] }), "next_steps"),
+        (json!({ "status": "blocked", "accomplished": ["x"] }), "blocked"),
+        (json!({ "status": "in-progress", "accomplished": ["x"] }), "status"),
+        (json!({ "status": "completed", "accomplished": ["x"] }), "status"),
+        (json!({ "accomplished": ["x"] }), "status"),
+    ] {
+        let refused = claude.refused_("eod", bad.clone());
+        assert_eq!(refused.code, ErrorCode::ValidationFailed, "{bad}");
+        let said = serde_json::to_string(&refused).unwrap();
+        assert!(said.contains(field), "{bad}: {said}");
+    }
+    assert_eq!(total(&claude), 0);
+    let input = json!({ "status": "done", "accomplished": ["x"], "next_steps": ["y"] });
+    let stored = claude.do_("eod", input);
+    let read = claude.ok(&Call::new("handoff.get", json!({})).param("id", text(&stored, "handoff_id")));
+    assert_eq!((&read["in_progress"], &read["blocked"]), (&json!([]), &json!([])));
+}
+
+#[test]
+fn h_10_h_16_a_handoff_carries_the_sessions_values_and_latest_finds_it() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let start = json!({ "track": 3, "issue": 7, "branch": "dev/x" });
+    let mut input = open("x");
+    input["issue"] = json!(8);
+    hand_off(&claude, start, input);
+    let latest = claude.do_("handoff.latest", json!({ "venture": "alpha", "repo": "alpha-org/console" }));
+    assert_eq!((&latest["track"], &latest["issue"], text(&latest, "branch")), (&json!(3), &json!(8), "dev/x"));
+    assert_eq!(text(&latest, "commit_sha"), repo.git(&["rev-parse", "HEAD"]));
+}
+
+#[test]
+fn h_12_h_13_the_newest_of_a_thread_is_offered_to_whoever_comes_next() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    hand_off(&claude, json!({ "issue": 5 }), open("older"));
+    let codex = agent(&sandbox, "codex-server-2", repo.path());
+    let seen = codex.do_("sod", json!({ "issue": 5 }));
+    assert!(text(&seen["last_handoff"], "summary").contains("older"), "{seen}");
+    codex.do_("eod", done("finished five"));
+    let seen = agent(&sandbox, "gemini-x-3", repo.path()).do_("sod", json!({}));
+    assert!(text(&seen["last_handoff"], "summary").contains("finished five"), "{seen}");
+    assert_eq!(seen["open_handoffs"]["total"], 0, "{seen}");
+    // A finished one on another issue hides nothing.
+    hand_off(&claude, json!({ "issue": 6 }), open("six"));
+    hand_off(&codex, json!({ "issue": 9 }), done("nine"));
+    let seen = agent(&sandbox, "gemini-x-4", repo.path()).do_("sod", json!({}));
+    assert!(format!("{}{}", seen["last_handoff"], seen["open_handoffs"]).contains("six"), "{seen}");
+}
+
+#[test]
+fn h_14_h_15_pages_neither_repeat_nor_lose_rows() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    (0..25).for_each(|n| drop(hand_off(&claude, json!({ "issue": n + 1 }), done(&format!("item {n}")))));
+    let (mut ids, mut cursor) = (Vec::new(), Value::Null);
+    for page in 0..3 {
+        let mut query = json!({ "limit": 10 });
+        if !cursor.is_null() {
+            query["cursor"] = cursor.clone();
+        }
+        let rows = claude.do_("handoff.list", query);
+        assert_eq!(rows["total"], 25 + page, "{rows}");
+        ids.extend(rows["items"].as_array().unwrap().iter().map(|row| text(row, "id").to_owned()));
+        assert_eq!(rows["has_more"], page < 2);
+        cursor = rows["next_cursor"].clone();
+        hand_off(&claude, json!({ "issue": 100 + page }), done("meanwhile"));
+    }
+    let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+    assert_eq!((ids.len(), distinct.len()), (25, 25));
+    for bad in [json!({ "limit": 0 }), json!({ "limit": 101 }), json!({ "limit": -1 }), json!({ "limit": "abc" })] {
+        assert_eq!(claude.refused_("handoff.list", bad).details[0].field, "limit");
+    }
+    for bad in ["x", "e30", "eyJ0IjoxfQ"] {
+        assert_eq!(claude.refused_("handoff.list", json!({ "cursor": bad })).code, ErrorCode::InvalidCursor);
+    }
+}
+
+#[test]
+fn h_17_a_handoff_from_another_repo_is_refused() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    agent(&sandbox, "claude-mac-1", repo.path()).do_("sod", json!({}));
+    let shop = Repo::with_origin(&sandbox, "shop", "git@github.com:beta-org/shop.git");
+    let refused = agent(&sandbox, "claude-mac-1", shop.path()).refused_("eod", done("x"));
+    assert_eq!(refused.code, ErrorCode::WrongRepo);
+    assert!(refused.message.contains("alpha-org/console") && refused.message.contains("beta-org/shop"), "{refused:?}");
+}
+
+#[test]
+fn h_19_the_git_view_is_one_commit_of_one_path() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    std::fs::write(sandbox.home().join(".gitconfig"), "[user]\n\tname = Ada\n\temail = ada@example.com\n").unwrap();
+    std::fs::write(repo.path().join("staged.txt"), "x").unwrap();
+    repo.git(&["add", "staged.txt"]);
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let stored = hand_off(&claude, json!({}), open("seen in git"));
+    let view = std::fs::read_to_string(repo.path().join("docs/handoffs/DEV.md")).unwrap();
+    for heading in ["Accomplished", "In progress", "Blocked", "Next session", text(&stored, "handoff_id")] {
+        assert!(view.contains(heading), "{heading}: {view}");
+    }
+    assert_eq!(repo.git(&["show", "--name-only", "--format=", "HEAD"]), "docs/handoffs/DEV.md");
+    assert_eq!(repo.git(&["diff", "--cached", "--name-only"]), "staged.txt");
+    let head = repo.git(&["rev-parse", "HEAD"]);
+    let mut again = open("seen in git");
+    again["session_id"] = stored["session_id"].clone();
+    claude.do_("eod", again);
+    assert_eq!(repo.git(&["rev-parse", "HEAD"]), head);
+}
+
+#[test]
+fn h_21_keep_open_leaves_the_session_active() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let mut input = open("half");
+    input["keep_open"] = json!(true);
+    let first = hand_off(&claude, json!({}), input);
+    assert_eq!(text(&first, "session_status"), "active");
+    let second = claude.do_("eod", done("rest"));
+    assert_eq!((text(&second, "session_status"), total(&claude)), ("ended", 2));
+}
+
+#[test]
+fn h_24_an_abandoned_session_still_takes_its_handoff() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let id = text(&claude.do_("sod", json!({})), "session_id").to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let mut input = done("late");
+    input["session_id"] = id.as_str().into();
+    let stored = claude.do_("eod", input);
+    assert_eq!(text(&stored, "session_status"), "abandoned");
+    let latest = claude.do_("handoff.latest", json!({ "session_id": id }));
+    assert_eq!((latest["drafted"].as_bool(), &latest["id"]), (Some(false), &stored["handoff_id"]));
+}
+
+#[test]
+fn h_26_a_secret_is_refused_and_repeated_nowhere() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    claude.do_("sod", json!({}));
+    let secret = format!("ghp_{}", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8");
+    let refused = claude.refused_("eod", done(&format!("used {secret} there")));
+    assert_eq!(refused.code, ErrorCode::SecretSuspected);
+    let said = serde_json::to_string(&refused).unwrap();
+    assert!(said.contains("accomplished") && !said.contains(&secret), "{said}");
+    let found = std::process::Command::new("grep").args(["-rlF", &secret]).arg(sandbox.home()).output().unwrap();
+    assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
+#[test]
+fn h_28_a_failing_hook_of_git_does_not_cost_the_handoff() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    std::fs::write(sandbox.home().join(".gitconfig"), "[user]\n\tname = Ada\n\temail = ada@example.com\n").unwrap();
+    let hook = repo.path().join(".git/hooks/pre-commit");
+    std::fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    std::fs::write(&hook, "#!/bin/sh\nexit 1\n").unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let stored = hand_off(&claude, json!({}), done("x"));
+    assert!(text(&stored, "git_view").contains("could not be committed"), "{stored}");
+    assert_eq!(total(&claude), 1);
+}

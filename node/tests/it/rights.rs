@@ -1,0 +1,111 @@
+//! Rights over TCP: tokens, what each may do, what each sees, and who may not even ask.
+
+use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode, Method, ROUTES, Right};
+use serde_json::{Value, json};
+
+use crate::support::{block_on, person, ready, start_with_http, text};
+
+/// Asks over TCP with a secret.
+fn ask(address: &str, secret: &str, call: &Call) -> Result<Value, ErrorCode> {
+    let endpoint = Endpoint::Tcp { address: address.parse().unwrap(), token: secret.to_owned() };
+    match block_on(async { Client::new(endpoint).call(call).await }) {
+        Ok(answer) => Ok(answer.body),
+        Err(ClientError::Refused(body)) => Err(body.code),
+        Err(error) => panic!("{}: {error:?}", call.operation),
+    }
+}
+
+#[test]
+fn r_01_a_token_that_is_unknown_revoked_or_expired_opens_nothing() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let plan = Call::new("plan.get", json!({}));
+    assert_eq!(ask(&address, "", &plan), Err(ErrorCode::Unauthorized));
+    assert_eq!(ask(&address, &"0".repeat(64), &plan), Err(ErrorCode::Unauthorized));
+    let made = ada.do_("token.create", json!({ "name": "t", "right": "reader" }));
+    let secret = text(&made, "secret");
+    assert!(ask(&address, secret, &plan).is_ok());
+    ada.ok(&Call::new("token.revoke", json!({})).param("id", text(&made, "id")));
+    assert_eq!(ask(&address, secret, &plan), Err(ErrorCode::Unauthorized));
+    // Health needs no credential.
+    assert!(ask(&address, "", &Call::new("health", json!({}))).is_ok());
+    // The secret is kept nowhere.
+    let found = std::process::Command::new("grep").args(["-rlF", secret]).arg(sandbox.home()).output().unwrap();
+    assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
+/// for every operation and right, 403 exactly where the right is too low.
+#[test]
+fn r_02_the_matrix_of_rights() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    for right in [Right::Reader, Right::Writer, Right::Admin] {
+        let input = json!({ "name": right.name(), "right": right.name(), "rate_limit": 1_000 });
+        let made = ada.do_("token.create", input);
+        for route in ROUTES.iter().filter(|route| !["node.stop", "node.handover"].contains(&route.operation)) {
+            if route.form == ctxnode_api::Form::EventStream {
+                continue;
+            }
+            // An unknown field is refused after the right was checked, and before anything happens.
+            let mut call = Call::new(route.operation, json!({ "no_such_field": 1 }));
+            for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+                call = call.param(part, "x");
+            }
+            let code = ask(&address, text(&made, "secret"), &call).err();
+            let expected =
+                if right >= route.right { Some(ErrorCode::ValidationFailed) } else { Some(ErrorCode::Forbidden) };
+            let expected = if route.right == Right::None { Some(ErrorCode::ValidationFailed) } else { expected };
+            assert_eq!(code, expected, "{} as {}", route.operation, right.name());
+        }
+    }
+    assert!(ROUTES.iter().any(|route| route.method == Method::Delete));
+}
+
+#[test]
+fn r_03_a_limited_token_sees_and_writes_only_its_venture() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    for venture in ["alpha", "beta"] {
+        let input = json!({ "content": format!("quokka of {venture}"), "venture": venture, "human_requested": true });
+        ada.do_("note.create", input);
+    }
+    let made = ada.do_("token.create", json!({ "name": "t", "right": "admin", "ventures": ["alpha"] }));
+    let secret = text(&made, "secret").to_owned();
+    let asked = |operation: &str, input: Value| ask(&address, &secret, &Call::new(operation, input));
+    assert_eq!(asked("note.list", json!({})).unwrap()["total"], 1);
+    let seen = ctxnode_testkit::wait_until;
+    seen(crate::support::SOON, "the note is found", || {
+        asked("search", json!({ "q": "quokka" })).unwrap()["total"] == 1
+    });
+    assert_eq!(asked("note.list", json!({ "venture": "beta" })), Err(ErrorCode::Forbidden));
+    let write =
+        |venture: Value| asked("note.create", json!({ "content": "x", "venture": venture, "human_requested": true }));
+    assert_eq!(write(json!("beta")), Err(ErrorCode::Forbidden));
+    assert_eq!(write(Value::Null), Err(ErrorCode::Forbidden));
+    assert!(write(json!("alpha")).is_ok());
+}
+
+#[test]
+fn r_05_a_page_under_a_foreign_name_is_refused() {
+    use std::io::{Read as _, Write as _};
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let made = person(&sandbox).do_("token.create", json!({ "name": "t", "right": "reader" }));
+    let status = |host: &str, origin: &str| {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        let token = text(&made, "secret");
+        let head = format!(
+            "GET /v1/plan HTTP/1.1\r\nHost: {host}\r\n{origin}Authorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(status(&address, ""), "200");
+    assert_eq!(status("evil.example", ""), "403");
+    assert_eq!(status(&address, "Origin: http://evil.example\r\n"), "403");
+}
