@@ -169,4 +169,19 @@ impl Cx {
         });
         Ok(committed.await?.value)
     }
+
+    /// Keeps an answer that was completed after its commit, so that a repeated call gets the whole of it. The effect has
+    /// been kept with the commit already: a crash before this leaves the shorter answer.
+    pub(crate) async fn completed(&self, answer: Answer) -> Handled {
+        if let Some(reserved) = self.reserved.clone() {
+            let answer = answer.clone();
+            let kept = self.app.store.write(move |draft| {
+                let kept = Kept::of(&reserved, &answer, draft.now());
+                draft.put_local(LocalTable::Idempotency, reserved.key, kept.encode());
+                Ok::<(), Failure>(())
+            });
+            kept.await?;
+        }
+        Ok(answer)
+    }
 }

@@ -26,6 +26,8 @@ const BUFFERED: usize = 20_000;
 pub(crate) struct RequestLog {
     rows: Mutex<Vec<RequestLogRow>>,
     number: AtomicU32,
+    // Whoever reads the log waits for rows that are being written.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl RequestLog {
@@ -39,6 +41,7 @@ impl RequestLog {
 
     /// Writes what waits.
     pub(crate) async fn flush(&self, store: &Store) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
         let rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
         if rows.is_empty() {
             return Ok(());

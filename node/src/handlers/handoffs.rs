@@ -49,8 +49,9 @@ pub(crate) async fn eod(cx: &Cx, input: HandoffRequest) -> Handled {
         input,
     };
     let mut answer = cx.commit(move |draft| end.carry_out(draft).map(|reply| (200, reply))).await?;
+    let view = answer.body["git_view"].clone();
     after(cx, &session, seen, &mut answer).await?;
-    Ok(answer)
+    if answer.body["git_view"] == view { Ok(answer) } else { cx.completed(answer).await }
 }
 
 /// Ends the presence of a session that is over, reads the handoff back as the next start will, renders the git view.

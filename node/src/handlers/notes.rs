@@ -57,57 +57,58 @@ pub(crate) async fn create(cx: &Cx, input: NoteCreate) -> Handled {
         refuse_secrets(suspects(input.title.as_deref(), input.content.as_deref(), &input.tags, &changes))?;
     }
     let origin = cx.origin();
-    cx.commit(move |draft| {
-        if let Some(code) = &input.venture {
-            ventures::require(draft.reader(), code)?;
-        }
-        let id = draft.fresh_id(Kind::Note);
-        let now = draft.now();
-        let space = Space::of(input.venture.as_deref());
-        let content = input.content.unwrap_or_default();
-        let size = content.len();
-        let mut edits = vec![
-            Edit::Body { field: "content", text: content, base: None },
-            Edit::set("created_at", now),
-            Edit::set("updated_at", now),
-            Edit::set("archived", false),
-            Edit::set("actor_key_id", origin.actor_key_id.as_str()),
-            Edit::set("creation_correlation_id", origin.correlation.as_str()),
-            Edit::set("updated_by", origin.actor_key_id.as_str()),
-        ];
-        edits.extend(Edit::set_some("title", input.title.clone()));
-        edits.extend(Edit::set_some("venture", input.venture.clone()));
-        edits.extend(input.tags.iter().map(|tag| Edit::member("tags", tag.clone())));
-        edits.extend(meta_edits(changes));
-        draft.edit(id, &space, edits)?;
-        let note = Note {
-            title: input.title,
-            tags: input.tags.into_iter().collect(),
-            venture: input.venture,
-            archived: false,
-            created_at: now,
-            updated_at: now,
-            actor_key_id: origin.actor_key_id.clone(),
-            creation_correlation_id: origin.correlation.clone(),
-            updated_by: Some(origin.actor_key_id),
-            meta,
-        };
-        // The revision is known once the change is made; a read gives it.
-        Ok((201, view(&id.to_string(), &note, size, String::new(), Vec::new(), now)))
-    })
-    .await
-    .and_then(|answer| with_rev(cx, answer))
+    let answer = cx
+        .commit(move |draft| {
+            if let Some(code) = &input.venture {
+                ventures::require(draft.reader(), code)?;
+            }
+            let id = draft.fresh_id(Kind::Note);
+            let now = draft.now();
+            let space = Space::of(input.venture.as_deref());
+            let content = input.content.unwrap_or_default();
+            let size = content.len();
+            let mut edits = vec![
+                Edit::Body { field: "content", text: content, base: None },
+                Edit::set("created_at", now),
+                Edit::set("updated_at", now),
+                Edit::set("archived", false),
+                Edit::set("actor_key_id", origin.actor_key_id.as_str()),
+                Edit::set("creation_correlation_id", origin.correlation.as_str()),
+                Edit::set("updated_by", origin.actor_key_id.as_str()),
+            ];
+            edits.extend(Edit::set_some("title", input.title.clone()));
+            edits.extend(Edit::set_some("venture", input.venture.clone()));
+            edits.extend(input.tags.iter().map(|tag| Edit::member("tags", tag.clone())));
+            edits.extend(meta_edits(changes));
+            draft.edit(id, &space, edits)?;
+            let note = Note {
+                title: input.title,
+                tags: input.tags.into_iter().collect(),
+                venture: input.venture,
+                archived: false,
+                created_at: now,
+                updated_at: now,
+                actor_key_id: origin.actor_key_id.clone(),
+                creation_correlation_id: origin.correlation.clone(),
+                updated_by: Some(origin.actor_key_id),
+                meta,
+            };
+            // The revision is known once the change is made; a read gives it.
+            Ok((201, view(&id.to_string(), &note, size, String::new(), Vec::new(), now)))
+        })
+        .await?;
+    with_rev(cx, answer).await
 }
 
 /// Completes an answer with the revision that the commit made.
-fn with_rev(cx: &Cx, mut answer: Answer) -> Handled {
+async fn with_rev(cx: &Cx, mut answer: Answer) -> Handled {
     let text = answer.body.get("id").and_then(Value::as_str).unwrap_or_default();
     if let Ok(id) = DocumentId::parse(Kind::Note, text)
         && let Some(note) = cx.read()?.reader().get::<Note>(id)?
     {
         answer.body["rev"] = Value::String(note.meta.rev.clone());
     }
-    Ok(answer)
+    cx.completed(answer).await
 }
 
 fn check_note_meta(meta: &std::collections::BTreeMap<String, Value>) -> Result<(), Failure> {
@@ -144,61 +145,62 @@ pub(crate) async fn update(cx: &Cx, input: NoteUpdate) -> Handled {
         return Err(ErrorBody::field("rev", "is not a revision of this note; read it again").into());
     }
     let origin = cx.origin();
-    cx.commit(move |draft| {
-        let reader = draft.reader();
-        let current = reader.get::<Note>(id)?.ok_or_else(|| Failure::not_found("note", &id.to_string()))?;
-        if let Patch::Set(code) = &input.venture {
-            ventures::require(reader, code)?;
-        }
-        let now = draft.now();
-        let mut note = current.value.clone();
-        let mut edits = vec![Edit::set("updated_at", now), Edit::set("updated_by", origin.actor_key_id.as_str())];
-        match input.title {
-            Patch::Keep => {}
-            Patch::Clear => {
-                edits.push(Edit::Unset { field: "title" });
-                note.title = None;
+    let answer = cx
+        .commit(move |draft| {
+            let reader = draft.reader();
+            let current = reader.get::<Note>(id)?.ok_or_else(|| Failure::not_found("note", &id.to_string()))?;
+            if let Patch::Set(code) = &input.venture {
+                ventures::require(reader, code)?;
             }
-            Patch::Set(title) => {
-                edits.push(Edit::set("title", title.as_str()));
-                note.title = Some(title);
+            let now = draft.now();
+            let mut note = current.value.clone();
+            let mut edits = vec![Edit::set("updated_at", now), Edit::set("updated_by", origin.actor_key_id.as_str())];
+            match input.title {
+                Patch::Keep => {}
+                Patch::Clear => {
+                    edits.push(Edit::Unset { field: "title" });
+                    note.title = None;
+                }
+                Patch::Set(title) => {
+                    edits.push(Edit::set("title", title.as_str()));
+                    note.title = Some(title);
+                }
             }
-        }
-        match input.venture {
-            Patch::Keep => {}
-            Patch::Clear => {
-                edits.push(Edit::Unset { field: "venture" });
-                note.venture = None;
+            match input.venture {
+                Patch::Keep => {}
+                Patch::Clear => {
+                    edits.push(Edit::Unset { field: "venture" });
+                    note.venture = None;
+                }
+                Patch::Set(code) => {
+                    edits.push(Edit::set("venture", code.as_str()));
+                    note.venture = Some(code);
+                }
             }
-            Patch::Set(code) => {
-                edits.push(Edit::set("venture", code.as_str()));
-                note.venture = Some(code);
+            let tags: Option<BTreeSet<String>> = match input.tags {
+                Patch::Keep => None,
+                Patch::Clear => Some(BTreeSet::new()),
+                Patch::Set(tags) => Some(tags.into_iter().collect()),
+            };
+            if let Some(tags) = tags {
+                edits.extend(tags.difference(&note.tags).map(|tag| Edit::member("tags", tag.clone())));
+                edits.extend(note.tags.difference(&tags).map(|tag| Edit::remove("tags", tag.clone())));
+                note.tags = tags;
             }
-        }
-        let tags: Option<BTreeSet<String>> = match input.tags {
-            Patch::Keep => None,
-            Patch::Clear => Some(BTreeSet::new()),
-            Patch::Set(tags) => Some(tags.into_iter().collect()),
-        };
-        if let Some(tags) = tags {
-            edits.extend(tags.difference(&note.tags).map(|tag| Edit::member("tags", tag.clone())));
-            edits.extend(note.tags.difference(&tags).map(|tag| Edit::remove("tags", tag.clone())));
-            note.tags = tags;
-        }
-        let mut size = reader.body(id)?.map_or(0, |body| body.len());
-        if let Patch::Set(text) = input.content {
-            size = text.len();
-            edits.push(Edit::Body { field: "content", text, base: input.rev.clone() });
-        }
-        note.meta = merge_meta(&note.meta, &meta_changes);
-        edits.extend(meta_edits(meta_changes));
-        draft.edit(id, &Space::of(current.venture.as_deref()), edits)?;
-        note.updated_at = now;
-        note.updated_by = Some(origin.actor_key_id);
-        Ok((200, view(&id.to_string(), &note, size, String::new(), current.meta.conflicts.clone(), now)))
-    })
-    .await
-    .and_then(|answer| with_rev(cx, answer))
+            let mut size = reader.body(id)?.map_or(0, |body| body.len());
+            if let Patch::Set(text) = input.content {
+                size = text.len();
+                edits.push(Edit::Body { field: "content", text, base: input.rev.clone() });
+            }
+            note.meta = merge_meta(&note.meta, &meta_changes);
+            edits.extend(meta_edits(meta_changes));
+            draft.edit(id, &Space::of(current.venture.as_deref()), edits)?;
+            note.updated_at = now;
+            note.updated_by = Some(origin.actor_key_id);
+            Ok((200, view(&id.to_string(), &note, size, String::new(), current.meta.conflicts.clone(), now)))
+        })
+        .await?;
+    with_rev(cx, answer).await
 }
 
 /// The values of a note's meta; the name avoids the record's own `meta`.
@@ -226,21 +228,22 @@ async fn set_archived(cx: &Cx, input: NoteAction, archived: bool) -> Handled {
     let found = visible(cx, id)?;
     cx.caller.require_venture(found.venture.as_deref())?;
     let origin = cx.origin();
-    cx.commit(move |draft| {
-        let now = draft.now();
-        let mut note = found.value.clone();
-        let size = draft.reader().body(id)?.map_or(0, |body| body.len());
-        if note.archived != archived {
-            let by = Edit::set("updated_by", origin.actor_key_id.as_str());
-            let edits = [Edit::set("archived", archived), Edit::set("updated_at", now), by];
-            draft.edit(id, &Space::of(found.venture.as_deref()), edits)?;
-            note.archived = archived;
-            note.updated_at = now;
-        }
-        Ok((200, view(&id.to_string(), &note, size, String::new(), Vec::new(), now)))
-    })
-    .await
-    .and_then(|answer| with_rev(cx, answer))
+    let answer = cx
+        .commit(move |draft| {
+            let now = draft.now();
+            let mut note = found.value.clone();
+            let size = draft.reader().body(id)?.map_or(0, |body| body.len());
+            if note.archived != archived {
+                let by = Edit::set("updated_by", origin.actor_key_id.as_str());
+                let edits = [Edit::set("archived", archived), Edit::set("updated_at", now), by];
+                draft.edit(id, &Space::of(found.venture.as_deref()), edits)?;
+                note.archived = archived;
+                note.updated_at = now;
+            }
+            Ok((200, view(&id.to_string(), &note, size, String::new(), Vec::new(), now)))
+        })
+        .await?;
+    with_rev(cx, answer).await
 }
 
 pub(crate) async fn delete(cx: &Cx, _: DeleteRequest) -> Handled {
@@ -323,6 +326,9 @@ pub(crate) async fn tags(cx: &Cx, _: Empty) -> Handled {
 
 pub(crate) async fn list(cx: &Cx, input: NoteQuery) -> Handled {
     let window = paging::window(input.limit, input.cursor.as_deref(), Kind::Note)?;
+    if let Some(code) = input.venture.as_deref().filter(|code| !cx.caller.sees(Some(code))) {
+        return Err(Failure::new(ErrorCode::Forbidden, format!("this credential may not read `{code}`")));
+    }
     let snapshot = cx.read()?;
     let reader = snapshot.reader();
     let now = cx.now();

@@ -74,6 +74,7 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
         && let Some(count) = checkout.commits_since(&commit).await
     {
         answer.body["commits_since"] = json!(count);
+        return cx.completed(answer).await;
     }
     Ok(answer)
 }

@@ -43,7 +43,7 @@ fn d_02_bad_names_and_contents_are_refused_and_a_near_name_is_offered() {
     for name in ["no-ending", ".hidden.md", "a b.md", "x.txt"] {
         assert_eq!(refused(name, "x").code, ErrorCode::ValidationFailed, "{name}");
     }
-    assert_eq!(refused("a.md", &"x".repeat(1_048_577)).code, ErrorCode::TooLarge);
+    assert_eq!(refused("a.md", &"x".repeat(1_048_577)).details[0].field, "content");
     let nowhere = Call::new("doc.put", json!({ "content": "x" })).param("scope", "alpa").param("name", "a.md");
     assert_eq!(ada.refused(&nowhere).code, ErrorCode::UnknownVenture);
     assert_eq!(ada.do_("doc.list", json!({ "venture": "alpha" }))["total"], 0);

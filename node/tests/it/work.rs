@@ -26,7 +26,7 @@ fn w_03_w_06_a_claim_is_held_until_it_is_released_or_its_session_ends() {
     assert_eq!(codex.refused(&release).code, ErrorCode::Forbidden);
     claude.ok(&release);
     claude.ok(&release);
-    let unknown = Call::new("claim.release-id", json!({})).param("id", "claim_00000000000000000000000000");
+    let unknown = Call::new("claim.release-id", json!({})).param("id", "clm_00000000000000000000000000");
     assert_eq!(claude.refused(&unknown).code, ErrorCode::NotFound);
     let list = || claude.do_("claim.list", json!({ "venture": "alpha" }))["total"].as_u64().unwrap();
     assert_eq!(list(), 1);
