@@ -7,6 +7,7 @@ cd "$(dirname "$0")" || exit 1
 # Pinned, so that a release elsewhere cannot turn this run red.
 MCP_PYTHON_VERSION=2.3.0
 MCP_INSPECTOR_VERSION=2.12.0
+AGENT_CLIS="@anthropic-ai/claude-code@2.1.330 @openai/codex@0.169.0 @google/gemini-cli@0.61.0"
 # A registry that does not answer within this time counts as absent.
 INSTALL_SECONDS=240
 
@@ -77,6 +78,23 @@ install_inspector() {
     export CTXNODE_TEST_INSPECTOR=$inspector
 }
 
+install_agent_clis() {
+    local folder=$PWD/target/test-tools/node_modules/.bin
+    if [ ! -x "$folder/claude" ] || [ ! -x "$folder/codex" ] || [ ! -x "$folder/gemini" ]; then
+        if ! command -v npm >/dev/null; then
+            skip "agent CLIs" "npm is not installed"
+            return
+        fi
+        # shellcheck disable=SC2086  # a list of packages
+        if ! limited "$INSTALL_SECONDS" npm install --silent --no-audit --no-fund --fetch-retries 1 \
+            --prefix target/test-tools $AGENT_CLIS; then
+            skip "agent CLIs" "they could not be installed"
+            return
+        fi
+    fi
+    export CTXNODE_TEST_AGENTS=$folder
+}
+
 check_dependencies() {
     if ! cargo deny --version >/dev/null 2>&1; then
         skip "licenses, bans, sources" "cargo-deny is not installed"
@@ -90,9 +108,10 @@ check_dependencies() {
     fi
 }
 
-unset CTXNODE_TEST_PYTHON CTXNODE_TEST_INSPECTOR
+unset CTXNODE_TEST_PYTHON CTXNODE_TEST_INSPECTOR CTXNODE_TEST_AGENTS
 install_python_client
 install_inspector
+install_agent_clis
 if [ ! -d "${CTXNODE_CORPUS:-../shared/corpus/rfcs}" ]; then
     skip "tests on real text" "no folder at CTXNODE_CORPUS or ../shared/corpus/rfcs"
 fi

@@ -110,7 +110,10 @@ pub(super) fn warnings(reply: &SodReply, cap: usize) -> String {
 pub(super) fn last_handoff(reply: &SodReply, cap: usize) -> String {
     let Some(handoff) = &reply.last_handoff else { return String::new() };
     let row = &handoff.row;
-    let commits = reply.commits_since.map(|count| format!(", {count} commits since")).unwrap_or_default();
+    let commits = reply
+        .commits_since
+        .map(|count| format!(", {count} {} since", if count == 1 { "commit" } else { "commits" }))
+        .unwrap_or_default();
     let branch = row.branch.as_deref().map(|branch| format!(", branch {}", line(branch, 60))).unwrap_or_default();
     let marks = [(row.for_you, ", for you"), (row.drafted, ", drafted by a machine")];
     let marks: String = marks.iter().filter(|(holds, _)| *holds).map(|(_, text)| *text).collect();

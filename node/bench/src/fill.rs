@@ -45,7 +45,7 @@ pub(crate) fn run(data_dir: &Path, records: usize, corpus: Option<&Path>) {
     store.close();
 }
 
-fn texts(corpus: Option<&Path>) -> Vec<String> {
+pub(crate) fn texts(corpus: Option<&Path>) -> Vec<String> {
     let files = corpus.and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
     let mut texts: Vec<String> = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
     texts.sort();

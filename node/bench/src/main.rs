@@ -4,6 +4,7 @@
 //! the machine as about the code.
 
 mod fill;
+mod search;
 mod stats;
 mod whole;
 mod writes;
@@ -39,6 +40,18 @@ enum Bench {
         #[arg(long)]
         corpus: Option<PathBuf>,
     },
+    /// Search against SQLite FTS5 over the same texts and queries.
+    Search {
+        /// Notes.
+        #[arg(long, default_value_t = 100_000)]
+        notes: usize,
+        /// Queries.
+        #[arg(long, default_value_t = 500)]
+        queries: usize,
+        /// A directory of Markdown files.
+        #[arg(long)]
+        corpus: Option<PathBuf>,
+    },
     /// Start of day, daemon start, MCP handshake and memory over a filled data directory.
     Whole {
         /// The data directory.
@@ -57,6 +70,7 @@ fn main() {
     match Arguments::parse().bench {
         Bench::Writes { count } => writes::run(count),
         Bench::Fill { data_dir, records, corpus } => fill::run(&data_dir, records, corpus.as_deref()),
+        Bench::Search { notes, queries, corpus } => search::run(corpus.as_deref(), notes, queries),
         Bench::Whole { data_dir, binary, count } => whole::run(&data_dir, &binary, count),
     }
 }

@@ -25,7 +25,7 @@ mod sandbox;
 mod wait;
 
 pub use daemon::Daemon;
-pub use provided::{corpus, mcp_inspector, python_with_mcp};
+pub use provided::{agent_clis, corpus, mcp_inspector, python_with_mcp};
 pub use repo::Repo;
 pub use sandbox::{Sandbox, bin};
 pub use wait::wait_until;

@@ -24,6 +24,12 @@ pub fn mcp_inspector() -> Option<PathBuf> {
     existing("the MCP inspector", "run ./test.sh with a reachable registry", variable("CTXNODE_TEST_INSPECTOR"))
 }
 
+/// Returns the folder of the agent CLIs' programs: `claude`, `codex`, `gemini`.
+#[must_use]
+pub fn agent_clis() -> Option<PathBuf> {
+    existing("the agent CLIs", "run ./test.sh with a reachable registry", variable("CTXNODE_TEST_AGENTS"))
+}
+
 #[expect(clippy::print_stderr, reason = "a skipped test must say so where its output goes")]
 fn existing(what: &str, why_not: &str, path: Option<PathBuf>) -> Option<PathBuf> {
     let found = path.filter(|path| path.exists());

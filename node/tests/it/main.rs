@@ -1,8 +1,13 @@
 //! The product as its users meet it: a daemon of the built binary in a home of its own, asked over its socket, over
 //! TCP, by the command line and by MCP clients. A test's name begins with the id of the check that it carries.
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
-#![expect(clippy::needless_pass_by_value, clippy::cloned_ref_to_slice_refs, reason = "json! values read best as they are")]
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::cloned_ref_to_slice_refs,
+    reason = "json! values read best as they are"
+)]
 
+mod agents;
 mod bad_input;
 mod docs;
 mod faults;
