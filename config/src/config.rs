@@ -25,8 +25,6 @@ pub struct Config {
     pub dev_dirs: Vec<PathBuf>,
     /// The least severe level that is logged.
     pub log_level: LogLevel,
-    /// Sizes of caches.
-    pub caches: Caches,
     /// Whether a client that finds no daemon starts one.
     pub autostart: bool,
     /// Daily snapshots.
@@ -36,15 +34,6 @@ pub struct Config {
     /// Variables with our prefix that nothing reads: misspelt, or of another version. `ctxnode doctor` names them.
     pub unknown_variables: Vec<String>,
     origins: BTreeMap<Key, Origin>,
-}
-
-/// Sizes of caches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caches {
-    /// Memory for database pages, in MiB.
-    pub store_mib: u32,
-    /// How many documents stay loaded.
-    pub documents: u32,
 }
 
 /// Where daily snapshots go and how many stay.
@@ -158,11 +147,6 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Config, ConfigErrors> {
     if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
 }
 
-/// Memory for pages of the database. The library's own default of 1 GiB is more than a daemon in the background may
-/// take; 64 MiB holds the hot pages of 50,000 records.
-const DEFAULT_STORE_MIB: u32 = 64;
-/// A loaded document takes about 40 KB, so this is about 10 MB.
-const DEFAULT_DOCUMENTS: u32 = 256;
 /// Two weeks of daily snapshots: longer than a holiday, shorter than a disk.
 const DEFAULT_BACKUPS: u32 = 14;
 
@@ -185,10 +169,6 @@ impl Reader<'_> {
             http_listen: self.read(Key::HttpListen, None, value::listen),
             dev_dirs: self.read(Key::DevDirs, vec![home.join("dev")], |raw| value::paths(raw, &home)),
             log_level: self.read(Key::LogLevel, LogLevel::Info, LogLevel::from_raw),
-            caches: Caches {
-                store_mib: self.read(Key::CacheStoreMib, DEFAULT_STORE_MIB, |raw| value::number(raw, 8..=4096)),
-                documents: self.read(Key::CacheDocuments, DEFAULT_DOCUMENTS, |raw| value::number(raw, 16..=100_000)),
-            },
             autostart: self.read(Key::Autostart, true, value::switch),
             backup: Backup {
                 dir: self.read(Key::BackupDir, backups, path),
@@ -254,8 +234,6 @@ impl Config {
                 texts.join(":")
             }
             Key::LogLevel => self.log_level.as_str().to_owned(),
-            Key::CacheStoreMib => self.caches.store_mib.to_string(),
-            Key::CacheDocuments => self.caches.documents.to_string(),
             Key::Autostart => self.autostart.to_string(),
             Key::BackupDir => self.backup.dir.display().to_string(),
             Key::BackupKeep => self.backup.keep.to_string(),

@@ -25,10 +25,6 @@ pub const NO_SEARCH: &str = "CTXNODE_NO_SEARCH";
 pub const BACKUP_DIR: &str = "CTXNODE_BACKUP_DIR";
 /// How many daily snapshots are kept.
 pub const BACKUP_KEEP: &str = "CTXNODE_BACKUP_KEEP";
-/// Memory for the pages of the database, in MiB.
-pub const CACHE_STORE_MIB: &str = "CTXNODE_CACHE_STORE_MIB";
-/// How many documents stay loaded.
-pub const CACHE_DOCUMENTS: &str = "CTXNODE_CACHE_DOCUMENTS";
 /// A folder of real text that tests and benchmarks run on.
 pub const CORPUS: &str = "CTXNODE_CORPUS";
 /// The token for a daemon that is asked over TCP; read by the command line only.

@@ -17,10 +17,6 @@ pub enum Key {
     DevDirs,
     /// The least severe level that is logged.
     LogLevel,
-    /// Memory for database pages.
-    CacheStoreMib,
-    /// How many documents stay loaded.
-    CacheDocuments,
     /// Whether clients start the daemon.
     Autostart,
     /// The folder of the daily snapshots.
@@ -51,14 +47,12 @@ impl Variable {
 
 impl Key {
     /// Every setting, in the order in which it is shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 9] = [
         Self::DataDir,
         Self::Socket,
         Self::HttpListen,
         Self::DevDirs,
         Self::LogLevel,
-        Self::CacheStoreMib,
-        Self::CacheDocuments,
         Self::Autostart,
         Self::BackupDir,
         Self::BackupKeep,
@@ -74,8 +68,6 @@ impl Key {
             Self::HttpListen => "http.listen",
             Self::DevDirs => "dev_dirs",
             Self::LogLevel => "log.level",
-            Self::CacheStoreMib => "cache.store_mib",
-            Self::CacheDocuments => "cache.documents",
             Self::Autostart => "autostart",
             Self::BackupDir => "backup.dir",
             Self::BackupKeep => "backup.keep",
@@ -91,8 +83,6 @@ impl Key {
             Self::HttpListen => Variable::Holds(env::HTTP),
             Self::DevDirs => Variable::Holds(env::DEV_DIRS),
             Self::LogLevel => Variable::Holds(env::LOG),
-            Self::CacheStoreMib => Variable::Holds(env::CACHE_STORE_MIB),
-            Self::CacheDocuments => Variable::Holds(env::CACHE_DOCUMENTS),
             Self::Autostart => Variable::Negates(env::NO_AUTOSTART),
             Self::BackupDir => Variable::Holds(env::BACKUP_DIR),
             Self::BackupKeep => Variable::Holds(env::BACKUP_KEEP),
@@ -108,8 +98,6 @@ impl Key {
             Self::HttpListen => "`off`, `on` (127.0.0.1:4747) or an address such as 127.0.0.1:4800",
             Self::DevDirs => "a list of paths, absolute or starting with ~/ (separated by `:` in the environment)",
             Self::LogLevel => "one of error, warn, info, debug, trace",
-            Self::CacheStoreMib => "a whole number from 8 to 4096",
-            Self::CacheDocuments => "a whole number from 16 to 100000",
             Self::Autostart | Self::SearchEnabled => "true or false",
             Self::BackupKeep => "a whole number from 1 to 365",
         }

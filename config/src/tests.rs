@@ -35,8 +35,6 @@ fn defaults_stand_when_nobody_sets_anything() {
     http.listen = off (default)
     dev_dirs = /home/ada/dev (default)
     log.level = info (default)
-    cache.store_mib = 64 (default)
-    cache.documents = 256 (default)
     autostart = true (default)
     backup.dir = /home/ada/.local/share/ctxnode/backups (default)
     backup.keep = 14 (default)
@@ -65,8 +63,6 @@ fn a_stronger_layer_wins_and_is_named() {
     http.listen = 127.0.0.1:4747 (environment variable CTXNODE_HTTP)
     dev_dirs = /home/ada/dev:/srv/src (environment variable CTXNODE_DEV_DIRS)
     log.level = debug (environment variable CTXNODE_LOG)
-    cache.store_mib = 64 (default)
-    cache.documents = 256 (default)
     autostart = false (environment variable CTXNODE_NO_AUTOSTART)
     backup.dir = /srv/backups (/etc/ctxnode/config.toml:5)
     backup.keep = 30 (/home/ada/.config/ctxnode/config.toml:1)
@@ -87,17 +83,15 @@ fn q_08_unknown_keys_are_named_with_file_line_and_near_match() {
 
 #[test]
 fn all_bad_values_are_reported_at_once() {
-    let text = "data_dir = \"relative\"\nautostart = \"perhaps\"\ndev_dirs = [1]\n[backup]\nkeep = 0\n[log]\nlevel = \"loud\"\n\
-                [cache]\ndocuments = 99999999999999999999999\nstore_mib = 1.5\n[http]\nlisten = \"localhost\"\n";
+    let text = "data_dir = \"relative\"\nautostart = \"perhaps\"\ndev_dirs = [1]\n[backup]\nkeep = 1.5\n[log]\nlevel = \"loud\"\n\
+                [http]\nlisten = \"localhost\"\n";
     assert_snapshot!(faults(text), @r#"
     /etc/ctxnode/config.toml:1: `data_dir` is "relative", expected an absolute path or one that starts with ~/
-    /etc/ctxnode/config.toml:12: `http.listen` is "localhost", expected `off`, `on` (127.0.0.1:4747) or an address such as 127.0.0.1:4800
+    /etc/ctxnode/config.toml:9: `http.listen` is "localhost", expected `off`, `on` (127.0.0.1:4747) or an address such as 127.0.0.1:4800
     /etc/ctxnode/config.toml:3: `dev_dirs` is a list with something else than strings, expected a list of paths, absolute or starting with ~/ (separated by `:` in the environment)
     /etc/ctxnode/config.toml:7: `log.level` is "loud", expected one of error, warn, info, debug, trace
-    /etc/ctxnode/config.toml:10: `cache.store_mib` is a fraction, expected a whole number from 8 to 4096
-    /etc/ctxnode/config.toml:9: `cache.documents` is a number out of range, expected a whole number from 16 to 100000
     /etc/ctxnode/config.toml:2: `autostart` is "perhaps", expected true or false
-    /etc/ctxnode/config.toml:5: `backup.keep` is 0, expected a whole number from 1 to 365
+    /etc/ctxnode/config.toml:5: `backup.keep` is a fraction, expected a whole number from 1 to 365
     "#);
 }
 

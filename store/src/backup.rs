@@ -5,10 +5,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ctxnode_model::Timestamp;
-use redb::Builder;
 use serde::{Deserialize, Serialize};
 
 use crate::kv::{Direction, Kv as _, Snapshot, WriteTables};
+use crate::location::builder;
 use crate::open::fresh_epoch;
 use crate::tables::Table;
 use crate::{Entropy, OpenError, Store, StoreError};
@@ -75,7 +75,7 @@ fn copy(store: &Store, target: &Path) -> Result<u64, OpenError> {
     // A partial file of an attempt that was killed is of no use to anybody.
     let _ = std::fs::remove_file(target);
     create_private(target).map_err(|source| OpenError::Io { path: target.to_owned(), source })?;
-    let database = Builder::new().create(target).map_err(StoreError::from)?;
+    let database = builder().create(target).map_err(StoreError::from)?;
     let mut copied = 0;
     for table in Table::ALL {
         let mut after: Vec<u8> = Vec::new();
@@ -108,7 +108,7 @@ pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
 
 /// Opens a copy and reads every row, which checks every hash.
 fn verify(path: &Path, expected: u64) -> Result<(u64, u64, u64), OpenError> {
-    let database = std::sync::Arc::new(Builder::new().open(path).map_err(StoreError::from)?);
+    let database = std::sync::Arc::new(builder().open(path).map_err(StoreError::from)?);
     let snapshot = Snapshot::take(&database)?;
     let mut rows = 0;
     for table in Table::ALL {
@@ -179,7 +179,7 @@ fn aside(target: &Path) -> PathBuf {
 
 fn renew_epoch(path: &Path, entropy: &dyn Entropy) -> Result<(u64, u64, u64), OpenError> {
     let rows = {
-        let database = std::sync::Arc::new(Builder::new().open(path).map_err(StoreError::from)?);
+        let database = std::sync::Arc::new(builder().open(path).map_err(StoreError::from)?);
         let transaction = database.begin_write().map_err(StoreError::from)?;
         {
             let tables = WriteTables::new(&transaction);

@@ -27,9 +27,15 @@ pub(crate) fn file_path(location: &Location) -> Option<PathBuf> {
     }
 }
 
-pub(crate) fn open_database(location: Location) -> Result<Database, OpenError> {
+/// Returns the settings for every database file of this process.
+pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+pub(crate) fn open_database(location: Location) -> Result<Database, OpenError> {
+    let builder = builder();
     match location {
         Location::Memory => builder
             .create_with_backend(redb::backends::InMemoryBackend::new())

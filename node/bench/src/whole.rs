@@ -74,8 +74,25 @@ pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
     }
     line("sod over the socket", &starts);
     say(&format!("resident memory after {count} starts: {} MB", rss(running.0.id()) >> 20));
+    findable(&runtime, &mut client);
     handshake(binary, data_dir, &socket);
     stop(&socket, running);
+}
+
+/// From an acknowledged write to the first search that finds it.
+fn findable(runtime: &tokio::runtime::Runtime, client: &mut Client) {
+    let mut times = Times::default();
+    let import = [(ctxnode_api::headers::CALLER, "import")];
+    let mut ask = |call: &Call| runtime.block_on(client.call_with(call, &import)).expect("an answer").body;
+    for number in 0..50 {
+        let word = format!("findable{}x{number}", std::process::id());
+        ask(&Call::new(
+            "note.create",
+            json!({ "content": format!("text with {word} in it"), "human_requested": true }),
+        ));
+        times.measure(|| while ask(&Call::new("search", json!({ "q": word })))["total"] == 0 {});
+    }
+    line("an acknowledged note is found", &times);
 }
 
 fn stop(socket: &Path, mut running: Running) {
