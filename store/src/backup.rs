@@ -13,8 +13,8 @@ use crate::open::fresh_epoch;
 use crate::tables::Table;
 use crate::{Entropy, OpenError, Store, StoreError};
 
-/// How many rows go into one transaction of the copy.
-const STEP: usize = 4_096;
+/// How many rows go into one transaction of the copy. They are in memory at once, and a row may hold a whole doc.
+const STEP: usize = 256;
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

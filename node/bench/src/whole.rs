@@ -67,7 +67,7 @@ pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
     let mut client = Client::new(Endpoint::Socket(socket.clone()));
     for number in 0..count {
         let agent = format!("bench-agent-{}", number % 20);
-        let input = json!({ "agent": agent, "venture": "alpha", "repo": "org/alpha", "update_id": format!("bench-{number:0>30}") });
+        let input = json!({ "agent": agent, "venture": "alpha", "repo": "org/alpha", "update_id": format!("bench-{}-{number:0>20}", std::process::id()) });
         let call = Call::new("sod", input);
         let call_with = [(ctxnode_api::headers::CALLER, "import")];
         starts.measure(|| runtime.block_on(client.call_with(&call, &call_with)).expect("a start of day"));
