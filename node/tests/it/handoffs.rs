@@ -1,4 +1,4 @@
-//! Handoffs: ending a session, what is stored, who is offered it.
+//! Handoffs: ending a session, what is stored, lists. Who is offered what is in `offers`.
 
 use ctxnode_api::{Call, ErrorCode};
 use ctxnode_testkit::Repo;
@@ -37,12 +37,14 @@ fn h_01_h_02_ending_twice_is_ending_once() {
         input["session_id"] = id.as_str().into();
         claude.do_("eod", input)
     };
+    let session = || claude.ok(&Call::new("session.get", json!({})).param("id", &id));
+    let ended_at = text(&session(), "ended_at").to_owned();
     let second = again("x");
     assert_eq!((&second["handoff_id"], &second["no_op"]), (&first["handoff_id"], &json!(true)));
     let other = again("something else");
     assert_eq!(other["handoff_id"], first["handoff_id"]);
     assert!(other.to_string().contains("not stored"), "{other}");
-    assert_eq!(total(&claude), 1);
+    assert_eq!((total(&claude), text(&session(), "ended_at")), (1, ended_at.as_str()));
     let unknown = json!({ "session_id": "sess_00000000000000000000000000", "status": "done", "accomplished": ["x"] });
     assert_eq!(claude.refused_("eod", unknown).code, ErrorCode::NotFound);
 }
@@ -96,6 +98,8 @@ fn h_08_h_09_h_18_a_handoff_without_content_or_status_is_refused() {
     let stored = claude.do_("eod", input);
     let read = claude.ok(&Call::new("handoff.get", json!({})).param("id", text(&stored, "handoff_id")));
     assert_eq!((&read["in_progress"], &read["blocked"]), (&json!([]), &json!([])));
+    let canonical = r#"{"accomplished":["x"],"blocked":[],"in_progress":[],"next_steps":["y"]}"#;
+    assert_eq!(text(&read, "payload_hash"), ctxnode_model::rules::canonical::sha256_hex(canonical.as_bytes()));
 }
 
 #[test]
@@ -111,27 +115,18 @@ fn h_10_h_16_a_handoff_carries_the_sessions_values_and_latest_finds_it() {
     let latest = claude.do_("handoff.latest", json!({ "venture": "alpha", "repo": "alpha-org/console" }));
     assert_eq!((&latest["track"], &latest["issue"], text(&latest, "branch")), (&json!(3), &json!(8), "dev/x"));
     assert_eq!(text(&latest, "commit_sha"), repo.git(&["rev-parse", "HEAD"]));
-}
-
-#[test]
-fn h_12_h_13_the_newest_of_a_thread_is_offered_to_whoever_comes_next() {
-    let sandbox = ready();
-    let _daemon = start(&sandbox);
-    let repo = alpha_repo(&sandbox, "console");
-    let claude = agent(&sandbox, "claude-mac-1", repo.path());
-    hand_off(&claude, json!({ "issue": 5 }), open("older"));
-    let codex = agent(&sandbox, "codex-server-2", repo.path());
-    let seen = codex.do_("sod", json!({ "issue": 5 }));
-    assert!(text(&seen["last_handoff"], "summary").contains("older"), "{seen}");
-    codex.do_("eod", done("finished five"));
-    let seen = agent(&sandbox, "gemini-x-3", repo.path()).do_("sod", json!({}));
-    assert!(text(&seen["last_handoff"], "summary").contains("finished five"), "{seen}");
-    assert_eq!(seen["open_handoffs"]["total"], 0, "{seen}");
-    // A finished one on another issue hides nothing.
-    hand_off(&claude, json!({ "issue": 6 }), open("six"));
-    hand_off(&codex, json!({ "issue": 9 }), done("nine"));
-    let seen = agent(&sandbox, "gemini-x-4", repo.path()).do_("sod", json!({}));
-    assert!(format!("{}{}", seen["last_handoff"], seen["open_handoffs"]).contains("six"), "{seen}");
+    // Without an issue in the request, the session's; the newest counts, whatever its track.
+    let newer = hand_off(&claude, json!({ "track": 5, "issue": 7 }), open("y"));
+    let of = |more: Value| {
+        let mut query = json!({ "venture": "alpha", "repo": "alpha-org/console" });
+        query.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        claude.do_("handoff.latest", query)
+    };
+    let any = of(json!({}));
+    assert_eq!((&any["id"], &any["track"], &any["issue"]), (&newer["handoff_id"], &json!(5), &json!(7)));
+    assert_eq!((&of(json!({ "track": 3 }))["id"], &of(json!({ "issue": 8 }))["id"]), (&latest["id"], &latest["id"]));
+    let refused = claude.refused_("handoff.latest", json!({ "venture": "alpha" }));
+    assert_eq!(refused.code, ErrorCode::ValidationFailed);
 }
 
 #[test]
@@ -169,11 +164,14 @@ fn h_17_a_handoff_from_another_repo_is_refused() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    agent(&sandbox, "claude-mac-1", repo.path()).do_("sod", json!({}));
+    let started = agent(&sandbox, "claude-mac-1", repo.path()).do_("sod", json!({}));
     let shop = Repo::with_origin(&sandbox, "shop", "git@github.com:beta-org/shop.git");
-    let refused = agent(&sandbox, "claude-mac-1", shop.path()).refused_("eod", done("x"));
+    let claude = agent(&sandbox, "claude-mac-1", shop.path());
+    let refused = claude.refused_("eod", done("x"));
     assert_eq!(refused.code, ErrorCode::WrongRepo);
     assert!(refused.message.contains("alpha-org/console") && refused.message.contains("beta-org/shop"), "{refused:?}");
+    let session = claude.ok(&Call::new("session.get", json!({})).param("id", text(&started, "session_id")));
+    assert_eq!((text(&session, "status"), total(&claude)), ("active", 0));
 }
 
 #[test]
@@ -197,20 +195,43 @@ fn h_19_the_git_view_is_one_commit_of_one_path() {
     again["session_id"] = stored["session_id"].clone();
     claude.do_("eod", again);
     assert_eq!(repo.git(&["rev-parse", "HEAD"]), head);
+    assert_eq!(std::fs::read_to_string(repo.path().join("docs/handoffs/DEV.md")).unwrap(), view);
 }
 
 #[test]
-fn h_21_keep_open_leaves_the_session_active() {
+fn h_19_a_venture_that_wants_no_git_view_has_none() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let claude = agent(&sandbox, "claude-mac-1", repo.path());
-    let mut input = open("half");
-    input["keep_open"] = json!(true);
-    let first = hand_off(&claude, json!({}), input);
-    assert_eq!(text(&first, "session_status"), "active");
-    let second = claude.do_("eod", done("rest"));
-    assert_eq!((text(&second, "session_status"), total(&claude)), ("ended", 2));
+    let off = Call::new("venture.put", json!({ "settings": { "git_view": false } })).param("code", "alpha");
+    person(&sandbox).ok(&off);
+    let head = repo.git(&["rev-parse", "HEAD"]);
+    let stored = hand_off(&agent(&sandbox, "claude-mac-1", repo.path()), json!({}), done("x"));
+    assert!(stored["git_view"].is_null(), "{stored}");
+    assert_eq!((repo.git(&["rev-parse", "HEAD"]), repo.git(&["status", "--porcelain"])), (head, String::new()));
+}
+
+#[test]
+fn h_21_one_sitting_over_two_ventures_has_two_sessions() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let console = alpha_repo(&sandbox, "console");
+    let shop = Repo::with_origin(&sandbox, "shop", "git@github.com:beta-org/shop.git");
+    let (in_a, in_b) = (agent(&sandbox, "claude-mac-1", console.path()), agent(&sandbox, "claude-mac-1", shop.path()));
+    let a = text(&in_a.do_("sod", json!({})), "session_id").to_owned();
+    let b = text(&in_b.do_("sod", json!({})), "session_id").to_owned();
+    assert_ne!(a, b);
+    let mut half = open("half");
+    half["keep_open"] = json!(true);
+    let first = in_a.do_("eod", half);
+    assert_eq!((text(&first, "session_id"), text(&first, "session_status")), (a.as_str(), "active"));
+    let other = in_b.do_("eod", done("b"));
+    assert_eq!((text(&other, "session_id"), text(&other, "session_status")), (b.as_str(), "ended"));
+    assert_eq!(total(&in_a), 2);
+    let second = in_a.do_("eod", done("rest"));
+    assert_eq!((text(&second, "session_id"), text(&second, "session_status")), (a.as_str(), "ended"));
+    assert_ne!(second["handoff_id"], first["handoff_id"]);
+    assert_eq!(total(&in_a), 3);
 }
 
 #[test]
@@ -225,8 +246,12 @@ fn h_24_an_abandoned_session_still_takes_its_handoff() {
     input["session_id"] = id.as_str().into();
     let stored = claude.do_("eod", input);
     assert_eq!(text(&stored, "session_status"), "abandoned");
+    assert!(text(&stored, "notice").contains("stays so"), "{stored}");
     let latest = claude.do_("handoff.latest", json!({ "session_id": id }));
     assert_eq!((latest["drafted"].as_bool(), &latest["id"]), (Some(false), &stored["handoff_id"]));
+    // The machine's draft stays in history and is offered no more.
+    let drafts = claude.do_("handoff.list", json!({ "drafted": true }));
+    assert_eq!((&drafts["total"], &drafts["items"][0]["open"]), (&json!(1), &json!(false)), "{drafts}");
 }
 
 #[test]
@@ -241,6 +266,14 @@ fn h_26_a_secret_is_refused_and_repeated_nowhere() {
     assert_eq!(refused.code, ErrorCode::SecretSuspected);
     let said = serde_json::to_string(&refused).unwrap();
     assert!(said.contains("accomplished") && !said.contains(&secret), "{said}");
+    for (field, value) in [("blocked", json!(["fine", secret])), ("extra", json!({ "deep": [{ "er": secret }] }))] {
+        let mut input = done("x");
+        input[field] = value;
+        let refused = claude.refused_("eod", input);
+        assert_eq!(refused.code, ErrorCode::SecretSuspected, "{field}");
+        assert!(refused.details[0].field.starts_with(field), "{refused:?}");
+    }
+    assert_eq!(total(&claude), 0);
     let found = std::process::Command::new("grep").args(["-rlF", &secret]).arg(sandbox.home()).output().unwrap();
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
 }

@@ -1,0 +1,1 @@
+//! Search: what is found, soon, by whom, and what a bad query is told.
