@@ -54,7 +54,7 @@ fn d_02_bad_names_and_contents_are_refused_and_a_near_name_is_offered() {
 }
 
 #[test]
-fn d_04_what_people_upload_stands_before_what_is_generated() {
+fn d_12_what_people_upload_stands_before_what_is_generated() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);

@@ -23,9 +23,9 @@ fn is_sound(sandbox: &Sandbox) {
     });
 }
 
-/// what was acknowledged is there after kill -9, and starting needs no human.
+/// what was acknowledged is there after kill -9, and starting needs no human.
 #[test]
-fn q_04_kill_under_write_load_loses_nothing_that_was_acknowledged() {
+fn q_06_kill_under_write_load_loses_nothing_that_was_acknowledged() {
     let sandbox = ready();
     let mut daemon = start(&sandbox);
     let mut acknowledged: Vec<String> = Vec::new();

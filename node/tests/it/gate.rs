@@ -12,7 +12,7 @@ fn note(content: &str) -> Call {
 }
 
 #[test]
-fn a_01_every_answer_names_its_call() {
+fn a_10_every_answer_names_its_call() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);
@@ -37,7 +37,7 @@ fn a_01_every_answer_names_its_call() {
 }
 
 #[test]
-fn a_03_a_key_makes_a_call_happen_once_even_across_a_crash() {
+fn a_01_a_02_a_key_makes_a_call_happen_once_even_across_a_crash() {
     let sandbox = ready();
     let mut daemon = start(&sandbox);
     let ada = person(&sandbox);
@@ -58,7 +58,7 @@ fn a_03_a_key_makes_a_call_happen_once_even_across_a_crash() {
 }
 
 #[test]
-fn a_03_the_key_in_the_body_does_the_same() {
+fn a_key_in_the_body_does_the_same() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
@@ -71,7 +71,7 @@ fn a_03_the_key_in_the_body_does_the_same() {
 }
 
 #[test]
-fn a_05_the_hundred_and_first_call_of_a_minute_is_refused() {
+fn a_14_the_hundred_and_first_call_of_a_minute_is_refused() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let claude = agent(&sandbox, "claude-mac-1", &sandbox.dev_dir());
@@ -97,7 +97,7 @@ fn a_05_the_hundred_and_first_call_of_a_minute_is_refused() {
 }
 
 #[test]
-fn a_12_too_large_bad_json_and_unknown_routes_are_told_apart() {
+fn a_12_a_18_too_large_bad_json_and_unknown_routes_are_told_apart() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let send = |request: &str, body: &[u8]| -> (u16, Value) {

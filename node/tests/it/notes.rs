@@ -21,7 +21,7 @@ fn change(who: &Who<'_>, operation: &str, id: &str, mut input: Value) -> Value {
 }
 
 #[test]
-fn n_01_n_03_a_note_is_created_read_changed_archived_and_restored() {
+fn n_01_n_04_n_07_n_18_a_note_is_created_read_changed_archived_and_restored() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);
@@ -59,7 +59,7 @@ fn n_02_bad_fields_are_named_together() {
 }
 
 #[test]
-fn n_05_two_edits_of_one_revision_both_stay() {
+fn n_12_two_edits_of_one_revision_both_stay() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);
@@ -72,7 +72,7 @@ fn n_05_two_edits_of_one_revision_both_stay() {
 }
 
 #[test]
-fn n_10_an_agent_writes_only_what_a_human_asked_for() {
+fn n_11_an_agent_writes_only_what_a_human_asked_for() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let claude = agent(&sandbox, "claude-mac-1", &sandbox.dev_dir());
@@ -86,7 +86,7 @@ fn n_10_an_agent_writes_only_what_a_human_asked_for() {
 }
 
 #[test]
-fn n_11_a_secret_in_a_note_is_refused_until_it_is_allowed() {
+fn n_13_a_secret_in_a_note_is_refused_until_it_is_allowed() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);
@@ -99,7 +99,7 @@ fn n_11_a_secret_in_a_note_is_refused_until_it_is_allowed() {
 }
 
 #[test]
-fn n_04_lists_filter_by_everything_at_once_and_a_long_body_comes_in_pieces() {
+fn n_03_n_05_n_16_lists_filter_by_everything_at_once_and_a_long_body_comes_in_pieces() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);
@@ -123,7 +123,7 @@ fn n_04_lists_filter_by_everything_at_once_and_a_long_body_comes_in_pieces() {
 }
 
 #[test]
-fn n_16_search_finds_words_phrases_prefixes_near_spellings_and_filters() {
+fn n_15_search_finds_words_phrases_prefixes_near_spellings_and_filters() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);

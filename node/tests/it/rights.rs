@@ -16,7 +16,7 @@ fn ask(address: &str, secret: &str, call: &Call) -> Result<Value, ErrorCode> {
 }
 
 #[test]
-fn r_01_a_token_that_is_unknown_revoked_or_expired_opens_nothing() {
+fn r_02_r_03_a_token_that_is_unknown_revoked_or_expired_opens_nothing() {
     let sandbox = ready();
     let (_daemon, address) = start_with_http(&sandbox);
     let ada = person(&sandbox);
@@ -35,9 +35,9 @@ fn r_01_a_token_that_is_unknown_revoked_or_expired_opens_nothing() {
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
 }
 
-/// for every operation and right, 403 exactly where the right is too low.
+/// for every operation and right, 403 exactly where the right is too low.
 #[test]
-fn r_02_the_matrix_of_rights() {
+fn r_01_the_matrix_of_rights() {
     let sandbox = ready();
     let (_daemon, address) = start_with_http(&sandbox);
     let ada = person(&sandbox);
@@ -64,7 +64,7 @@ fn r_02_the_matrix_of_rights() {
 }
 
 #[test]
-fn r_03_a_limited_token_sees_and_writes_only_its_venture() {
+fn r_04_a_limited_token_sees_and_writes_only_its_venture() {
     let sandbox = ready();
     let (_daemon, address) = start_with_http(&sandbox);
     let ada = person(&sandbox);
@@ -89,7 +89,7 @@ fn r_03_a_limited_token_sees_and_writes_only_its_venture() {
 }
 
 #[test]
-fn r_05_a_page_under_a_foreign_name_is_refused() {
+fn a_17_a_page_under_a_foreign_name_is_refused() {
     use std::io::{Read as _, Write as _};
     let sandbox = ready();
     let (_daemon, address) = start_with_http(&sandbox);

@@ -1,0 +1,140 @@
+//! One key, one effect: whoever calls, however often, at once or again.
+
+use ctxnode_api::shape::Shape;
+use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode, ROUTES, headers};
+use serde_json::{Value, json};
+
+use crate::support::{Who, agent, alpha_repo, block_on, person, ready, start, text};
+
+const KEY: &str = "test-key-0123456789-0123456789";
+
+fn note(content: &str) -> Call {
+    Call::new("note.create", json!({ "content": content, "human_requested": true }))
+}
+
+fn with_key(who: &Who<'_>, call: &Call, key: &str) -> Result<(Value, bool), ErrorCode> {
+    match who.ask_with(call, &[(headers::IDEMPOTENCY_KEY, key)]) {
+        Ok(answer) => Ok((answer.body, answer.idempotency_hit)),
+        Err(ClientError::Refused(body)) => Err(body.code),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn notes(who: &Who<'_>) -> Value {
+    who.do_("note.list", json!({}))["total"].clone()
+}
+
+#[test]
+fn a_03_a_04_a_07_keys_belong_to_an_actor_and_an_operation_and_have_a_form() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let (one, two) = (agent(&sandbox, "a-x-1", &sandbox.dev_dir()), agent(&sandbox, "b-x-2", &sandbox.dev_dir()));
+    // A request that was refused does not use the key up.
+    let bad = Call::new("note.create", json!({ "content": "", "human_requested": true }));
+    assert_eq!(with_key(&one, &bad, KEY), Err(ErrorCode::ValidationFailed));
+    assert!(!with_key(&one, &note("x"), KEY).unwrap().1);
+    assert!(!with_key(&two, &note("x"), KEY).unwrap().1, "another actor");
+    let plan = Call::new("plan.put", json!({ "priority_venture": "alpha" }));
+    assert!(!with_key(&one, &plan, KEY).unwrap().1, "another operation");
+    assert_eq!(notes(&one), 2);
+    for length in [9, 12, 19, 201] {
+        assert_eq!(with_key(&one, &note("y"), &"k".repeat(length)), Err(ErrorCode::InvalidIdempotencyKey), "{length}");
+    }
+    let long = "k".repeat(200);
+    for key in ["k".repeat(20).as_str(), &long, "01HQXV3NK8J5Z7Y2M4T6W8R0AB", "7f1c9f8e-7c39-4d9f-9f0e-3a2b1c4d5e6f"] {
+        assert!(with_key(&one, &note(key), key).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn a_08_twenty_at_once_have_one_effect_and_equal_answers() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let answers = block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let mut client = Client::new(Endpoint::Socket(sandbox.socket()));
+            tasks.spawn(
+                async move { client.call_with(&note("x"), &[(headers::IDEMPOTENCY_KEY, KEY)]).await.unwrap().body },
+            );
+        }
+        tasks.join_all().await
+    });
+    assert!(answers.iter().all(|answer| text(answer, "id") == text(&answers[0], "id")), "{answers:?}");
+    assert_eq!(notes(&person(&sandbox)), 1);
+}
+
+/// every mutating operation whose input is made here, sent twice with one key: one effect and one answer.
+#[test]
+fn a_09_every_mutating_operation_happens_once() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    claude.do_("sod", json!({}));
+    let id = |body: &Value| text(body, "id").to_owned();
+    let made = id(&claude.ok(&note("x")));
+    let machine = id(&person(&sandbox).do_("machine.list", json!({}))["items"][0]);
+    let escalation = json!({ "escalate": { "trigger": "manual", "need": "a key", "tried": ["x"] } });
+    let help = id(&claude.do_("escalation.create", escalation.clone()));
+    let claim = id(&claude.do_("claim.take", json!({ "kind": "branch", "key": "dev/z" }))["claim"]);
+    let token = id(&person(&sandbox).do_("token.create", json!({ "name": "t", "right": "reader" })));
+    let requirement = json!({ "name_pattern": "{venture}-x.md", "scope_type": "all_ventures" });
+    let required = id(&person(&sandbox).do_("requirement.put", requirement.clone()));
+    let handoff =
+        text(&claude.do_("eod", json!({ "status": "done", "accomplished": ["x"], "keep_open": true })), "handoff_id")
+            .to_owned();
+    let human = json!({ "human_requested": true });
+    let inputs: Vec<(&str, Value, Vec<(&str, &str)>)> = vec![
+        ("sod", json!({}), vec![]),
+        ("update", json!({ "issue": 3 }), vec![]),
+        ("heartbeat", json!({}), vec![]),
+        ("note.create", json!({ "content": "n", "human_requested": true }), vec![]),
+        ("note.update", json!({ "content": "m", "human_requested": true }), vec![("id", &made)]),
+        ("note.archive", human.clone(), vec![("id", &made)]),
+        ("note.restore", human, vec![("id", &made)]),
+        ("doc.put", json!({ "content": "d" }), vec![("scope", "alpha"), ("name", "d.md")]),
+        ("doc.put-generated", json!({ "content": "g" }), vec![("scope", "alpha"), ("name", "g.md")]),
+        ("doc.delete", json!({}), vec![("scope", "alpha"), ("name", "d.md")]),
+        ("requirement.put", requirement, vec![]),
+        ("requirement.delete", json!({}), vec![("id", &required)]),
+        ("claim.take", json!({ "kind": "branch", "key": "dev/y" }), vec![]),
+        ("claim.release", json!({ "kind": "branch", "key": "dev/y" }), vec![]),
+        ("claim.release-id", json!({}), vec![("id", &claim)]),
+        ("machine.register", json!({ "hostname": "other", "address": "10.0.0.9", "user": "ada", "os": "linux", "arch": "x86_64" }), vec![]),
+        ("machine.retire", json!({}), vec![("id", &machine)]),
+        ("machine.restore", json!({}), vec![("id", &machine)]),
+        ("venture.put", json!({ "name": "G" }), vec![("code", "gamma")]),
+        ("venture.archive", json!({}), vec![("code", "gamma")]),
+        ("venture.import", json!({ "text": "{\"ventures\":[]}" }), vec![]),
+        ("plan.put", json!({ "priority_venture": "alpha" }), vec![]),
+        ("escalation.create", escalation, vec![]),
+        ("escalation.resolve", json!({}), vec![("id", &help)]),
+        ("handoff.close", json!({ "reason": "x" }), vec![("id", &handoff)]),
+        ("token.create", json!({ "name": "u", "right": "reader" }), vec![]),
+        ("token.revoke", json!({}), vec![("id", &token)]),
+        ("note.delete", json!({}), vec![("id", &made)]),
+        ("eod", json!({ "status": "done", "accomplished": ["y"] }), vec![]),
+    ];
+    let slow = ["node.check", "node.backup", "node.export", "node.stop", "node.handover", "session.abandon"];
+    for route in ROUTES.iter().filter(|route| route.mutating && !slow.contains(&route.operation)) {
+        assert!(inputs.iter().any(|(operation, ..)| *operation == route.operation), "no input for {}", route.operation);
+        assert!(Shape::of_input(route).field("update_id").is_some());
+    }
+    let journal = || person(&sandbox).do_("node", json!({}))["records"].clone();
+    for (number, (operation, input, params)) in inputs.into_iter().enumerate() {
+        let call = params.into_iter().fold(Call::new(operation, input), |call, (name, value)| call.param(name, value));
+        let key = format!("generated-key-{number:0>10}");
+        let who = if operation.starts_with("token") { person(&sandbox) } else { claude.clone() };
+        let first = with_key(&who, &call, &key).unwrap_or_else(|code| panic!("{operation}: {code:?}"));
+        let between = journal();
+        let second = with_key(&who, &call, &key);
+        if operation == "token.create" {
+            // Its secret is shown once and kept nowhere, so it cannot be shown again.
+            continue;
+        }
+        let second = second.unwrap_or_else(|code| panic!("{operation} again: {code:?}"));
+        assert_eq!((&second.0, second.1), (&first.0, true), "{operation}");
+        assert_eq!(journal(), between, "{operation}");
+    }
+}
