@@ -70,3 +70,17 @@ fn d_12_what_people_upload_stands_before_what_is_generated() {
     let left = ada.ask(&call("doc.get", "alpha-schema.md", json!({})));
     assert!(left.is_err() || left.unwrap().body["origin"] == "generated");
 }
+
+#[test]
+fn d_03_a_start_names_docs_and_gives_their_text_only_when_asked() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    put(&person(&sandbox), "alpha-api.md", "# API\n\nquokka");
+    let repo = crate::support::alpha_repo(&sandbox, "console");
+    let claude = crate::support::agent(&sandbox, "claude-mac-1", repo.path());
+    let usual = claude.do_("sod", json!({}));
+    assert_eq!(text(&usual["docs"]["items"][0], "name"), "alpha-api.md");
+    assert!(!usual.to_string().contains("quokka"));
+    let full = claude.do_("sod", json!({ "docs": "full" }));
+    assert!(text(&full["docs_full"]["docs"][0], "content").contains("quokka"), "{full}");
+}

@@ -174,3 +174,20 @@ fn the_command_line_prints_the_object_and_ends_with_its_codes() {
     let report: Value = serde_json::from_str(&shown).unwrap();
     assert!(code != 1 && report["checks"].as_array().unwrap().iter().all(|check| check["state"] != "fail"), "{report}");
 }
+
+#[test]
+fn a_13_the_log_has_a_row_for_every_call_that_came() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let claude = agent(&sandbox, "claude-mac-1", &sandbox.dev_dir());
+    (0..20).for_each(|n| drop(claude.ok(&note(&format!("n {n}")))));
+    (0..5).for_each(|_| drop(claude.refused(&note(""))));
+    let log = person(&sandbox).do_("request-log", json!({ "agent": "claude-mac-1", "limit": 100 }));
+    let rows = log["items"].as_array().unwrap();
+    let with = |status: u16| rows.iter().filter(|row| row["status"] == status).count();
+    assert_eq!((log["total"].as_u64(), with(201), with(400)), (Some(25), 20, 5), "{log}");
+    for row in rows {
+        assert_eq!(text(row, "operation"), "note.create");
+        assert!(text(row, "correlation_id").starts_with("corr_") && row["duration_ms"].is_u64(), "{row}");
+    }
+}

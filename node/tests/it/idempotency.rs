@@ -101,7 +101,11 @@ fn a_09_every_mutating_operation_happens_once() {
         ("claim.take", json!({ "kind": "branch", "key": "dev/y" }), vec![]),
         ("claim.release", json!({ "kind": "branch", "key": "dev/y" }), vec![]),
         ("claim.release-id", json!({}), vec![("id", &claim)]),
-        ("machine.register", json!({ "hostname": "other", "address": "10.0.0.9", "user": "ada", "os": "linux", "arch": "x86_64" }), vec![]),
+        (
+            "machine.register",
+            json!({ "hostname": "other", "address": "10.0.0.9", "user": "ada", "os": "linux", "arch": "x86_64" }),
+            vec![],
+        ),
         ("machine.retire", json!({}), vec![("id", &machine)]),
         ("machine.restore", json!({}), vec![("id", &machine)]),
         ("venture.put", json!({ "name": "G" }), vec![("code", "gamma")]),

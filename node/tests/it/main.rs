@@ -15,6 +15,7 @@ mod gate;
 mod handoffs;
 mod idempotency;
 mod mcp;
+mod note_rules;
 mod notes;
 mod offers;
 mod rights;

@@ -109,3 +109,36 @@ fn a_17_a_page_under_a_foreign_name_is_refused() {
     assert_eq!(status("evil.example", ""), "403");
     assert_eq!(status(&address, "Origin: http://evil.example\r\n"), "403");
 }
+
+#[test]
+fn r_06_a_token_serves_its_agent_and_its_own_limit() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let input = json!({ "name": "t", "right": "writer", "agent": "claude-x-1", "rate_limit": 10 });
+    let made = ada.do_("token.create", input);
+    let secret = text(&made, "secret").to_owned();
+    let endpoint = || Endpoint::Tcp { address: address.parse().unwrap(), token: secret.clone() };
+    let named = |agent: &str| {
+        let client = Client::new(endpoint()).with_header(ctxnode_api::headers::AGENT, agent).unwrap();
+        block_on(async { { client }.call(&Call::new("plan.get", json!({}))).await })
+    };
+    let Err(ClientError::Refused(refused)) = named("codex-x-2") else { panic!("another agent used the token") };
+    assert_eq!(refused.code, ErrorCode::Forbidden);
+    assert!(named("claude-x-1").is_ok());
+    // The minute may turn in between.
+    let over =
+        (0..22).any(|_| ask(&address, &secret, &Call::new("plan.get", json!({}))) == Err(ErrorCode::RateLimited));
+    assert!(over);
+    ada.do_("plan.get", json!({}));
+}
+
+#[test]
+fn r_09_a_reader_may_read_and_not_start() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let made = person(&sandbox).do_("token.create", json!({ "name": "t", "right": "reader" }));
+    let start = Call::new("sod", json!({ "agent": "a-x-1", "venture": "alpha", "repo": "alpha-org/console" }));
+    assert_eq!(ask(&address, text(&made, "secret"), &start), Err(ErrorCode::Forbidden));
+    assert!(ask(&address, text(&made, "secret"), &Call::new("note.list", json!({}))).is_ok());
+}
