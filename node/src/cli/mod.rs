@@ -223,6 +223,41 @@ mod tests {
         check(&tree, "ctxnode");
     }
 
+    /// M-03: every command that a text of the tree names can be typed.
+    #[test]
+    fn m_03_every_command_in_a_text_exists() {
+        let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let walk = ["node/src", "mcp/src", "launcher/src", "README.md", "bootstrap.sh"].map(|part| root.join(part));
+        let files =
+            walk.iter().flat_map(|part| ignore::Walk::new(part).flatten()).filter(|entry| entry.path().is_file());
+        let tree = tree();
+        let mut checked = 0;
+        for entry in files {
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+            for (at, _) in text.match_indices("`ctxnode ") {
+                let named = text[at + "`ctxnode ".len()..].split('`').next().unwrap_or_default();
+                let words = named
+                    .split([' ', '\n'])
+                    .take_while(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+                let words: Vec<&str> = words.filter(|word| !word.starts_with('-') && !word.is_empty()).collect();
+                let mut command = &tree;
+                for word in &words {
+                    match command.find_subcommand(word) {
+                        Some(found) => command = found,
+                        // What follows a whole command is an argument.
+                        None => {
+                            let whole = command.get_subcommands().next().is_none() && command.get_name() != "ctxnode";
+                            assert!(whole, "{}: `ctxnode {named}`", entry.path().display());
+                            break;
+                        }
+                    }
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked > 20, "only {checked} were found");
+    }
+
     #[test]
     fn answers_become_exit_codes() {
         let code = |operation: &str, body| exit_of(operation, &body).code();

@@ -155,9 +155,8 @@ fn n_15_a_title_ranks_above_a_body_and_a_superseded_handoff_is_marked() {
         let hit = reply["items"].as_array().unwrap().iter().find(|hit| text(hit, "id") == id).cloned();
         hit.map(|hit| hit["superseded"].clone())
     };
-    let both = |reply: &Value| {
-        marked(reply, &older) == Some(json!(true)) && marked(reply, &newer) == Some(json!(false))
-    };
+    let both =
+        |reply: &Value| marked(reply, &older) == Some(json!(true)) && marked(reply, &newer) == Some(json!(false));
     found(&ada, &json!({ "q": "quoll" }), both);
 }
 
