@@ -135,14 +135,18 @@ pub(crate) async fn list(cx: &Cx, input: DocQuery) -> Handled {
     let all: Vec<DocView> =
         seen_by(reader, input.venture.as_deref())?.iter().filter_map(|both| both.view(now)).collect();
     let total = all.len() as u64;
-    // The order is by scope and name, which do not move when others write: the last one is the place to go on from.
+    // The order is by scope and name, which do not move when others write: a place in it stays one when its doc is gone.
     let start = match input.cursor.as_deref() {
         None => 0,
         Some(cursor) => {
             let bad = || ErrorBody::new(ErrorCode::InvalidCursor, "the cursor is not one that this list gave out");
             let (scope, name) = cursor.split_once('/').ok_or_else(bad)?;
-            let last = all.iter().position(|doc| doc.scope == scope && doc.name == name).ok_or_else(bad)?;
-            last + 1
+            let listed = scope == GLOBAL || Some(scope) == input.venture.as_deref();
+            if !listed || doc_type(name).is_none() {
+                return Err(bad().into());
+            }
+            let last = (scope == GLOBAL, name);
+            all.partition_point(|doc| (doc.scope == GLOBAL, doc.name.as_str()) <= last)
         }
     };
     let items: Vec<DocView> = all.into_iter().skip(start).take(limit).collect();
@@ -246,7 +250,10 @@ async fn store(cx: &Cx, input: DocPut, origin: DocOrigin) -> Handled {
     let title = fields.title();
     cx.caller.require_venture(venture_of(&scope))?;
     if !input.allow_secret_like {
-        let texts = [("content".to_owned(), content.as_str()), ("title".to_owned(), title.as_str())];
+        let places = [("source_repo", &input.source_repo), ("source_path", &input.source_path)];
+        let mut texts = vec![("content".to_owned(), content.as_str()), ("title".to_owned(), title.as_str())];
+        texts.extend(places.iter().filter_map(|(field, text)| Some(((*field).to_owned(), text.as_deref()?))));
+        texts.extend(input.sources.iter().enumerate().map(|(at, text)| (format!("sources[{at}]"), text.as_str())));
         refuse_secrets(secrets::scan_fields(texts))?;
     }
     let who = cx.origin();

@@ -195,7 +195,10 @@ fn a_full_disk_is_an_answer_and_costs_nothing() {
     });
     assert_eq!(refused.code, ctxnode_api::ErrorCode::StorageFailed, "{refused:?}");
     assert!(refused.message.contains("full"), "{refused:?}");
-    assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], stored);
+    // The file is opened anew after a failed write; a read in that moment is told so.
+    let all = Call::new("note.list", json!({ "include_global": true }));
+    wait_until(SOON, "the store reads again", || ada.ask(&all).is_ok());
+    assert_eq!(ada.ok(&all)["total"], stored);
     let stopped = Command::new("kill").arg(daemon.id().to_string()).status().unwrap();
     assert!(stopped.success());
     daemon.wait().unwrap();

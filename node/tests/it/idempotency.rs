@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Who, agent, alpha_repo, block_on, person, ready, start, text};
 
+/// Operation, input, path parameters.
+type Input<'a> = (&'a str, Value, Vec<(&'a str, &'a str)>);
+
 const KEY: &str = "test-key-0123456789-0123456789";
 
 fn note(content: &str) -> Call {
@@ -85,7 +88,7 @@ fn a_09_every_mutating_operation_happens_once() {
         text(&claude.do_("eod", json!({ "status": "done", "accomplished": ["x"], "keep_open": true })), "handoff_id")
             .to_owned();
     let human = json!({ "human_requested": true });
-    let inputs: Vec<(&str, Value, Vec<(&str, &str)>)> = vec![
+    let inputs: Vec<Input<'_>> = vec![
         ("sod", json!({}), vec![]),
         ("update", json!({ "issue": 3 }), vec![]),
         ("heartbeat", json!({}), vec![]),

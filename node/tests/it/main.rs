@@ -9,6 +9,8 @@
 
 mod agents;
 mod bad_input;
+mod claims;
+mod doc_rules;
 mod docs;
 mod faults;
 mod gate;
@@ -18,6 +20,7 @@ mod mcp;
 mod note_rules;
 mod notes;
 mod offers;
+mod planning;
 mod rights;
 mod search;
 mod sessions;
