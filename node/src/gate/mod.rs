@@ -8,8 +8,10 @@ pub(crate) mod request_log;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ctxnode_api::{Call, CorrelationId, ErrorBody, ErrorCode, Right, Route, route};
+use ctxnode_store::StoreError;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -20,6 +22,11 @@ use crate::handlers;
 use idempotency::{Claimed, Reserved};
 use rate::Allowance;
 use request_log::Entry;
+
+/// How often a read is tried while the storage fails, and the pause between. Opening the file anew takes milliseconds;
+/// on a full disk every background write makes it happen again.
+const READ_TRIES: u32 = 20;
+const READ_PAUSE: Duration = Duration::from_millis(50);
 
 /// A call on its way in.
 pub(crate) struct Incoming {
@@ -133,6 +140,22 @@ fn check_right(app: &App, route: &Route, caller: &Caller) -> Result<(), Failure>
     Err(Failure::new(ErrorCode::Forbidden, message))
 }
 
+/// Runs the operation. A read that met the moment in which the store is opened anew after a failed write, for example on
+/// a full disk, is tried again: what was acknowledged is still there.
+async fn dispatch(cx: &Cx, input: Value) -> Result<Answer, Failure> {
+    let mut left = READ_TRIES;
+    loop {
+        let done = handlers::dispatch(cx, input.clone()).await;
+        left -= 1;
+        match done {
+            Err(Failure::Store(StoreError::Io(_) | StoreError::Group(_))) if !cx.route.mutating && left > 0 => {
+                tokio::time::sleep(READ_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Runs the operation in a task of its own, so that a panic in it is an answer and not the end of the connection.
 async fn execute(
     app: &Arc<App>,
@@ -149,7 +172,7 @@ async fn execute(
         if cx.caller.is_agent() {
             handlers::touch(&cx);
         }
-        handlers::dispatch(&cx, call.input).await
+        dispatch(&cx, call.input).await
     });
     match tasks.join_next().await {
         Some(Ok(result)) => result,
