@@ -29,21 +29,36 @@ pub struct Checkout {
 }
 
 impl Checkout {
-    /// Looks at a directory. `None` when it is in no checkout or git cannot tell.
+    /// Looks at a directory, without starting a process: every start of day waits for this. `None` when it is in no
+    /// checkout, or git's files cannot be read in time.
     pub async fn at(directory: &Path) -> Option<Self> {
-        let root = PathBuf::from(git(directory, &["rev-parse", "--show-toplevel"]).await?);
-        let config = git(&root, &["config", "--get-regexp", r"^remote\..*\.url$"]).await.unwrap_or_default();
-        let mut named: Vec<(&str, &str)> = config.lines().filter_map(|line| line.split_once(' ')).collect();
-        named.sort_by_key(|(key, _)| *key != "remote.origin.url");
-        let remotes: Vec<String> = named.into_iter().map(|(_, url)| url.to_owned()).collect();
+        let directory = directory.to_owned();
+        let look = tokio::task::spawn_blocking(move || Self::look(&directory));
+        tokio::time::timeout(GIT_LIMIT, look).await.ok()?.ok()?
+    }
+
+    fn look(directory: &Path) -> Option<Self> {
+        let repository = gix::discover(directory).ok()?;
+        let root = repository.workdir()?.canonicalize().ok()?;
+        let config = repository.config_snapshot();
+        let mut names: Vec<String> = repository.remote_names().iter().map(ToString::to_string).collect();
+        names.sort_by_key(|name| name != "origin");
+        let remotes: Vec<String> = names
+            .iter()
+            .filter_map(|name| config.string(format!("remote.{name}.url").as_str()))
+            .map(|url| url.to_string())
+            .collect();
         let repo = remotes
             .iter()
             .find_map(|url| rules::repo::parse_remote(url))
             .unwrap_or_else(|| rules::repo::local_repo(&root.file_name().unwrap_or_default().to_string_lossy()));
-        let branch = git(&root, &["symbolic-ref", "--quiet", "--short", "HEAD"]).await;
-        let commit = git(&root, &["rev-parse", "--verify", "--quiet", "HEAD"]).await;
-        let default = git(&root, &["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"]).await;
-        let default_branch = default.and_then(|name| name.split_once('/').map(|(_, branch)| branch.to_owned()));
+        let branch = repository.head_name().ok().flatten().map(|name| name.shorten().to_string());
+        let commit = repository.head_id().ok().map(|id| id.to_string());
+        let default = repository.try_find_reference("refs/remotes/origin/HEAD").ok().flatten();
+        let default_branch = default.as_ref().and_then(|head| {
+            let name = head.target().try_name()?.shorten().to_string();
+            name.split_once('/').map(|(_, branch)| branch.to_owned())
+        });
         Some(Self { root, remotes, repo, branch, commit, default_branch })
     }
 

@@ -9,6 +9,7 @@ use ctxnode_model::Stamp;
 use crate::StoreError;
 use crate::apply::Batch;
 use crate::document::DocumentCache;
+use crate::guard::guarded;
 use crate::kv::WriteTables;
 use crate::location::{Location, open_database};
 use crate::open::Shared;
@@ -52,7 +53,7 @@ pub(crate) fn write_loop(shared: &Shared, jobs: &Receiver<Job>, mut clock: Stamp
 /// Runs a group and commits it. Every caller hears how it went, also when the storage fails.
 fn run_group(shared: &Shared, jobs: Vec<Job>, clock: &mut Stamp, cache: &mut DocumentCache) -> Result<(), StoreError> {
     let mut tells: Vec<Tell> = Vec::with_capacity(jobs.len());
-    let result = fill_and_commit(shared, jobs, clock, cache, &mut tells);
+    let result = guarded(|| fill_and_commit(shared, jobs, clock, cache, &mut tells));
     let told = match &result {
         Ok(journal) => {
             shared.journal.send_replace(*journal);
@@ -103,7 +104,8 @@ fn describe(error: &StoreError) -> String {
 
 /// Commits nothing but the allocator state.
 fn settle(shared: &Shared) {
-    let done = shared.database().and_then(|database| {
+    let done: Result<(), StoreError> = guarded(|| {
+        let database = shared.database()?;
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
         WriteTables::new(&transaction).put(Table::Meta, b"settled", &[1])?;
@@ -139,7 +141,7 @@ fn reopen(shared: &Shared) {
         }
     }
     drop(done);
-    match open_database(Location::File(path.clone())) {
+    match guarded(|| open_database(Location::File(path.clone()))) {
         Ok(database) => {
             *shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(database));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 
+use crate::guard::guarded;
 use crate::tables::Table;
 use crate::{StoreError, frame};
 
@@ -109,8 +110,10 @@ macro_rules! scan_table {
 
 impl Kv for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let handle = self.transaction.open_table(table.definition())?;
-        read_table!(table, handle, key)
+        guarded(|| {
+            let handle = self.transaction.open_table(table.definition())?;
+            read_table!(table, handle, key)
+        })
     }
 
     fn scan(
@@ -120,13 +123,15 @@ impl Kv for Snapshot {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        let handle = self.transaction.open_table(table.definition())?;
-        scan_table!(table, handle, bounds, direction, limit)
+        guarded(|| {
+            let handle = self.transaction.open_table(table.definition())?;
+            scan_table!(table, handle, bounds, direction, limit)
+        })
     }
 
     fn len(&self, table: Table) -> Result<u64, StoreError> {
         use redb::ReadableTableMetadata as _;
-        Ok(self.transaction.open_table(table.definition())?.len()?)
+        guarded(|| Ok(self.transaction.open_table(table.definition())?.len()?))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod entry;
 mod error;
 mod frame;
 pub mod genesis;
+mod guard;
 mod history;
 mod ingest;
 mod keys;

@@ -17,6 +17,7 @@ use crate::backup::create_private;
 use crate::document::DocumentCache;
 use crate::engine::write_loop;
 use crate::entry::{Header, Op, VerifiedEntry};
+use crate::guard::guarded;
 use crate::keys::{NodeSecret, RecoveryKey};
 use crate::kv::{Direction, Kv as _, Snapshot, WriteTables};
 use crate::location::{Location, file_path, open_database};
@@ -188,10 +189,19 @@ impl Store {
             if !path.exists() {
                 return Err(OpenError::Missing(path.clone()));
             }
-            refuse_newer(path)?;
         }
-        let database = open_database(options.location)?;
-        Self::start(database, path, options.secret, options.clock, options.entropy)
+        let file = path.clone();
+        let opened = guarded(move || {
+            if let Some(path) = &path {
+                refuse_newer(path)?;
+            }
+            let database = open_database(options.location)?;
+            Self::start(database, path, options.secret, options.clock, options.entropy)
+        });
+        opened.map_err(|error| match (error, file) {
+            (OpenError::Store(StoreError::Engine(source)), Some(path)) => OpenError::Damaged { path, source },
+            (error, _) => error,
+        })
     }
 
     fn start(
@@ -406,10 +416,7 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     let snapshot = Snapshot::take(database)?;
     let corrupt = |key: &str| StoreError::Corrupt { table: Table::Meta.name(), key: key.as_bytes().to_vec() };
     let meta = |key: &'static str| -> Result<Vec<u8>, OpenError> {
-        let found = snapshot.get(Table::Meta, key.as_bytes()).map_err(|error| match error {
-            StoreError::Engine(source) => OpenError::Damaged { path: PathBuf::new(), source },
-            other => OpenError::Store(other),
-        })?;
+        let found = snapshot.get(Table::Meta, key.as_bytes())?;
         Ok(found.ok_or_else(|| corrupt(key))?)
     };
     let format = meta("format")?.try_into().map(u32::from_be_bytes).map_err(|_| corrupt("format"))?;

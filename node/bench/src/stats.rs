@@ -25,6 +25,11 @@ impl Times {
         let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
         sorted.get(at).copied().unwrap_or_default()
     }
+
+    /// Returns the sum.
+    pub(crate) fn total(&self) -> Duration {
+        self.0.iter().sum()
+    }
 }
 
 /// Prints one line.

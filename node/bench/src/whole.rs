@@ -1,11 +1,12 @@
 //! The daemon as a whole: how fast it is ready, how fast a start of day is, what it takes in memory.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ctxnode_api::{Call, Client, Endpoint};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stats::{Times, line, say};
 
@@ -76,7 +77,9 @@ pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
     say(&format!("resident memory after {count} starts: {} MB", rss(running.0.id()) >> 20));
     findable(&runtime, &mut client);
     handshake(binary, data_dir, &socket);
+    sod_over_mcp(binary, data_dir, &socket);
     stop(&socket, running);
+    cold_handshake(binary, data_dir);
 }
 
 /// From an acknowledged write to the first search that finds it.
@@ -102,33 +105,122 @@ fn stop(socket: &Path, mut running: Running) {
     running.0.wait().expect("an ended daemon");
 }
 
+/// A shim, spoken to over its standard input and output.
+struct Shim {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Shim {
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the shim");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, stdin, stdout }
+    }
+
+    /// Sends a request and returns the line that answers it; notifications come between.
+    fn ask(&mut self, id: u64, method: &str, params: &Value) -> String {
+        let request = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        writeln!(self.stdin.as_mut().expect("an open pipe"), "{request}").expect("a written line");
+        let mark = format!("\"id\":{id}");
+        loop {
+            let mut line = String::new();
+            assert!(self.stdout.read_line(&mut line).expect("a line") > 0, "the shim ended");
+            if line.contains(&mark) {
+                return line;
+            }
+        }
+    }
+
+    fn initialize(&mut self) {
+        let params = json!({ "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" } });
+        let answer = self.ask(0, "initialize", &params);
+        assert!(answer.contains("protocolVersion"), "{answer}");
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        self.stdin = None;
+        // It ends with its input; whatever happened, it is reaped.
+        let _ = self.child.wait();
+    }
+}
+
+fn shim(binary: &Path, data_dir: &Path, socket: &Path) -> Shim {
+    let mut command = Command::new(binary);
+    command.arg("mcp").env("CTXNODE_DATA_DIR", data_dir).env("CTXNODE_SOCKET", socket);
+    Shim::spawn(command)
+}
+
 /// From the start of `ctxnode mcp` to the answer to `initialize`.
 fn handshake(binary: &Path, data_dir: &Path, socket: &Path) {
-    use std::io::{BufRead as _, BufReader, Write as _};
     let mut times = Times::default();
     let mut memory = 0;
     for _ in 0..30 {
         let began = now();
-        let mut child = Command::new(binary)
-            .arg("mcp")
-            .env("CTXNODE_DATA_DIR", data_dir)
-            .env("CTXNODE_SOCKET", socket)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the shim");
-        let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": { "name": "bench", "version": "1" } } });
-        let mut stdin = child.stdin.take().expect("a pipe");
-        writeln!(stdin, "{hello}").expect("a written line");
-        let mut answer = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut answer).expect("an answer");
-        assert!(answer.contains("protocolVersion"), "{answer}");
+        let mut shim = shim(binary, data_dir, socket);
+        shim.initialize();
         times.add(began.elapsed());
-        memory = memory.max(rss(child.id()));
-        drop(stdin);
-        child.wait().expect("an ended shim");
+        memory = memory.max(rss(shim.child.id()));
     }
     line("`ctxnode mcp` to initialize answered", &times);
     say(&format!("resident memory of the shim: {:.1} MB", memory as f64 / 1_048_576.0));
+}
+
+/// The tool `sod` in a checkout, from the request on the shim's input to the answer on its output. Twenty agents, because
+/// each has its own limit of calls per minute; who calls follows from the parent process, so each has a parent of its own.
+fn sod_over_mcp(binary: &Path, data_dir: &Path, socket: &Path) {
+    let checkout = tempfile::tempdir().expect("a directory");
+    for arguments in [&["init", "--quiet"][..], &["remote", "add", "origin", "git@github.com:org/alpha.git"]] {
+        let done = Command::new("git").args(arguments).current_dir(checkout.path()).status();
+        assert!(done.expect("git").success());
+    }
+    let (mut first, mut again) = (Times::default(), Times::default());
+    for _ in 0..20 {
+        let mut command = Command::new("sh");
+        command.args(["-c", "\"$0\" mcp; exit"]).arg(binary).current_dir(checkout.path());
+        command.env("CTXNODE_DATA_DIR", data_dir).env("CTXNODE_SOCKET", socket);
+        let mut shim = Shim::spawn(command);
+        shim.initialize();
+        let params = json!({ "name": "sod", "arguments": { "venture": "alpha" } });
+        for call in 1..=20 {
+            let times = if call == 1 { &mut first } else { &mut again };
+            let answer = times.measure(|| shim.ask(call, "tools/call", &params));
+            assert!(answer.contains("session_id"), "{answer}");
+        }
+    }
+    line("sod at the MCP boundary, first of a process", &first);
+    line("sod at the MCP boundary, later", &again);
+}
+
+/// The same handshake when there is no daemon yet: the shim starts one.
+fn cold_handshake(binary: &Path, data_dir: &Path) {
+    let mut times = Times::default();
+    let socket = data_dir.join("cold.sock");
+    for _ in 0..10 {
+        let mut command = Command::new(binary);
+        command
+            .arg("mcp")
+            .env("CTXNODE_DATA_DIR", data_dir)
+            .env("CTXNODE_SOCKET", &socket)
+            .env_remove("CTXNODE_NO_AUTOSTART");
+        let began = now();
+        let mut shim = Shim::spawn(command);
+        shim.initialize();
+        times.add(began.elapsed());
+        drop(shim);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let mut client = Client::new(Endpoint::Socket(socket.clone()));
+        runtime.block_on(client.call(&Call::new("node.stop", json!({})))).expect("a stop");
+        // The socket goes when the daemon has let go of the store.
+        let (pause, wait) = std::sync::mpsc::sync_channel::<()>(0);
+        while socket.exists() {
+            let _ = wait.recv_timeout(Duration::from_millis(5));
+        }
+        drop(pause);
+    }
+    line("`ctxnode mcp` to initialize, daemon down", &times);
 }

@@ -1,5 +1,7 @@
 //! The checks before work: each exercised, each with what to do.
 
+mod github;
+
 use std::time::Duration;
 
 use ctxnode_api::node::{CheckRow, CheckState, Empty, PreflightReply};
@@ -18,7 +20,8 @@ const BACKUP_OLD_MS: i64 = 48 * 3_600_000;
 const DISK_PERCENT: u64 = 90;
 
 pub(crate) async fn preflight(cx: &Cx, _: Empty) -> Handled {
-    let checks = vec![store(cx), right(cx), build().await, place(cx).await, peers(), disk(cx), backup(cx)];
+    let (build, login, place) = tokio::join!(build(), github::login(), place(cx));
+    let checks = vec![store(cx), right(cx), build, login, place, peers(), disk(cx), backup(cx)];
     let failed = checks.iter().any(|check| check.critical && check.state == CheckState::Fail);
     let summary = if failed {
         "critical checks failed"

@@ -21,6 +21,7 @@ mod note_rules;
 mod notes;
 mod offers;
 mod planning;
+mod preflight;
 mod rights;
 mod search;
 mod sessions;
