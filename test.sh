@@ -95,6 +95,17 @@ install_agent_clis() {
     export CTXNODE_TEST_AGENTS=$folder
 }
 
+fuzz() { # <target> <seconds>: without sanitizers, so that the stable compiler will do
+    local log=target/fuzz-$1.log seeds=store/fuzz/seeds/$1 status
+    mkdir -p "store/fuzz/corpus/$1"
+    if [ ! -d "$seeds" ]; then seeds=; fi
+    # shellcheck disable=SC2086  # no seeds are no argument
+    cargo fuzz run -s none --fuzz-dir store/fuzz "$1" "store/fuzz/corpus/$1" $seeds -- "-max_total_time=$2" >"$log" 2>&1
+    status=$?
+    if [ "$status" -eq 0 ]; then grep -E '^INFO: Seed|^Done' "$log"; else tail -40 "$log"; fi
+    return "$status"
+}
+
 check_dependencies() {
     if ! cargo deny --version >/dev/null 2>&1; then
         skip "licenses, bans, sources" "cargo-deny is not installed"
@@ -124,6 +135,13 @@ if cargo nextest --version >/dev/null 2>&1; then
     step "tests" cargo nextest run --workspace --locked --no-fail-fast
 else
     step "tests" cargo test --workspace --locked --no-fail-fast --lib --bins --tests
+fi
+if cargo fuzz --version >/dev/null 2>&1; then
+    # Twice as long would find little more; hours are for a run by hand.
+    step "fuzz: entries" fuzz entry 60
+    step "fuzz: changes against automerge" fuzz screen_vs_automerge 60
+else
+    skip "fuzzing" "cargo-fuzz is not installed"
 fi
 step "doc tests" cargo test --workspace --locked --doc
 if command -v shellcheck >/dev/null; then
