@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use automerge::{Automerge, Change};
-use ctxnode_model::frontier::{Frontier, LogId, Run};
+use ctxnode_model::frontier::{Frontier, Head, Heads, LogId, Run};
 use ctxnode_model::index::Index;
 use ctxnode_model::page::{Cursor, Page};
 use ctxnode_model::{DocumentId, Kind, Rec, Record, Timestamp};
@@ -353,11 +353,20 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the store cannot be read.
     pub fn frontier(&self) -> Result<Frontier, StoreError> {
-        let mut frontier = Frontier::default();
+        Ok(self.heads()?.frontier())
+    }
+
+    /// Returns where each known log ends.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn heads(&self) -> Result<Heads, StoreError> {
+        let mut heads = Heads::default();
         for (key, payload) in self.kv.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
-            frontier.advance(rows::log_from_key(&key)?, LogRow::decode(&payload)?.length);
+            let row = LogRow::decode(&payload)?;
+            heads.0.insert(rows::log_from_key(&key)?, Head { length: row.length, tip: row.tip });
         }
-        Ok(frontier)
+        Ok(heads)
     }
 
     /// Returns the signed bytes of a run, in order, at most `limit` entries.

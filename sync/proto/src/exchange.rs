@@ -1,0 +1,389 @@
+//! The exchange between two connected peers, as a state machine without socket, clock or store.
+//!
+//! Each side says in its hello how all logs end that both may read, as one digest. Equal digests: there is nothing to
+//! do, after one round trip. Otherwise both state their heads once, and from then on each sends what the other is not
+//! known to have, in batches that are acknowledged when they are durable there. Catching up, live traffic and forwarding
+//! are the same thing: own logs grew beyond what the peer has.
+//!
+//! The host carries out [`Output`]s and answers with [`Event`]s. Bytes come and go in order (one stream); when the stream
+//! breaks, the exchange is thrown away and a new one starts from what was acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ctxnode_model::SpaceId;
+use ctxnode_model::frontier::{Frontier, Heads, LogId, Run};
+use ctxnode_model::id::FleetId;
+
+use crate::limits::{ACK_MS, BATCH_ENTRIES, HELLO_MS, PROTOCOL, WINDOW};
+use crate::message::{Bye, Entries, Hello, Message, code};
+use crate::plan::next_batch;
+
+/// How often a peer may refuse the same position of a log before it is left alone.
+const REFUSALS: u8 = 2;
+
+/// What this side says about itself.
+#[derive(Clone, Debug)]
+pub struct Me {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The space of the control ops, which goes first: rights must be known before what they allow.
+    pub fleet_space: SpaceId,
+    /// Version and commit.
+    pub software: String,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The stream is open; `clock_ms` is the wall clock.
+    Start {
+        /// Milliseconds since 1970.
+        clock_ms: i64,
+    },
+    /// The peer said something.
+    Received(Message),
+    /// Own logs grew, by a local write or through another peer.
+    Grown(Heads),
+    /// The answer to [`Output::Read`]: what of it was there, from its beginning on.
+    Read(Vec<Entries>),
+    /// The answer to [`Output::Ingest`].
+    Ingested {
+        /// Where the logs of the batch end now.
+        heads: Heads,
+        /// Logs in which another entry stands at a position of the batch.
+        forks: BTreeSet<LogId>,
+        /// The batch held bytes that no honest peer sends.
+        bad: Option<String>,
+    },
+    /// The spaces that both sides may read have changed; `None` when the peer is no member any more.
+    Rights(Option<BTreeSet<SpaceId>>),
+    /// Time passed.
+    Tick,
+    /// Presence to be told.
+    Tell(Vec<u8>),
+    /// This side ends the exchange.
+    Stop(Bye),
+}
+
+/// What the host has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send it.
+    Send(Message),
+    /// Read these runs, up to [`crate::limits::BATCH_BYTES`], and answer with [`Event::Read`].
+    Read(Vec<Run>),
+    /// Make these durable and answer with [`Event::Ingested`]. At most [`WINDOW`] are waiting at a time.
+    Ingest(Vec<Entries>),
+    /// Presence was heard.
+    Presence(Vec<u8>),
+    /// Both sides hold different entries at one position of this log.
+    Fork(LogId),
+    /// The exchange is over; close the connection after what was sent.
+    Close(Bye),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was said yet.
+    New,
+    /// Our hello is out.
+    Greeting,
+    /// Both said hello.
+    Open,
+    Closed,
+}
+
+/// How many entries each side lacks, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// Entries that the peer lacks.
+    pub peer: u64,
+    /// Entries that we lack.
+    pub own: u64,
+}
+
+/// One exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    me: Me,
+    allowed: BTreeSet<SpaceId>,
+    own: Heads,
+    state: State,
+    /// What we had when we said hello; the digests of both hellos are compared, so that both sides conclude alike.
+    greeted: Heads,
+    peer: Option<Hello>,
+    /// What the peer is known to have: it said so, or it sent it.
+    said: Frontier,
+    /// Whether the peer has said what it has.
+    stated: bool,
+    /// The same with what is on its way.
+    sent: Frontier,
+    on_the_way: VecDeque<Vec<Run>>,
+    reading: bool,
+    waiting_ingests: u32,
+    refused: BTreeMap<LogId, (u64, u8)>,
+    /// When the peer last moved on.
+    progress: u64,
+}
+
+impl Exchange {
+    /// Makes an exchange that has not begun. `own` are the heads of all logs, `allowed` the spaces that both may read.
+    #[must_use]
+    pub fn new(me: Me, own: Heads, allowed: BTreeSet<SpaceId>) -> Self {
+        Self {
+            me,
+            allowed,
+            own,
+            state: State::New,
+            greeted: Heads::default(),
+            peer: None,
+            said: Frontier::default(),
+            stated: false,
+            sent: Frontier::default(),
+            on_the_way: VecDeque::new(),
+            reading: false,
+            waiting_ingests: 0,
+            refused: BTreeMap::new(),
+            progress: 0,
+        }
+    }
+
+    /// Returns what the peer said about itself, once it did.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Hello> {
+        self.peer.as_ref()
+    }
+
+    /// Returns what each side lacks; `None` before the peer has said what it has.
+    #[must_use]
+    pub fn lacks(&self) -> Option<Lacks> {
+        let count = |runs: Vec<Run>| runs.iter().map(|run| run.to - run.from + 1).sum();
+        let own = self.allowed_heads().frontier();
+        self.stated.then(|| Lacks { peer: count(own.beyond(&self.said)), own: count(self.said.beyond(&own)) })
+    }
+
+    /// Takes an event at a time in milliseconds of any steady clock, and says what to do.
+    pub fn handle(&mut self, now: u64, event: Event, out: &mut Vec<Output>) {
+        if self.state == State::Closed {
+            return;
+        }
+        match event {
+            Event::Start { clock_ms } => self.start(now, clock_ms, out),
+            Event::Received(message) => self.received(now, message, out),
+            Event::Grown(heads) => self.own.0.extend(heads.0),
+            Event::Read(runs) => self.read(now, runs, out),
+            Event::Ingested { heads, forks, bad } => self.ingested(heads, forks, bad, out),
+            Event::Rights(None) => self.close(code::REVOKED, "not a member any more", out),
+            Event::Rights(Some(allowed)) => self.rights(allowed, out),
+            Event::Tick => self.tick(now, out),
+            Event::Tell(presence) if self.state == State::Open => out.push(Output::Send(Message::Presence(presence))),
+            Event::Tell(_) => {}
+            Event::Stop(bye) => self.close(bye.code, &bye.text, out),
+        }
+        self.pump(out);
+    }
+
+    fn start(&mut self, now: u64, clock_ms: i64, out: &mut Vec<Output>) {
+        if self.state != State::New {
+            return;
+        }
+        self.state = State::Greeting;
+        self.progress = now;
+        self.greeted = self.allowed_heads();
+        out.push(Output::Send(Message::Hello(Hello {
+            oldest: PROTOCOL.0,
+            newest: PROTOCOL.1,
+            fleet: self.me.fleet.0,
+            software: self.me.software.clone(),
+            digest: self.greeted.digest(),
+            clock_ms,
+        })));
+    }
+
+    fn received(&mut self, now: u64, message: Message, out: &mut Vec<Output>) {
+        match (self.state, message) {
+            (_, Message::Bye(bye)) => {
+                self.state = State::Closed;
+                out.push(Output::Close(bye));
+            }
+            (State::Greeting, Message::Hello(hello)) => self.hello(now, hello, out),
+            (State::Open, Message::Heads(heads)) => self.heads(&heads, out),
+            (State::Open, Message::Entries(runs)) => self.entries(runs, out),
+            (State::Open, Message::Ack { batches, heads }) => self.ack(now, batches, &heads, out),
+            (State::Open, Message::Presence(bytes)) => out.push(Output::Presence(bytes)),
+            (_, Message::Hello(_)) => self.close(code::VIOLATION, "a second hello", out),
+            _ => self.close(code::VIOLATION, "something was said before hello", out),
+        }
+    }
+
+    fn hello(&mut self, now: u64, hello: Hello, out: &mut Vec<Output>) {
+        if hello.fleet_id() != self.me.fleet {
+            return self.close(code::FLEET, "another fleet", out);
+        }
+        if hello.newest < PROTOCOL.0 || hello.oldest > PROTOCOL.1 {
+            let text =
+                format!("protocol {} to {} here, {} to {} there", PROTOCOL.0, PROTOCOL.1, hello.oldest, hello.newest);
+            return self.close(code::VERSION, &text, out);
+        }
+        self.state = State::Open;
+        self.progress = now;
+        if hello.digest == self.greeted.digest() {
+            self.said = self.greeted.frontier();
+            self.sent = self.said.clone();
+            self.stated = true;
+        } else {
+            out.push(Output::Send(Message::Heads(self.allowed_heads())));
+        }
+        self.peer = Some(hello);
+    }
+
+    fn heads(&mut self, heads: &Heads, out: &mut Vec<Output>) {
+        self.stated = true;
+        self.learn(heads, out);
+        self.resend_from_said();
+    }
+
+    /// Takes over where the peer says that logs end.
+    fn learn(&mut self, heads: &Heads, out: &mut Vec<Output>) {
+        for (log, head) in heads.0.iter().filter(|(log, _)| self.allowed.contains(&log.space)) {
+            self.said.0.insert(*log, head.length);
+            let forked = |own: &ctxnode_model::frontier::Head| own.length == head.length && own.tip != head.tip;
+            if self.own.0.get(log).is_some_and(forked) {
+                out.push(Output::Fork(*log));
+            }
+        }
+    }
+
+    fn resend_from_said(&mut self) {
+        self.sent = self.said.clone();
+        for run in self.on_the_way.iter().flatten() {
+            self.sent.advance(run.log, run.to);
+        }
+    }
+
+    fn entries(&mut self, runs: Vec<Entries>, out: &mut Vec<Output>) {
+        if self.waiting_ingests >= WINDOW {
+            return self.close(code::VIOLATION, "more batches than the window allows", out);
+        }
+        let count: u64 = runs.iter().map(|run| run.entries.len() as u64).sum();
+        if count == 0 || count > BATCH_ENTRIES {
+            return self.close(code::VIOLATION, "a batch of the wrong size", out);
+        }
+        if runs.iter().any(|run| !self.allowed.contains(&run.log.space)) {
+            // What is allowed may just have changed here and not yet there: refusing to take it is enough.
+            let allowed: Vec<Entries> = runs.into_iter().filter(|run| self.allowed.contains(&run.log.space)).collect();
+            if allowed.is_empty() {
+                out.push(Output::Send(Message::Ack { batches: 1, heads: Heads::default() }));
+                return;
+            }
+            return self.take(allowed, out);
+        }
+        self.take(runs, out);
+    }
+
+    fn take(&mut self, runs: Vec<Entries>, out: &mut Vec<Output>) {
+        for run in &runs {
+            self.said.advance(run.log, run.to());
+            self.sent.advance(run.log, run.to());
+        }
+        self.waiting_ingests += 1;
+        out.push(Output::Ingest(runs));
+    }
+
+    fn ingested(&mut self, heads: Heads, forks: BTreeSet<LogId>, bad: Option<String>, out: &mut Vec<Output>) {
+        self.waiting_ingests = self.waiting_ingests.saturating_sub(1);
+        if let Some(reason) = bad {
+            return self.close(code::VIOLATION, &reason, out);
+        }
+        out.extend(forks.into_iter().map(Output::Fork));
+        self.own.0.extend(heads.0.clone());
+        out.push(Output::Send(Message::Ack { batches: 1, heads }));
+    }
+
+    fn ack(&mut self, now: u64, batches: u32, heads: &Heads, out: &mut Vec<Output>) {
+        if batches as usize > self.on_the_way.len() {
+            return self.close(code::VIOLATION, "an acknowledgement of nothing", out);
+        }
+        self.progress = now;
+        let arrived: BTreeSet<LogId> = self.on_the_way.drain(..batches as usize).flatten().map(|run| run.log).collect();
+        let before = self.sent.clone();
+        self.learn(heads, out);
+        self.resend_from_said();
+        // What was sent, is not on its way any more and did not arrive was refused there.
+        for log in &arrived {
+            let (here, there) = (before.length(log), self.sent.length(log));
+            if there < here {
+                let (position, times) = self.refused.entry(*log).or_insert((there, 0));
+                *times = if *position == there { times.saturating_add(1) } else { 1 };
+                *position = there;
+            }
+        }
+    }
+
+    fn read(&mut self, now: u64, runs: Vec<Entries>, out: &mut Vec<Output>) {
+        self.reading = false;
+        let runs: Vec<Entries> = runs.into_iter().filter(|run| !run.entries.is_empty()).collect();
+        if runs.is_empty() || self.state != State::Open {
+            return;
+        }
+        if self.on_the_way.is_empty() {
+            self.progress = now;
+        }
+        let sent: Vec<Run> = runs.iter().map(|run| Run { log: run.log, from: run.from, to: run.to() }).collect();
+        for run in &sent {
+            self.sent.advance(run.log, run.to);
+        }
+        self.on_the_way.push_back(sent);
+        out.push(Output::Send(Message::Entries(runs)));
+    }
+
+    fn rights(&mut self, allowed: BTreeSet<SpaceId>, out: &mut Vec<Output>) {
+        if allowed != self.allowed {
+            self.allowed = allowed;
+            if self.state == State::Open {
+                out.push(Output::Send(Message::Heads(self.allowed_heads())));
+            }
+        }
+    }
+
+    fn tick(&mut self, now: u64, out: &mut Vec<Output>) {
+        let waited = now.saturating_sub(self.progress);
+        if self.state == State::Greeting && waited > HELLO_MS {
+            self.close(code::TIMEOUT, "no hello", out);
+        } else if !self.on_the_way.is_empty() && waited > ACK_MS {
+            self.close(code::TIMEOUT, "a batch was not acknowledged", out);
+        }
+    }
+
+    fn close(&mut self, code: u16, text: &str, out: &mut Vec<Output>) {
+        self.state = State::Closed;
+        let bye = Bye { code, text: text.to_owned() };
+        out.push(Output::Send(Message::Bye(bye.clone())));
+        out.push(Output::Close(bye));
+    }
+
+    /// Asks for the next batch when there is something to send and room to send it.
+    fn pump(&mut self, out: &mut Vec<Output>) {
+        if self.state != State::Open || !self.stated || self.reading || self.on_the_way.len() >= WINDOW as usize {
+            return;
+        }
+        let runs = next_batch(&self.sendable(), &self.sent, self.me.fleet_space, BATCH_ENTRIES);
+        if !runs.is_empty() {
+            self.reading = true;
+            out.push(Output::Read(runs));
+        }
+    }
+
+    fn sendable(&self) -> Frontier {
+        let given_up = |log: &LogId| self.refused.get(log).is_some_and(|(_, times)| *times >= REFUSALS);
+        let mut heads = self.allowed_heads();
+        heads.0.retain(|log, _| !given_up(log));
+        heads.frontier()
+    }
+
+    /// The genesis log is in no space that is ever allowed: every member has it from the start.
+    fn allowed_heads(&self) -> Heads {
+        let allowed = self.own.0.iter().filter(|(log, _)| self.allowed.contains(&log.space));
+        Heads(allowed.map(|(log, head)| (*log, *head)).collect())
+    }
+}

@@ -1,0 +1,4 @@
+//! The exchange from outside: frames against hostile bytes, pairs of peers against each other.
+
+mod frames;
+mod pair;

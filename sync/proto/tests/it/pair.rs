@@ -1,0 +1,278 @@
+//! Two peers over a wire that keeps order and may be cut anywhere: they end equal, and say no more than they must.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ctxnode_model::frontier::{Head, Heads, LogId, Run};
+use ctxnode_model::id::FleetId;
+use ctxnode_model::{NodeKey, SpaceId};
+use ctxnode_sync_proto::frame;
+use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Me, Message, Output, code};
+use proptest::prelude::*;
+
+const FLEET: SpaceId = SpaceId([1; 16]);
+
+fn log(space: u8, author: u8) -> LogId {
+    LogId { space: SpaceId([space; 16]), author: NodeKey([author; 32]), epoch: 1 }
+}
+
+/// A replica that holds entries without looking into them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Replica(BTreeMap<LogId, Vec<Vec<u8>>>);
+
+impl Replica {
+    fn write(&mut self, log: LogId) {
+        let entries = self.0.entry(log).or_default();
+        entries.push(format!("{log:?} {}", entries.len() + 1).into_bytes());
+    }
+
+    fn heads(&self) -> Heads {
+        let tip = |entries: &Vec<Vec<u8>>| entries.last().map_or([0; 32], |last| *blake3::hash(last).as_bytes());
+        let head = |entries: &Vec<Vec<u8>>| Head { length: entries.len() as u64, tip: tip(entries) };
+        Heads(self.0.iter().map(|(log, entries)| (*log, head(entries))).collect())
+    }
+
+    fn read(&self, runs: &[Run], most: usize) -> Vec<Entries> {
+        let mut room = most;
+        let mut found = Vec::new();
+        for run in runs {
+            let entries: Vec<Vec<u8>> =
+                self.0[&run.log][run.from as usize - 1..run.to as usize].iter().take(room).cloned().collect();
+            room -= entries.len();
+            found.push(Entries { log: run.log, from: run.from, entries });
+        }
+        found
+    }
+
+    fn ingest(&mut self, runs: Vec<Entries>) -> Event {
+        let mut forks = BTreeSet::new();
+        let touched: Vec<LogId> = runs.iter().map(|run| run.log).collect();
+        for run in runs {
+            let known = self.0.entry(run.log).or_default();
+            for (at, entry) in run.entries.into_iter().enumerate() {
+                let position = run.from as usize + at;
+                match known.get(position - 1) {
+                    Some(there) if *there != entry => drop(forks.insert(run.log)),
+                    Some(_) => {}
+                    None if position == known.len() + 1 && !forks.contains(&run.log) => known.push(entry),
+                    None => {}
+                }
+            }
+        }
+        let mut heads = self.heads();
+        heads.0.retain(|log, _| touched.contains(log));
+        Event::Ingested { heads, forks, bad: None }
+    }
+}
+
+struct Side {
+    replica: Replica,
+    exchange: Exchange,
+    inbox: VecDeque<Vec<u8>>,
+    closed: Option<Bye>,
+    forks: BTreeSet<LogId>,
+    frames: usize,
+    bytes: usize,
+}
+
+impl Side {
+    fn new(replica: Replica, allowed: &BTreeSet<SpaceId>) -> Self {
+        let me = Me { fleet: FleetId([7; 16]), fleet_space: FLEET, software: "test".to_owned() };
+        let exchange = Exchange::new(me, replica.heads(), allowed.clone());
+        let (inbox, forks) = (VecDeque::new(), BTreeSet::new());
+        Self { replica, exchange, inbox, closed: None, forks, frames: 0, bytes: 0 }
+    }
+
+    /// Handles an event and all that follows from it here; returns the frames for the other side.
+    fn handle(&mut self, event: Event, most: usize) -> Vec<Vec<u8>> {
+        let mut sent = Vec::new();
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let mut out = Vec::new();
+            self.exchange.handle(0, event, &mut out);
+            for output in out {
+                match output {
+                    Output::Send(message) => sent.push(frame::encode(&message)),
+                    Output::Read(runs) => events.push_back(Event::Read(self.replica.read(&runs, most))),
+                    Output::Ingest(runs) => events.push_back(self.replica.ingest(runs)),
+                    Output::Presence(_) => {}
+                    Output::Fork(log) => drop(self.forks.insert(log)),
+                    Output::Close(bye) => self.closed = Some(bye),
+                }
+            }
+        }
+        self.frames += sent.len();
+        self.bytes += sent.iter().map(Vec::len).sum::<usize>();
+        sent
+    }
+}
+
+/// Lets both talk until nobody has anything to say, or `stop` frames have arrived.
+fn talk(a: &mut Side, b: &mut Side, most: usize, stop: usize) {
+    let start = || Event::Start { clock_ms: 0 };
+    b.inbox.extend(a.handle(start(), most));
+    a.inbox.extend(b.handle(start(), most));
+    for _ in 0..stop {
+        let (from, to) = if b.inbox.is_empty() { (&mut *b, &mut *a) } else { (&mut *a, &mut *b) };
+        let Some(bytes) = to.inbox.pop_front() else { break };
+        let message = frame::decode(&bytes[4..]).unwrap().unwrap();
+        from.inbox.extend(to.handle(Event::Received(message), most));
+    }
+}
+
+fn spaces() -> BTreeSet<SpaceId> {
+    (1..4).map(|space| SpaceId([space; 16])).collect()
+}
+
+fn replicas() -> impl Strategy<Value = (Replica, Replica)> {
+    proptest::collection::btree_map((1_u8..4, 0_u8..4), (0_usize..1_300, 0_usize..1_300), 0..6).prop_map(|logs| {
+        let (mut a, mut b) = (Replica::default(), Replica::default());
+        for ((space, author), (there, here)) in logs {
+            (0..there).for_each(|_| a.write(log(space, author)));
+            (0..here).for_each(|_| b.write(log(space, author)));
+        }
+        (a, b)
+    })
+}
+
+fn without_empty(mut replica: Replica) -> Replica {
+    replica.0.retain(|_, entries| !entries.is_empty());
+    replica
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_catch_up_that_is_cut_anywhere_ends_equal((a, b) in replicas(), cuts in proptest::collection::vec(0_usize..12, 0..4), most in 1_usize..600) {
+        let (mut a, mut b) = (a, b);
+        for stop in cuts.into_iter().chain([usize::MAX]) {
+            let (mut one, mut two) = (Side::new(a, &spaces()), Side::new(b, &spaces()));
+            talk(&mut one, &mut two, most, stop);
+            prop_assert!(one.closed.is_none() && two.closed.is_none());
+            (a, b) = (one.replica, two.replica);
+        }
+        prop_assert_eq!(without_empty(a), without_empty(b));
+    }
+
+    #[test]
+    fn nothing_of_a_space_without_a_right_is_named((a, b) in replicas(), allowed in proptest::collection::btree_set(1_u8..4, 0..3)) {
+        let allowed: BTreeSet<SpaceId> = allowed.into_iter().map(|space| SpaceId([space; 16])).collect();
+        let before = b.clone();
+        let (mut one, mut two) = (Side::new(a, &allowed), Side::new(b, &spaces()));
+        talk(&mut one, &mut two, 500, usize::MAX);
+        for (log, entries) in &two.replica.0 {
+            if !allowed.contains(&log.space) {
+                prop_assert_eq!(Some(entries), before.0.get(log));
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_replicas_say_hello_and_nothing_else() {
+    let mut replica = Replica::default();
+    (0..5_000).for_each(|n: u16| replica.write(log(1 + (n % 3) as u8, (n % 40) as u8)));
+    let (mut one, mut two) = (Side::new(replica.clone(), &spaces()), Side::new(replica, &spaces()));
+    talk(&mut one, &mut two, 500, usize::MAX);
+    assert_eq!((one.frames, two.frames), (1, 1));
+    assert!(one.bytes <= 1_024 && two.bytes <= 1_024, "{} and {}", one.bytes, two.bytes);
+    assert_eq!(one.exchange.lacks(), Some(ctxnode_sync_proto::Lacks::default()));
+}
+
+#[test]
+fn what_is_written_later_is_sent_at_once_and_acknowledged() {
+    let (mut one, mut two) = (Side::new(Replica::default(), &spaces()), Side::new(Replica::default(), &spaces()));
+    talk(&mut one, &mut two, 500, usize::MAX);
+    one.replica.write(log(2, 1));
+    let heads = one.replica.heads();
+    two.inbox.extend(one.handle(Event::Grown(heads), 500));
+    assert_eq!(one.exchange.lacks().unwrap().peer, 1);
+    talk(&mut one, &mut two, 500, usize::MAX);
+    assert_eq!(one.replica, two.replica);
+    assert_eq!(one.exchange.lacks().unwrap().peer, 0);
+}
+
+#[test]
+fn a_fork_is_reported_on_both_sides_and_the_rest_goes_on() {
+    let (mut a, mut b) = (Replica::default(), Replica::default());
+    a.0.insert(log(1, 1), vec![b"x".to_vec(), b"y".to_vec()]);
+    b.0.insert(log(1, 1), vec![b"x".to_vec(), b"z".to_vec()]);
+    a.write(log(2, 2));
+    let (mut one, mut two) = (Side::new(a, &spaces()), Side::new(b, &spaces()));
+    talk(&mut one, &mut two, 500, usize::MAX);
+    assert_eq!((&one.forks, &two.forks), (&BTreeSet::from([log(1, 1)]), &BTreeSet::from([log(1, 1)])));
+    assert_eq!(two.replica.0[&log(2, 2)].len(), 1);
+}
+
+/// The peer refuses what it is sent again and again: it is left alone, and other logs go on.
+#[test]
+fn a_refused_log_is_given_up() {
+    let (mut a, mut b) = (Replica::default(), Replica::default());
+    a.0.insert(log(1, 1), vec![b"x".to_vec(), b"y".to_vec(), b"more".to_vec()]);
+    b.0.insert(log(1, 1), vec![b"z".to_vec()]);
+    a.write(log(2, 2));
+    let (mut one, mut two) = (Side::new(a, &spaces()), Side::new(b, &spaces()));
+    talk(&mut one, &mut two, 500, 200);
+    assert!(one.inbox.is_empty() && two.inbox.is_empty(), "they fell silent");
+    assert_eq!(two.replica.0[&log(2, 2)].len(), 1);
+}
+
+fn closes(messages: Vec<Message>) -> u16 {
+    let mut side = Side::new(Replica::default(), &spaces());
+    side.handle(Event::Start { clock_ms: 0 }, 500);
+    for message in messages {
+        side.handle(Event::Received(message), 500);
+    }
+    side.closed.map_or(0, |bye| bye.code)
+}
+
+#[test]
+fn what_the_protocol_does_not_allow_ends_it_with_a_reason() {
+    let hello = |oldest, newest, fleet| {
+        let (software, digest) = (String::new(), [0; 32]);
+        Message::Hello(ctxnode_sync_proto::Hello { oldest, newest, fleet: [fleet; 16], software, digest, clock_ms: 0 })
+    };
+    let one = || Entries { log: log(1, 1), from: 1, entries: vec![b"x".to_vec()] };
+    let many = Entries { log: log(1, 1), from: 1, entries: vec![b"x".to_vec(); 501] };
+    assert_eq!(closes(vec![hello(2, 3, 7)]), code::VERSION);
+    assert_eq!(closes(vec![hello(1, 1, 8)]), code::FLEET);
+    assert_eq!(closes(vec![hello(1, 9, 7)]), 0, "a newer peer that still speaks ours");
+    assert_eq!(closes(vec![hello(1, 1, 7), hello(1, 1, 7)]), code::VIOLATION);
+    assert_eq!(closes(vec![Message::Entries(vec![one()])]), code::VIOLATION);
+    assert_eq!(closes(vec![hello(1, 1, 7), Message::Entries(vec![many])]), code::VIOLATION);
+    assert_eq!(closes(vec![hello(1, 1, 7), Message::Ack { batches: 1, heads: Heads::default() }]), code::VIOLATION);
+}
+
+#[test]
+fn more_batches_than_the_window_end_it() {
+    let mut side = Side::new(Replica::default(), &spaces());
+    let mut out = Vec::new();
+    let hello = ctxnode_sync_proto::Hello {
+        oldest: 1,
+        newest: 1,
+        fleet: [7; 16],
+        software: String::new(),
+        digest: [0; 32],
+        clock_ms: 0,
+    };
+    let received = |message| Event::Received(message);
+    for event in [Event::Start { clock_ms: 0 }, received(Message::Hello(hello))] {
+        side.exchange.handle(0, event, &mut out);
+    }
+    for number in 1..=5 {
+        let batch = vec![Entries { log: log(1, 1), from: number, entries: vec![b"x".to_vec()] }];
+        side.exchange.handle(0, received(Message::Entries(batch)), &mut out);
+    }
+    assert!(matches!(out.last(), Some(Output::Close(bye)) if bye.code == code::VIOLATION), "{out:?}");
+}
+
+#[test]
+fn silence_ends_it() {
+    let mut side = Side::new(Replica::default(), &spaces());
+    let mut out = Vec::new();
+    side.exchange.handle(0, Event::Start { clock_ms: 0 }, &mut out);
+    side.exchange.handle(10_000, Event::Tick, &mut out);
+    assert_eq!(out.len(), 1);
+    side.exchange.handle(10_001, Event::Tick, &mut out);
+    assert!(matches!(out.last(), Some(Output::Close(bye)) if bye.code == code::TIMEOUT), "{out:?}");
+}
