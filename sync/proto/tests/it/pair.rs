@@ -114,7 +114,7 @@ fn talk(a: &mut Side, b: &mut Side, most: usize, stop: usize) {
     for _ in 0..stop {
         let (from, to) = if b.inbox.is_empty() { (&mut *b, &mut *a) } else { (&mut *a, &mut *b) };
         let Some(bytes) = to.inbox.pop_front() else { break };
-        let message = frame::decode(&bytes[4..]).unwrap().unwrap();
+        let message = frame::decode(&bytes[4..]).expect("a frame").expect("a known kind");
         from.inbox.extend(to.handle(Event::Received(message), most));
     }
 }
