@@ -185,10 +185,8 @@ impl Store {
     /// When there is none, another process has it, a newer version wrote it, it is another node's, or it is damaged.
     pub fn open(options: Options) -> Result<Self, OpenError> {
         let path = file_path(&options.location);
-        if let Some(path) = &path {
-            if !path.exists() {
-                return Err(OpenError::Missing(path.clone()));
-            }
+        if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
+            return Err(OpenError::Missing(path.clone()));
         }
         let file = path.clone();
         let opened = guarded(move || {
