@@ -31,6 +31,60 @@ pub struct BackupReport {
     pub entries: u64,
     /// Bytes of the file.
     pub bytes: u64,
+    /// BLAKE3 of the file, in hex; empty in what versions before it wrote, and for a restored store.
+    #[serde(default)]
+    pub hash: String,
+}
+
+/// How the newest backup of a directory is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewestBackup {
+    /// There is none.
+    None,
+    /// It holds the bytes that were verified when it was taken.
+    Good(BackupReport),
+    /// It does not; restore an older one when it is needed.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Compares the newest backup of a directory with its manifest. Reads the whole file.
+#[must_use]
+pub fn newest_backup(directory: &Path) -> NewestBackup {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    // Names are times.
+    let newest = files.filter(|path| path.extension().is_some_and(|found| found == "redb" || found == "json")).max();
+    let Some(path) = newest.map(|path| path.with_extension("redb")) else { return NewestBackup::None };
+    match compare(&path) {
+        Ok(report) => NewestBackup::Good(report),
+        Err(why) => NewestBackup::Damaged { path, why },
+    }
+}
+
+fn compare(path: &Path) -> Result<BackupReport, String> {
+    let manifest = std::fs::read(path.with_extension("json")).map_err(|error| format!("its manifest: {error}"))?;
+    let mut report: BackupReport =
+        serde_json::from_slice(&manifest).map_err(|error| format!("its manifest cannot be read: {error}"))?;
+    let bytes = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if bytes != report.bytes {
+        return Err(format!("it has {bytes} bytes, {} were written", report.bytes));
+    }
+    if !report.hash.is_empty() && hash_file(path).map_err(|error| error.to_string())? != report.hash {
+        return Err("its bytes are not those that were written".to_owned());
+    }
+    // The directory may have been moved since.
+    path.clone_into(&mut report.path);
+    Ok(report)
+}
+
+fn hash_file(path: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Copies a snapshot into a new file in `directory`, verifies it by reading it, and returns what it holds.
@@ -58,7 +112,8 @@ pub fn backup_to(store: &Store, directory: &Path) -> Result<BackupReport, OpenEr
     };
     std::fs::rename(&partial, &path).map_err(io(&path))?;
     let bytes = std::fs::metadata(&path).map_err(io(&path))?.len();
-    let report = BackupReport { path, at, rows: counts.0, records: counts.1, entries: counts.2, bytes };
+    let hash = hash_file(&path).map_err(io(&path))?;
+    let report = BackupReport { path, at, rows: counts.0, records: counts.1, entries: counts.2, bytes, hash };
     write_manifest(&report).map_err(io(&report.path))?;
     Ok(report)
 }
@@ -167,7 +222,8 @@ impl Store {
         std::fs::rename(&partial, target).map_err(io(target))?;
         let bytes = std::fs::metadata(target).map_err(io(target))?.len();
         let at = Timestamp(0);
-        Ok(BackupReport { path: target.to_owned(), at, rows: counts.0, records: counts.1, entries: counts.2, bytes })
+        let (rows, records, entries) = counts;
+        Ok(BackupReport { path: target.to_owned(), at, rows, records, entries, bytes, hash: String::new() })
     }
 }
 

@@ -35,7 +35,7 @@ mod threads;
 mod writer;
 
 pub use authority::{Authority, ControlOp, Cut, Refusal, Role};
-pub use backup::{BackupReport, backup_to};
+pub use backup::{BackupReport, NewestBackup, backup_to, newest_backup};
 pub use check::{CheckReport, Problem};
 pub use clock::{Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClock};
 pub use error::{OpenError, StoreError, WriteError};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ctxnode_api::node::{CheckRow, CheckState, NodeReply};
 use ctxnode_api::{Call, version};
-use ctxnode_store::{Clock as _, SystemClock};
+use ctxnode_store::{Clock as _, NewestBackup, SystemClock, newest_backup};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -40,6 +40,7 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
         checks.push(disk(world));
         checks.extend(daemon(world, fix).await);
     }
+    checks.extend(backup_file(world));
     checks.extend(settings(world));
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Pass);
     let summary = match worst {
@@ -186,6 +187,20 @@ fn state(node: &NodeReply) -> Vec<CheckRow> {
             Some("look at `ctxnode quarantine`"),
         ),
     ]
+}
+
+/// A backup is needed when everything else failed; its damage is to be known before.
+fn backup_file(world: &World) -> Option<CheckRow> {
+    match newest_backup(&world.config.backup.dir) {
+        NewestBackup::None => None,
+        NewestBackup::Good(report) => {
+            Some(check("backup file", CheckState::Pass, report.path.display().to_string(), None))
+        }
+        NewestBackup::Damaged { path, why } => {
+            let message = format!("{} is damaged: {why}", path.display());
+            Some(check("backup file", CheckState::Warn, message, Some("run `ctxnode backup` for a good one")))
+        }
+    }
 }
 
 fn settings(world: &World) -> Option<CheckRow> {

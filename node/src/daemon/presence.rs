@@ -61,9 +61,14 @@ impl Presence {
         });
     }
 
-    /// Moves the heartbeat without counting a call; for the timer of a process that lives and is idle.
-    pub(crate) fn keep_alive(&self, id: DocumentId, now: Timestamp) {
-        self.change(id, now, |pulse| pulse.at = pulse.at.max(now));
+    /// Moves the heartbeat of every session whose process still runs: a process that is idle, or that slept with its
+    /// machine, has not gone away.
+    pub(crate) fn revive(&self, now: Timestamp) {
+        for (id, pulse) in self.all() {
+            if pulse.process.is_some_and(ProcessId::is_alive) {
+                self.change(id, now, |pulse| pulse.at = pulse.at.max(now));
+            }
+        }
     }
 
     /// Notes where and by which process a session runs.
@@ -129,5 +134,25 @@ impl Presence {
                 None => draft.remove_local(LocalTable::Heartbeats, id.to_bytes()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ctxnode_model::Kind;
+
+    /// S-27: after three hours of sleep the session of a process that runs is alive, that of one that ended is not.
+    #[test]
+    fn s_27_sleep_ends_no_session_whose_process_still_runs() {
+        let (asleep, woken) = (Timestamp(1_000), Timestamp(3 * 3_600_000));
+        let presence = Presence::default();
+        let running = ProcessId::of(std::process::id());
+        let ended = running.map(|process| ProcessId { started: process.started + 1, ..process });
+        let [there, gone] = [1_u8, 2].map(|n| DocumentId { kind: Kind::Session, raw: [n; 16] });
+        presence.bind(there, asleep, None, running);
+        presence.bind(gone, asleep, None, ended);
+        presence.revive(woken);
+        assert_eq!((presence.last(there, asleep), presence.last(gone, asleep)), (woken, asleep));
     }
 }

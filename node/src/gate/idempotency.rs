@@ -206,3 +206,25 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// a key replays for 3,599 s and is free at 3,600 s.
+    #[test]
+    fn a_06_a_key_is_kept_for_less_than_an_hour() {
+        let kept = Kept {
+            at: Timestamp(5_000),
+            body_hash: String::new(),
+            status: 201,
+            body: None,
+            answer_hash: String::new(),
+            answer_size: 0,
+        };
+        for (age, fresh) in [(0, true), (3_599_000, true), (3_599_999, true), (3_600_000, false)] {
+            assert_eq!(kept.is_fresh(Timestamp(5_000 + age)), fresh, "{age}");
+            assert_eq!(Kept::is_expired(&kept.encode(), Timestamp(5_000 + age)), !fresh, "{age}");
+        }
+    }
+}

@@ -75,6 +75,16 @@ mod tests {
         assert!(!limiter.take("a", None, now.plus(30_000)).refused);
     }
 
+    /// an hour of many actors leaves the counts of one minute. There is no storage that could fail.
+    #[test]
+    fn a_16_the_counters_do_not_grow() {
+        let limiter = Limiter::default();
+        for second in 0..3_600 {
+            limiter.take(&format!("actor {second}"), None, Timestamp(second * 1_000));
+        }
+        assert!(limiter.0.lock().expect("no panic").counts.len() <= 60);
+    }
+
     /// of 150 parallel calls exactly 100 pass.
     #[test]
     fn a_15_parallel_calls_are_counted_exactly() {

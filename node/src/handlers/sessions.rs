@@ -337,11 +337,7 @@ pub(super) fn give_up(
 /// that slept does not lose its sessions.
 pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
     let now = app.now();
-    for (id, pulse) in app.presence.all() {
-        if pulse.process.is_some_and(crate::process::ProcessId::is_alive) {
-            app.presence.keep_alive(id, now);
-        }
-    }
+    app.presence.revive(now);
     let stale: Vec<DocumentId> = {
         let snapshot = app.store.read()?;
         let open = snapshot.reader().newest::<Session>(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?;

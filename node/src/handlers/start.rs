@@ -188,6 +188,8 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
     let start = fields.validate()?;
     let found = cx.caller.agent_process.as_ref().filter(|_| given.is_none());
     let explicit = given.is_some() || cx.caller.explicit_agent;
+    // Right after sleep the sweep has not yet seen which processes are still there.
+    cx.app.presence.revive(cx.now());
     let origin = cx.origin();
     let session = Session {
         agent: start.agent,

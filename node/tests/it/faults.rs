@@ -160,6 +160,53 @@ fn a_backup_is_restored_and_search_works_on_it() {
     assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], 2);
 }
 
+/// B-08: a damaged backup is known before it is needed, and the one before it still serves.
+#[test]
+fn b_08_a_damaged_backup_is_warned_of_and_the_one_before_restores() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    ada.ok(&note("quokka kept"));
+    let backup = || -> Value { serde_json::from_str(&printed(&ctxnode(&sandbox, &["backup", "--json"]))).unwrap() };
+    let (before, last) = (backup(), backup());
+    let row = || {
+        let doctor: Value = serde_json::from_str(&printed(&ctxnode(&sandbox, &["doctor", "--json"]))).unwrap();
+        let rows = doctor["checks"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == "backup file").cloned().unwrap()
+    };
+    assert_eq!(row()["state"], "pass");
+    let mut bytes = std::fs::read(text(&last, "path")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(text(&last, "path"), bytes).unwrap();
+    assert_eq!((row()["state"].as_str(), text(&row(), "message").contains("damaged")), (Some("warn"), true));
+    daemon.stop();
+    let restored = ctxnode(&sandbox, &["restore", text(&before, "path"), "--json"]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let restored: Value = serde_json::from_str(&printed(&restored)).unwrap();
+    assert_eq!((&restored["records"], &restored["entries"]), (&before["records"], &before["entries"]));
+    daemon.restart();
+    found(&ada, &json!({ "q": "quokka" }), |reply| reply["total"] == 1);
+    is_sound(&sandbox);
+}
+
+#[test]
+fn a_read_only_data_directory_is_an_answer_that_names_it() {
+    let sandbox = ready();
+    let data = sandbox.data_dir();
+    let script =
+        format!("mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec ctxnode daemon run", data.display());
+    let output = sandbox.command("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("unshare:") || said.contains("mount:") {
+        // No right to mount here.
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&data.display().to_string()) && said.contains("hint:"), "{said}");
+    drop(start(&sandbox));
+}
+
 #[test]
 fn a_full_disk_is_an_answer_and_costs_nothing() {
     let sandbox = ready();

@@ -145,3 +145,43 @@ fn a_09_every_mutating_operation_happens_once() {
         assert_eq!(journal(), between, "{operation}");
     }
 }
+
+/// an answer of 65,535 bytes is kept whole; of one byte more only status, hash and size are.
+#[test]
+fn a_05_an_answer_is_kept_whole_up_to_its_limit() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    // The answer to a close holds the payload, so its size follows the handoff's to the byte.
+    let closable = |filler: usize| {
+        claude.do_("sod", json!({}));
+        let mut items = vec!["x".repeat(2_000); filler / 2_000];
+        items.push("y".repeat(filler % 2_000));
+        let made = claude.do_("eod", json!({ "status": "done", "accomplished": items, "thread": filler.to_string() }));
+        Call::new("handoff.close", json!({})).param("id", text(&made, "handoff_id"))
+    };
+    let probe = 64_101;
+    let size = claude.ok(&closable(probe)).to_string().len();
+    for (wanted, whole) in [(65_535, true), (65_536, false)] {
+        // One item more or less would change the punctuation.
+        let filler = probe + wanted - size;
+        assert_eq!(filler / 2_000, probe / 2_000, "{size}");
+        let call = closable(filler);
+        let key = format!("{KEY}-{wanted}");
+        let (first, hit) = with_key(&claude, &call, &key).unwrap();
+        assert_eq!((first.to_string().len(), hit), (wanted, false));
+        match claude.ask_with(&call, &[(headers::IDEMPOTENCY_KEY, &key)]) {
+            Ok(again) => assert!(whole && again.body == first && again.idempotency_hit),
+            Err(ClientError::Refused(body)) => {
+                assert!(!whole);
+                assert_eq!(body.code, ErrorCode::IdempotencyResultNotKept);
+                let hash = ctxnode_model::rules::canonical::sha256_hex(first.to_string().as_bytes());
+                for part in ["200", "65536", &hash] {
+                    assert!(body.message.contains(part), "{part}: {}", body.message);
+                }
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}

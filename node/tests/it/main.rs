@@ -10,6 +10,7 @@
 mod agents;
 mod bad_input;
 mod claims;
+mod commands;
 mod doc_rules;
 mod docs;
 mod faults;
@@ -20,6 +21,7 @@ mod mcp;
 mod note_rules;
 mod notes;
 mod offers;
+mod parts;
 mod planning;
 mod preflight;
 mod rights;

@@ -428,3 +428,78 @@ fn an_mcp_client_starts_the_daemon_by_itself() {
         ctxnode(&sandbox, &["daemon", "status"]).status.success()
     });
 }
+
+/// H-20: the tool asks through the client; what the human says decides.
+#[test]
+fn h_20_a_human_who_says_no_keeps_the_session_and_stores_nothing() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut command = sandbox.command("ctxnode");
+    command.arg("mcp");
+    let mut shim = Lines::spawn(command, repo.path());
+    let params = json!({
+        "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} },
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    shim.ask(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params }));
+    shim.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+    call(&mut shim, "sod", &json!({}));
+    let mut handoff = |reply: Value| {
+        let arguments = json!({ "status": "done", "accomplished": ["x"], "ask": true });
+        let params = json!({ "name": "handoff", "arguments": arguments });
+        shim.send(&json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params }));
+        loop {
+            let message = shim.next();
+            if message["method"] == "elicitation/create" {
+                shim.send(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": reply }));
+            } else if message["id"] == 7 {
+                return message["result"].clone();
+            }
+        }
+    };
+    let ada = person(&sandbox);
+    for no in [json!({ "action": "decline" }), json!({ "action": "accept", "content": { "store": false } })] {
+        let refused = handoff(no);
+        assert_eq!(text(&refused["structuredContent"], "code"), "declined", "{refused}");
+        assert_eq!(ada.do_("handoff.list", json!({}))["total"], 0);
+        assert_eq!(ada.do_("session.list", json!({}))["total"], 1);
+    }
+    let stored = handoff(json!({ "action": "accept", "content": { "store": true } }));
+    assert_eq!(text(&stored["structuredContent"], "session_status"), "ended", "{stored}");
+    let id = text(&stored["structuredContent"], "handoff_id");
+    let kept = ada.ok(&Call::new("handoff.get", json!({})).param("id", id));
+    assert_eq!(kept["confirmed_by"], "human");
+}
+
+/// M-07: every reply to a shim of another build says so, also after others said it already.
+#[test]
+fn m_07_an_older_shim_is_told_in_every_reply() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let stem = sandbox.socket().file_stem().unwrap().to_string_lossy().into_owned();
+    let socket = sandbox.socket().with_file_name(format!("{stem}-mcp.sock"));
+    let stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let said = |message: &str| writeln!({ &stream }, "{message}").unwrap();
+    let preface = json!({
+        "ctxnode": "mcp/1", "pid": std::process::id(), "directory": repo.path(), "build": "0.0.1 (old)",
+    });
+    said(&preface.to_string());
+    let params = json!({
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "test", "version": "1" },
+    });
+    said(&json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params }).to_string());
+    said(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string());
+    for id in 1..4 {
+        let params = json!({ "name": "context", "arguments": {} });
+        said(&json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params }).to_string());
+        let answer = lines.find(|line| {
+            let message: Value = serde_json::from_str(line.as_ref().unwrap()).unwrap();
+            message["id"] == id
+        });
+        let answer = answer.unwrap().unwrap();
+        assert!(answer.contains("runs ctxnode 0.0.1 (old)") && answer.contains("restart the agent CLI"), "{answer}");
+    }
+}

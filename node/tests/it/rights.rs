@@ -142,3 +142,24 @@ fn r_09_a_reader_may_read_and_not_start() {
     assert_eq!(ask(&address, text(&made, "secret"), &start), Err(ErrorCode::Forbidden));
     assert!(ask(&address, text(&made, "secret"), &Call::new("note.list", json!({}))).is_ok());
 }
+
+#[test]
+fn r_07_a_new_credential_is_a_new_actor_and_old_rows_keep_theirs() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let written = |number: u32| {
+        let made = ada.do_("token.create", json!({ "name": "ci", "right": "writer" }));
+        let note = json!({ "content": number.to_string(), "human_requested": true });
+        let note = ask(&address, text(&made, "secret"), &Call::new("note.create", note)).unwrap();
+        ada.ok(&Call::new("token.revoke", json!({})).param("id", text(&made, "id")));
+        (text(&note, "id").to_owned(), text(&note, "actor_key_id").to_owned(), text(&made, "id").to_owned())
+    };
+    let (first, second) = (written(1), written(2));
+    assert_eq!((&first.1, &second.1), (&first.2, &second.2), "a token's id is its actor id");
+    assert_ne!(first.1, second.1);
+    for (note, actor, _) in [&first, &second] {
+        let read = ada.ok(&Call::new("note.get", json!({})).param("id", note));
+        assert_eq!(text(&read, "actor_key_id"), actor);
+    }
+}

@@ -162,7 +162,7 @@ fn s_18_s_20_a_bad_start_names_everything_and_stores_nothing() {
 }
 
 #[test]
-fn a_start_says_where_it_stands_before_it_makes_a_session() {
+fn s_30_a_start_says_where_it_stands_before_it_makes_a_session() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let lost = agent(&sandbox, "claude-mac-00000001", &sandbox.dev_dir());
@@ -177,6 +177,8 @@ fn a_start_says_where_it_stands_before_it_makes_a_session() {
         reply["state"] == "needs_navigation" && text(&reply, "path") == repo.path().to_str().unwrap()
     });
     assert_eq!(lost.do_("session.list", json!({ "status": "any" }))["total"], 0);
+    sod(&agent(&sandbox, "claude-mac-00000001", repo.path()), json!({}));
+    assert_eq!(lost.do_("session.list", json!({ "status": "any" }))["total"], 1);
 }
 
 #[test]
@@ -206,4 +208,57 @@ fn s_25_an_admin_may_abandon_a_session() {
     assert!(active(&claude).is_empty());
     // An abandoned session is never revived.
     assert_ne!(text(&sod(&claude, json!({})), "session_id"), id);
+}
+
+#[test]
+fn w_02_of_sixty_sessions_ten_are_shown_those_of_the_repo_first() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    for number in 0..60 {
+        // Those of the repo are the oldest, so that only their repo can bring them to the front.
+        let name = if number < 4 { "alpha-org/console" } else { "alpha-org/other" };
+        let who = agent(&sandbox, &format!("codex-mac-{number}"), &sandbox.dev_dir());
+        sod(&who, json!({ "venture": "alpha", "repo": name }));
+    }
+    let reply = sod(&agent(&sandbox, "claude-mac-1", repo.path()), json!({}));
+    let shown = reply["active_sessions"]["items"].as_array().unwrap();
+    assert_eq!((&reply["active_sessions"]["total"], shown.len()), (&json!(60), 10));
+    let same = shown.iter().map(|row| text(row, "repo") == "alpha-org/console");
+    assert_eq!(same.collect::<Vec<_>>(), [vec![true; 4], vec![false; 6]].concat());
+}
+
+/// S-26: `claude -p` in the shell of a Claude session. Both are known by their processes alone.
+#[test]
+fn s_26_an_agent_inside_an_agents_shell_has_a_session_of_its_own() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let out = |name: &str| sandbox.root().join(name);
+    let path = |name: &str| out(name).display().to_string();
+    let inner = format!(
+        "ctxnode sod --json > {}; ctxnode eod --status done --accomplished x --json > {}",
+        path("inner"),
+        path("eod")
+    );
+    std::fs::write(out("inner.sh"), inner).unwrap();
+    let outer = format!(
+        "ctxnode sod --json > {}; (exec -a claude bash {}); ctxnode context --json > {}",
+        path("outer"),
+        path("inner.sh"),
+        path("context")
+    );
+    std::fs::write(out("outer.sh"), outer).unwrap();
+    let mut command = sandbox.command("bash");
+    let status =
+        command.args(["-c", "exec -a claude bash \"$0\"", &path("outer.sh")]).current_dir(repo.path()).status();
+    assert!(status.unwrap().success());
+    let read = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(out(name)).unwrap()).unwrap() };
+    let (outer, inner) = (read("outer"), read("inner"));
+    assert_eq!(text(&outer["session"], "cli"), "claude");
+    assert_ne!(text(&outer, "session_id"), text(&inner, "session_id"));
+    assert_eq!(text(&inner["session"], "parent_session_id"), text(&outer, "session_id"));
+    assert_eq!(text(&read("eod"), "session_id"), text(&inner, "session_id"));
+    let still = read("context");
+    assert_eq!(text(&still["session"], "id"), text(&outer, "session_id"));
 }
