@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{Kind, NodeKey, Order, SpaceId};
+use ctxnode_model::{Kind, NodeKey, Order, SpaceId, Spaces};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -128,6 +128,8 @@ pub enum Refusal {
 /// One member, with what was said about its logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Member {
+    /// For people.
+    name: String,
     role: Role,
     spaces: Option<BTreeSet<SpaceId>>,
     /// Earlier roles, oldest first: up to the cut of a log, that role held.
@@ -253,21 +255,43 @@ impl Authority {
         self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))
     }
 
+    /// Returns the spaces that an active member may read and write; the fleet's own is always among them.
+    #[must_use]
+    pub fn spaces(&self, node: &NodeKey) -> Option<Spaces> {
+        let member = self.members.get(node).filter(|member| member.revoked.is_none())?;
+        Some(match &member.spaces {
+            None => Spaces::All,
+            Some(spaces) => Spaces::Only(spaces.iter().copied().chain(self.fleet_space).collect()),
+        })
+    }
+
+    /// Returns what a member was called when it was granted; empty for the founder.
+    #[must_use]
+    pub fn name(&self, node: &NodeKey) -> Option<&str> {
+        self.members.get(node).map(|member| member.name.as_str())
+    }
+
+    /// Returns the revoked members.
+    pub fn revoked(&self) -> impl Iterator<Item = NodeKey> + '_ {
+        self.members.iter().filter(|(_, member)| member.revoked.is_some()).map(|(node, _)| *node)
+    }
+
     fn is_admin(&self, node: &NodeKey) -> bool {
         self.role(node) == Some(Role::Admin)
     }
 
     fn take(&mut self, op: &ControlOp) {
         match op {
-            ControlOp::Grant { node, role, spaces, .. } => match self.members.get_mut(node) {
+            ControlOp::Grant { node, role, spaces, name } => match self.members.get_mut(node) {
                 Some(member) => {
                     member.role = *role;
                     member.spaces.clone_from(spaces);
-                    // A grant after a revocation starts a new membership; what was cut stays cut in the old logs.
+                    member.name.clone_from(name);
                     member.revoked = None;
                 }
                 None => {
-                    self.members.insert(*node, Member::new(*role, spaces.clone()));
+                    let member = Member { name: name.clone(), ..Member::new(*role, spaces.clone()) };
+                    self.members.insert(*node, member);
                 }
             },
             ControlOp::SetRole { node, role, cuts } => {
@@ -295,7 +319,7 @@ impl Authority {
 
 impl Member {
     fn new(role: Role, spaces: Option<BTreeSet<SpaceId>>) -> Self {
-        Self { role, spaces, earlier: Vec::new(), revoked: None }
+        Self { name: String::new(), role, spaces, earlier: Vec::new(), revoked: None }
     }
 }
 

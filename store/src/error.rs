@@ -118,6 +118,16 @@ pub enum WriteError<E> {
     Store(#[from] StoreError),
 }
 
+impl WriteError<StoreError> {
+    /// Returns the one error that it is.
+    #[must_use]
+    pub fn flatten(self) -> StoreError {
+        match self {
+            Self::Refused(error) | Self::Store(error) => error,
+        }
+    }
+}
+
 /// The store could not be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {

@@ -94,7 +94,7 @@ impl Group<'_, '_> {
             let known = query::entry(&self.batch.tables, row.number, header.seq)?;
             return Ok(if known.hash() == entry.hash() { Outcome::Duplicate } else { Outcome::Fork });
         }
-        if header.log.author == self.shared.secret.public() && header.log.epoch == self.shared.epoch {
+        if header.log.author == self.shared.secret.public() && header.log.epoch == self.shared.epoch() {
             return Ok(Outcome::OwnLog);
         }
         if header.seq > row.length + 1 {

@@ -70,7 +70,15 @@ impl NodeSecret {
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
     }
 
-    pub(crate) fn sign(&self, domain: &[u8], bytes: &[u8]) -> [u8; 64] {
+    /// Returns the seed, from which the network identity is made.
+    #[must_use]
+    pub fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
+    /// Signs bytes for one purpose; a signature for another domain never verifies.
+    #[must_use]
+    pub fn sign(&self, domain: &[u8], bytes: &[u8]) -> [u8; 64] {
         self.0.sign(&message(domain, bytes)).to_bytes()
     }
 }
@@ -116,7 +124,8 @@ impl fmt::Debug for RecoveryKey {
 }
 
 /// Verifies a signature made by [`NodeSecret::sign`].
-pub(crate) fn verify(key: NodeKey, domain: &[u8], bytes: &[u8], signature: &[u8; 64]) -> bool {
+#[must_use]
+pub fn verify(key: NodeKey, domain: &[u8], bytes: &[u8], signature: &[u8; 64]) -> bool {
     let Ok(key) = VerifyingKey::from_bytes(&key.0) else { return false };
     key.verify_strict(&message(domain, bytes), &Signature::from_bytes(signature)).is_ok()
 }

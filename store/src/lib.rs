@@ -41,7 +41,7 @@ pub use clock::{Clock, Entropy, ManualClock, OsEntropy, SeededEntropy, SystemClo
 pub use error::{OpenError, StoreError, WriteError};
 pub use history::HistoryEntry;
 pub use ingest::{IngestReport, Outcome};
-pub use keys::{KeyError, NodeSecret, RecoveryKey};
+pub use keys::{KeyError, NodeSecret, RecoveryKey, verify};
 pub use kv::Snapshot;
 pub use location::Location;
 pub use open::{Created, FORMAT, Options, Store};

@@ -1,6 +1,8 @@
 //! Opening, creating and closing a store; what its clients hold.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -72,7 +74,7 @@ pub struct Created {
 /// What every part of a store knows.
 pub(crate) struct Shared {
     pub(crate) fleet: FleetId,
-    pub(crate) epoch: u64,
+    pub(crate) epoch: AtomicU64,
     pub(crate) secret: NodeSecret,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -85,7 +87,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// The log that this node writes in a space.
     pub(crate) fn log(&self, space: SpaceId) -> LogId {
-        LogId { space, author: self.secret.public(), epoch: self.epoch }
+        LogId { space, author: self.secret.public(), epoch: self.epoch() }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     pub(crate) fn fleet_space(&self) -> SpaceId {
@@ -209,6 +215,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
+        add_missing_tables(&database)?;
         let database = Arc::new(database);
         let start = read_start(&database)?;
         if start.node != secret.public() {
@@ -216,7 +223,7 @@ impl Store {
         }
         let shared = Arc::new(Shared {
             fleet: start.fleet,
-            epoch: start.epoch,
+            epoch: AtomicU64::new(start.epoch),
             secret,
             clock,
             entropy,
@@ -300,7 +307,7 @@ impl Store {
     /// Returns this data directory's epoch.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.0.shared.epoch
+        self.0.shared.epoch()
     }
 
     /// Returns the evaluated control ops.
@@ -316,6 +323,33 @@ impl Store {
     pub fn genesis(&self) -> Result<Vec<u8>, StoreError> {
         let found = self.read()?.get(Table::Meta, b"genesis")?;
         found.ok_or(StoreError::Corrupt { table: Table::Meta.name(), key: b"genesis".to_vec() })
+    }
+
+    /// Signs bytes with the node's key, for one purpose.
+    #[must_use]
+    pub fn sign(&self, domain: &[u8], bytes: &[u8]) -> [u8; 64] {
+        self.0.shared.secret.sign(domain, bytes)
+    }
+
+    /// Goes on in new logs: what this node wrote under the present epoch is known elsewhere, and this copy is older. The
+    /// entries of the old epoch can be taken in afterwards like anybody's.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn renew_epoch(&self) -> Result<u64, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        let shared = Arc::clone(&self.0.shared);
+        self.submit(Box::new(move |group: &mut Group<'_, '_>| {
+            let epoch = new_epoch(shared.entropy.as_ref());
+            group.batch.tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
+            // Should the commit fail, the new epoch is merely not remembered: nothing was written under it yet.
+            shared.epoch.store(epoch, Ordering::SeqCst);
+            Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
+                // A caller that went away no longer wants to hear.
+                let _ = sender.send(committed.map(|_| epoch).map_err(StoreError::Group));
+            }))
+        }))?;
+        receiver.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Returns the clock that the store uses.
@@ -382,6 +416,23 @@ fn new_epoch(entropy: &dyn Entropy) -> u64 {
 /// Makes a fresh random epoch; for restored data directories.
 pub(crate) fn fresh_epoch(entropy: &dyn Entropy) -> u64 {
     new_epoch(entropy)
+}
+
+/// Makes the tables that an earlier build of this format did not have.
+fn add_missing_tables(database: &Database) -> Result<(), StoreError> {
+    let known: BTreeSet<String> =
+        database.begin_read()?.list_tables()?.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
+    if Table::ALL.iter().all(|table| known.contains(table.name())) {
+        return Ok(());
+    }
+    let transaction = database.begin_write()?;
+    {
+        let tables = WriteTables::new(&transaction);
+        for table in Table::ALL {
+            tables.len(*table)?;
+        }
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Looks at the format without changing a byte. A file that needs repair cannot be read this way; then the format is

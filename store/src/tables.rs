@@ -70,6 +70,10 @@ tables! {
     Captures = "local_captures_v1",
     /// Name -> anything that can be lost. Node-local.
     Caches = "local_caches_v1",
+    /// Hash of an invitation's secret -> what it grants. Node-local.
+    Invites = "local_invites_v1",
+    /// Node key -> where it was last reached and what it said. Node-local.
+    Peers = "local_peers_v1",
 }
 
 impl Table {
@@ -101,6 +105,10 @@ pub enum LocalTable {
     Captures,
     /// What can be lost.
     Caches,
+    /// Open and used invitations by the hash of their secret.
+    Invites,
+    /// What is known of each peer.
+    Peers,
 }
 
 impl LocalTable {
@@ -113,6 +121,8 @@ impl LocalTable {
             Self::RequestLog => Table::RequestLog,
             Self::Captures => Table::Captures,
             Self::Caches => Table::Caches,
+            Self::Invites => Table::Invites,
+            Self::Peers => Table::Peers,
         }
     }
 }

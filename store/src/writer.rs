@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{DocumentId, Edit, Kind, Order, Space, SpaceId, Stamp, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, Space, SpaceId, Stamp, Timestamp};
 
 use crate::apply::{Batch, Prepared};
-use crate::authority::{ControlOp, required_for};
+use crate::authority::{ControlOp, Cut, required_for};
 use crate::document;
 use crate::entry::{EntryError, Header, Op, VerifiedEntry};
 use crate::kv::Kv as _;
@@ -141,6 +141,15 @@ impl<'a> Draft<'a> {
         let space = self.known_space(id)?;
         self.ops.entry(space).or_default().push(Op::Revive(id));
         Ok(())
+    }
+
+    /// Returns where all logs of a node stand: what a revocation or a demotion leaves standing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn cuts_of(&self, node: NodeKey) -> Result<Vec<Cut>, StoreError> {
+        let heads = self.reader.heads()?.0.into_iter().filter(|(log, _)| log.author == node);
+        Ok(heads.map(|(log, head)| Cut { log, last: head.length }).collect())
     }
 
     /// Stages a control op.

@@ -15,10 +15,12 @@ pub mod page;
 pub mod record;
 pub mod rules;
 pub mod schema;
+pub mod spaces;
 pub mod time;
 
 pub use edit::{Edit, Scalar};
 pub use error::{FieldError, Invalid};
 pub use id::{DocumentId, IdError, Kind, NodeKey, Space, SpaceId};
 pub use record::{Conflict, Rec, Record, RecordMeta};
+pub use spaces::Spaces;
 pub use time::{Order, Stamp, Timestamp};

@@ -10,9 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ctxnode_model::SpaceId;
 use ctxnode_model::frontier::{Frontier, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
+use ctxnode_model::{SpaceId, Spaces};
 
 use crate::limits::{ACK_MS, BATCH_ENTRIES, HELLO_MS, PROTOCOL, WINDOW};
 use crate::message::{Bye, Entries, Hello, Message, code};
@@ -56,7 +56,7 @@ pub enum Event {
         bad: Option<String>,
     },
     /// The spaces that both sides may read have changed; `None` when the peer is no member any more.
-    Rights(Option<BTreeSet<SpaceId>>),
+    Rights(Option<Spaces>),
     /// Time passed.
     Tick,
     /// Presence to be told.
@@ -106,7 +106,7 @@ pub struct Lacks {
 #[derive(Debug)]
 pub struct Exchange {
     me: Me,
-    allowed: BTreeSet<SpaceId>,
+    allowed: Spaces,
     own: Heads,
     state: State,
     /// What we had when we said hello; the digests of both hellos are compared, so that both sides conclude alike.
@@ -129,7 +129,7 @@ pub struct Exchange {
 impl Exchange {
     /// Makes an exchange that has not begun. `own` are the heads of all logs, `allowed` the spaces that both may read.
     #[must_use]
-    pub fn new(me: Me, own: Heads, allowed: BTreeSet<SpaceId>) -> Self {
+    pub fn new(me: Me, own: Heads, allowed: Spaces) -> Self {
         Self {
             me,
             allowed,
@@ -337,7 +337,7 @@ impl Exchange {
         out.push(Output::Send(Message::Entries(runs)));
     }
 
-    fn rights(&mut self, allowed: BTreeSet<SpaceId>, out: &mut Vec<Output>) {
+    fn rights(&mut self, allowed: Spaces, out: &mut Vec<Output>) {
         if allowed != self.allowed {
             self.allowed = allowed;
             if self.state == State::Open {

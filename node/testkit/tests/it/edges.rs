@@ -39,6 +39,11 @@ const TABLE: &[Row] = &[
         because: "the exchange is a state machine that the simulator drives with virtual time",
     },
     Row {
+        package: "ctxnode-sync",
+        never: &["axum", "rmcp", "clap", "tantivy", "ctxnode-api", "ctxnode-search", "ctxnode-config", "openssl"],
+        because: "the fleet moves entries between replicas: what is in them and how it is shown is not its business",
+    },
+    Row {
         package: "ctxnode-fleet",
         never: &["redb", "automerge", "tantivy", "tokio", "ctxnode-store", "ctxnode-search"],
         because: "plans and files are rendered from records; state belongs to the store",
@@ -75,6 +80,10 @@ const TABLE: &[Row] = &[
         because: "tests with real binaries look from outside",
     },
 ];
+
+/// Edges that another package of the workspace switches on by a feature: in a build of the pure package alone they are
+/// not there, and its code cannot name what is behind them.
+const FEATURES_OF_OTHERS: &[(&str, &str)] = &[("crypto-common", "rand_core")];
 
 /// The package that may only ever be a dev-dependency.
 const TESTS_ONLY: &str = "ctxnode-testkit";
@@ -113,7 +122,8 @@ fn path_to(graph: &Graph, from: &str, to: &str) -> Option<Vec<String>> {
     let mut queue = std::collections::VecDeque::from([from]);
     while let Some(at) = queue.pop_front() {
         for next in graph.get(at).into_iter().flatten() {
-            if next != from && !came_from.contains_key(next.as_str()) {
+            let is_own = !FEATURES_OF_OTHERS.contains(&(at, next.as_str()));
+            if is_own && next != from && !came_from.contains_key(next.as_str()) {
                 came_from.insert(next, at);
                 queue.push_back(next);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ctxnode_model::frontier::{Head, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
-use ctxnode_model::{NodeKey, SpaceId};
+use ctxnode_model::{NodeKey, SpaceId, Spaces};
 use ctxnode_sync_proto::frame;
 use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Me, Message, Output, code};
 use proptest::prelude::*;
@@ -75,7 +75,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(replica: Replica, allowed: &BTreeSet<SpaceId>) -> Self {
+    fn new(replica: Replica, allowed: &Spaces) -> Self {
         let me = Me { fleet: FleetId([7; 16]), fleet_space: FLEET, software: "test".to_owned() };
         let exchange = Exchange::new(me, replica.heads(), allowed.clone());
         let (inbox, forks) = (VecDeque::new(), BTreeSet::new());
@@ -119,8 +119,8 @@ fn talk(a: &mut Side, b: &mut Side, most: usize, stop: usize) {
     }
 }
 
-fn spaces() -> BTreeSet<SpaceId> {
-    (1..4).map(|space| SpaceId([space; 16])).collect()
+fn spaces() -> Spaces {
+    Spaces::All
 }
 
 fn replicas() -> impl Strategy<Value = (Replica, Replica)> {
@@ -156,7 +156,7 @@ proptest! {
 
     #[test]
     fn nothing_of_a_space_without_a_right_is_named((a, b) in replicas(), allowed in proptest::collection::btree_set(1_u8..4, 0..3)) {
-        let allowed: BTreeSet<SpaceId> = allowed.into_iter().map(|space| SpaceId([space; 16])).collect();
+        let allowed = Spaces::Only(allowed.into_iter().map(|space| SpaceId([space; 16])).collect());
         let before = b.clone();
         let (mut one, mut two) = (Side::new(a, &allowed), Side::new(b, &spaces()));
         talk(&mut one, &mut two, 500, usize::MAX);

@@ -1,0 +1,225 @@
+//! The UDP endpoint: where it listens, how it is tuned, and who gets past its handshake.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ctxnode_model::NodeKey;
+use ctxnode_store::Store;
+use iroh::endpoint::{
+    AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, NetReportConfig, QuicTransportConfig, Side, VarInt,
+    presets,
+};
+use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
+use iroh_mdns_address_lookup::MdnsAddressLookup;
+use thiserror::Error;
+
+use crate::invite::any_open;
+use crate::standing::{Refused, Standing};
+use crate::{ALPN_EXCHANGE, ALPN_JOIN};
+
+/// How often an idle connection is kept alive, and after how much silence it is given up.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(20);
+/// What a peer may send without it being read: a little more than the largest frame, twice.
+const WINDOW: u32 = 10 << 20;
+/// The close codes of admission.
+pub(crate) const UNKNOWN: u32 = 0x401;
+pub(crate) const REVOKED: u32 = 0x403;
+pub(crate) const NO_INVITATION: u32 = 0x410;
+
+/// How a node is on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetConfig {
+    /// The UDP port; 0 for any.
+    pub port: u16,
+    /// Addresses to listen on; all when empty.
+    pub bind: Vec<IpAddr>,
+    /// Servers that pass packets on between nodes which cannot reach each other.
+    pub relays: Relays,
+    /// Whether nodes look for each other on the local network. Tells the network that ctxnode is here.
+    pub mdns: bool,
+    /// Whether idle connections are kept alive.
+    pub keep_alive: bool,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { port: 0, bind: Vec::new(), relays: Relays::None, mdns: false, keep_alive: true }
+    }
+}
+
+/// Which relays are used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Relays {
+    /// None: no packet leaves for a machine that is not a member's.
+    #[default]
+    None,
+    /// Those that the makers of iroh run.
+    Public,
+    /// This one.
+    Own(RelayUrl),
+}
+
+/// The endpoint could not be made.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// A socket could not be opened.
+    #[error("the UDP port {port} cannot be opened: {reason}")]
+    Socket {
+        /// The port that was asked for.
+        port: u16,
+        /// What the system said.
+        reason: String,
+    },
+    /// The local network cannot be searched.
+    #[error("mDNS cannot be used: {0}")]
+    Mdns(String),
+}
+
+/// Binds the endpoint. A port in use is replaced by a free one, so that two replicas of one machine both work.
+pub(crate) async fn bind(
+    secret: SecretKey,
+    config: &NetConfig,
+    admission: Option<Admission>,
+) -> Result<Endpoint, BindError> {
+    match bind_port(secret.clone(), config, config.port, admission.clone()).await {
+        Err(error) if config.port != 0 => {
+            tracing::warn!(%error, "another port is taken");
+            bind_port(secret, config, 0, admission).await
+        }
+        bound => bound,
+    }
+}
+
+async fn bind_port(
+    secret: SecretKey,
+    config: &NetConfig,
+    port: u16,
+    admission: Option<Admission>,
+) -> Result<Endpoint, BindError> {
+    let failed = |reason: String| BindError::Socket { port, reason };
+    let relay = match &config.relays {
+        Relays::None => RelayMode::Disabled,
+        Relays::Public => RelayMode::Default,
+        Relays::Own(url) => RelayMode::custom([url.clone()]),
+    };
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(secret)
+        .relay_mode(relay)
+        .net_report_config(NetReportConfig::minimal())
+        .transport_config(transport(config.keep_alive))
+        .clear_ip_transports();
+    if let Some(admission) = admission {
+        builder = builder.alpns(vec![ALPN_EXCHANGE.to_vec(), ALPN_JOIN.to_vec()]).hooks(admission);
+    }
+    if config.bind.is_empty() {
+        builder = builder.bind_addr((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| failed(error.to_string()))?;
+        // A machine without IPv6 is no fault.
+        let optional = BindOpts::default().set_is_required(false);
+        let v6 = builder.bind_addr_with_opts((Ipv6Addr::UNSPECIFIED, port), optional);
+        builder = v6.map_err(|error| failed(error.to_string()))?;
+    }
+    for ip in &config.bind {
+        builder = builder.bind_addr((*ip, port)).map_err(|error| failed(error.to_string()))?;
+    }
+    let endpoint = builder.bind().await.map_err(|error| failed(with_sources(&error)))?;
+    if config.mdns {
+        let failed = |error: &dyn std::error::Error| BindError::Mdns(with_sources(error));
+        let mdns = MdnsAddressLookup::builder().service_name("ctxnode").build(endpoint.id()).map_err(|e| failed(&e))?;
+        endpoint.address_lookup().map_err(|e| failed(&e))?.add(mdns);
+    }
+    Ok(endpoint)
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
+fn transport(keep_alive: bool) -> QuicTransportConfig {
+    let mut builder = QuicTransportConfig::builder()
+        .max_concurrent_bidi_streams(VarInt::from_u32(4))
+        .max_concurrent_uni_streams(VarInt::from_u32(4))
+        .receive_window(VarInt::from_u32(WINDOW))
+        .stream_receive_window(VarInt::from_u32(WINDOW))
+        .send_window(u64::from(WINDOW))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IDLE.try_into().ok())
+        .default_path_max_idle_timeout(IDLE);
+    if keep_alive {
+        builder = builder.keep_alive_interval(KEEP_ALIVE).default_path_keep_alive_interval(KEEP_ALIVE);
+    }
+    builder.build()
+}
+
+/// Returns where others can reach an endpoint, best first: a tailnet, a private network, anything else; this machine
+/// itself only when there is nothing else.
+pub(crate) fn reachable(endpoint: &Endpoint) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = endpoint.addr().ip_addrs().copied().collect();
+    all.extend(endpoint.bound_sockets().into_iter().filter(|address| !address.ip().is_unspecified()));
+    all.sort_by_key(|address| (rank(address.ip()), *address));
+    all.dedup();
+    if all.iter().any(|address| !address.ip().is_loopback()) {
+        all.retain(|address| !address.ip().is_loopback());
+    }
+    all
+}
+
+fn rank(ip: IpAddr) -> u8 {
+    match ip {
+        // The range that Tailscale gives to its machines.
+        IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]) => 0,
+        IpAddr::V4(ip) if ip.is_private() => 1,
+        IpAddr::V4(ip) if ip.is_loopback() => 4,
+        IpAddr::V4(_) => 2,
+        IpAddr::V6(ip) if ip.is_loopback() => 5,
+        IpAddr::V6(_) => 3,
+    }
+}
+
+/// Returns the network's name of a node.
+pub(crate) fn endpoint_id(node: NodeKey) -> Option<iroh::EndpointId> {
+    iroh::EndpointId::from_bytes(&node.0).ok()
+}
+
+pub(crate) fn node_of(connection: &Connection) -> NodeKey {
+    NodeKey(*connection.remote_id().as_bytes())
+}
+
+/// Decides after the handshake, in which the peer has proved its key, and before anything it says is read.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    pub(crate) store: Store,
+    pub(crate) standing: Arc<Standing>,
+}
+
+impl EndpointHooks for Admission {
+    async fn after_handshake(&self, connection: &Connection) -> AfterHandshakeOutcome {
+        match self.judge(connection) {
+            Ok(()) => AfterHandshakeOutcome::Accept,
+            Err((code, reason)) => {
+                AfterHandshakeOutcome::Reject { error_code: VarInt::from_u32(code), reason: reason.as_bytes().to_vec() }
+            }
+        }
+    }
+}
+
+impl Admission {
+    fn judge(&self, connection: &Connection) -> Result<(), (u32, &'static str)> {
+        if connection.alpn() == ALPN_JOIN && connection.side() == Side::Server {
+            let now = self.store.clock().now();
+            let open = self.store.read().is_ok_and(|snapshot| any_open(snapshot.reader(), now));
+            return if open { Ok(()) } else { Err((NO_INVITATION, "no invitation is open")) };
+        }
+        self.standing.admits(node_of(connection)).map_err(|refused| match refused {
+            Refused::Unknown => (UNKNOWN, "not a member"),
+            Refused::Revoked => (REVOKED, "revoked"),
+        })
+    }
+}

@@ -1,0 +1,459 @@
+//! The fleet as this node lives in it: one endpoint, a connection to every member that can be reached, and the tasks
+//! that keep it so.
+//!
+//! A machine that is alone opens no port: the endpoint is bound when there is another member or an open invitation.
+
+mod tasks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ctxnode_model::frontier::{Heads, LogId};
+use ctxnode_model::{NodeKey, Space, SpaceId, Spaces};
+use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
+use ctxnode_sync_proto::{Hello, code};
+use iroh::endpoint::Connection;
+use iroh::{Endpoint, SecretKey};
+use thiserror::Error;
+use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
+use crate::link::{self, Link};
+use crate::peers::{Alert, Peer, PeerState, PeerStatus, Peers, Reach, read_rows};
+use crate::presence::{Beat, Statement};
+use crate::standing::Standing;
+
+/// How many alerts are kept.
+const ALERTS: usize = 20;
+/// How many statements a slow connection may lag behind.
+const TOLD: usize = 256;
+const ALERTS_KEY: &[u8] = b"sync_alerts";
+
+/// What the fleet asks of the daemon.
+pub trait Host: Send + Sync + 'static {
+    /// Returns the living sessions of this node.
+    fn beats(&self) -> Vec<Beat>;
+    /// Returns further addresses of a node, for example from its machine record.
+    fn addresses(&self, node: &NodeKey) -> Vec<SocketAddr>;
+}
+
+/// The fleet could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What all tasks share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) software: String,
+    pub(crate) heads: watch::Sender<Arc<Heads>>,
+    /// Statements to pass on, with the peer from which each came.
+    pub(crate) told: broadcast::Sender<(NodeKey, Arc<Vec<u8>>)>,
+    standing: Arc<Standing>,
+    secret: NodeSecret,
+    config: NetConfig,
+    host: Arc<dyn Host>,
+    peers: Peers,
+    endpoint: AsyncMutex<Option<Endpoint>>,
+    bound: watch::Sender<Option<Endpoint>>,
+    bind_error: Mutex<Option<String>>,
+    alerts: Mutex<Vec<Alert>>,
+    alerts_unsaved: AtomicBool,
+    alerted: Mutex<BTreeSet<LogId>>,
+    /// Asks for a new epoch.
+    renew: Notify,
+    dialled: Mutex<BTreeSet<NodeKey>>,
+    /// Wakes every dialler at once: the network changed, or somebody asked.
+    wake: Notify,
+    speak: Notify,
+    stop: CancellationToken,
+}
+
+/// The running fleet. Cheap to clone.
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+    tasks: Arc<AsyncMutex<JoinSet<()>>>,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").field("node", &self.shared.store.node()).finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// Starts the tasks. Binds nothing while this node is alone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn start(
+        store: Store,
+        secret: NodeSecret,
+        config: NetConfig,
+        software: String,
+        host: Arc<dyn Host>,
+    ) -> Result<Self, StartError> {
+        let snapshot = store.read()?;
+        let reader = snapshot.reader();
+        let rows = read_rows(reader)?;
+        let heads = Arc::new(reader.heads()?);
+        let alerts = reader.local(LocalTable::Caches, ALERTS_KEY)?;
+        let alerts = alerts.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        drop(snapshot);
+        let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);
+        let standing = Arc::new(Standing::new(store.clone(), inviter));
+        let shared = Arc::new(Shared {
+            store,
+            software,
+            heads: watch::Sender::new(heads),
+            told: broadcast::Sender::new(TOLD),
+            standing,
+            secret,
+            config,
+            host,
+            peers: Peers::new(rows),
+            endpoint: AsyncMutex::new(None),
+            bound: watch::Sender::new(None),
+            bind_error: Mutex::default(),
+            alerts: Mutex::new(alerts),
+            alerts_unsaved: AtomicBool::new(false),
+            alerted: Mutex::default(),
+            renew: Notify::new(),
+            dialled: Mutex::default(),
+            wake: Notify::new(),
+            speak: Notify::new(),
+            stop: CancellationToken::new(),
+        });
+        let mut running = JoinSet::new();
+        running.spawn(tasks::follow_store(Arc::clone(&shared)));
+        running.spawn(tasks::accept(Arc::clone(&shared)));
+        running.spawn(tasks::speak(Arc::clone(&shared)));
+        Ok(Self { shared, tasks: Arc::new(AsyncMutex::new(running)) })
+    }
+
+    /// Makes sure that the endpoint is bound; returns where it can be reached, best first.
+    ///
+    /// # Errors
+    /// When no port can be opened.
+    pub async fn listen(&self) -> Result<Vec<SocketAddr>, BindError> {
+        let endpoint = self.shared.bind().await?;
+        Ok(endpoint::reachable(&endpoint))
+    }
+
+    /// Returns where this node can be reached; empty while it is not bound.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default()
+    }
+
+    /// Returns why no port could be opened.
+    #[must_use]
+    pub fn bind_error(&self) -> Option<String> {
+        self.shared.bind_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tries every peer now, and looks at the network anew.
+    pub async fn wake(&self) {
+        let endpoint = self.shared.bound.borrow().clone();
+        if let Some(endpoint) = endpoint {
+            endpoint.network_change().await;
+        }
+        self.shared.wake.notify_waiters();
+    }
+
+    /// Tells the others soon that sessions began or ended.
+    pub fn sessions_changed(&self) {
+        self.shared.speak.notify_one();
+    }
+
+    /// Returns how every other member stands, and every revoked one that is known.
+    #[must_use]
+    pub fn status(&self) -> Vec<PeerStatus> {
+        let authority = self.shared.store.authority();
+        let own = self.shared.store.node();
+        let now = Instant::now();
+        let mut nodes: BTreeMap<NodeKey, _> = authority.members().map(|(node, role)| (node, Some(role))).collect();
+        nodes.extend(authority.revoked().map(|node| (node, None)));
+        nodes.remove(&own);
+        self.shared.peers.with(|peers| {
+            let status = |(node, role): (NodeKey, Option<_>)| {
+                let peer = peers.entry(node).or_default();
+                let name = authority.name(&node).unwrap_or_default().to_owned();
+                status_of(peer, node, name, role, now)
+            };
+            nodes.into_iter().map(status).collect()
+        })
+    }
+
+    /// Returns whether a node's sessions are known as of now.
+    #[must_use]
+    pub fn reach(&self, node: &NodeKey) -> Reach {
+        let now = Instant::now();
+        self.shared.peers.with(|peers| peers.get(node).map_or(Reach::Unreachable(None), |peer| peer.reach(now)))
+    }
+
+    /// Returns what a person should know, newest last.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Alert> {
+        self.shared.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says goodbye to every peer and ends all tasks.
+    pub async fn stop(&self) {
+        let links: Vec<Arc<Link>> =
+            self.shared.peers.with(|peers| peers.values().filter_map(|peer| peer.link.clone()).collect());
+        links.iter().for_each(|link| link.end(code::STOPPING, "the daemon stops"));
+        // Links send their goodbye and close their connection themselves. A peer that does not take it learns it later.
+        let gone = async {
+            for link in &links {
+                link.connection.closed().await;
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), gone).await;
+        self.shared.stop.cancel();
+        let endpoint = self.shared.endpoint.lock().await.take();
+        if let Some(endpoint) = endpoint {
+            let _ = timeout(Duration::from_secs(2), endpoint.close()).await;
+        }
+        self.shared.save().await;
+        self.tasks.lock().await.shutdown().await;
+    }
+}
+
+fn status_of(peer: &Peer, node: NodeKey, name: String, role: Option<ctxnode_store::Role>, now: Instant) -> PeerStatus {
+    let figures = peer.link.as_ref().map(|link| link.figures()).unwrap_or_default();
+    let state = match (&role, &peer.link) {
+        (None, _) => PeerState::Revoked,
+        (Some(_), Some(_)) => PeerState::Connected,
+        (Some(_), None) if peer.is_fresh(now) => PeerState::Forwarded,
+        (Some(_), None) => PeerState::Unreachable,
+    };
+    let sessions = match peer.reach(now) {
+        Reach::Reachable(beats) => beats,
+        Reach::Unreachable(_) => Vec::new(),
+    };
+    PeerStatus {
+        node,
+        name,
+        role,
+        state,
+        path: peer.link.as_ref().and_then(|link| link.path()),
+        lacks: figures.lacks,
+        behind_for: figures.behind_since.map(|since| now.duration_since(since)),
+        last_seen: peer.row.last_seen,
+        software: figures.software.unwrap_or_else(|| peer.row.software.clone()),
+        skew_ms: figures.skew_ms,
+        sessions,
+        last_error: peer.last_error.clone(),
+        addresses: peer.row.addresses.clone(),
+    }
+}
+
+impl Shared {
+    pub(crate) fn fleet_space(&self) -> SpaceId {
+        Space::Fleet.id(&self.store.fleet())
+    }
+
+    /// Returns the spaces that both this node and a peer may read; `None` when either is no member.
+    pub(crate) fn allowed(&self, peer: NodeKey) -> Option<Spaces> {
+        self.standing.allowed(peer)
+    }
+
+    async fn bind(self: &Arc<Self>) -> Result<Endpoint, BindError> {
+        let mut held = self.endpoint.lock().await;
+        if let Some(endpoint) = &*held {
+            return Ok(endpoint.clone());
+        }
+        let secret = SecretKey::from_bytes(&self.secret.seed());
+        let admission = Admission { store: self.store.clone(), standing: Arc::clone(&self.standing) };
+        let bound = endpoint::bind(secret, &self.config, Some(admission)).await;
+        *self.bind_error.lock().unwrap_or_else(PoisonError::into_inner) = bound.as_ref().err().map(ToString::to_string);
+        let endpoint = bound?;
+        tracing::info!(addresses = ?endpoint.bound_sockets(), "listening for peers");
+        *held = Some(endpoint.clone());
+        self.bound.send_replace(Some(endpoint.clone()));
+        Ok(endpoint)
+    }
+
+    /// A peer has said hello.
+    pub(crate) fn met(&self, node: NodeKey, hello: &Hello) {
+        let now = self.store.clock().now();
+        self.peers.one(node, |peer| {
+            peer.row.last_seen = Some(now);
+            peer.row.software.clone_from(&hello.software);
+            peer.last_error = None;
+            peer.unsaved = true;
+        });
+    }
+
+    /// A statement arrived from a peer, about itself or about another.
+    pub(crate) fn heard(&self, from: NodeKey, bytes: Vec<u8>) {
+        let Some(statement) = Statement::verify(&bytes) else {
+            return tracing::debug!(%from, "a statement that is not signed by its node");
+        };
+        let node = statement.node;
+        if node == self.store.node() || self.store.authority().role(&node).is_none() {
+            return;
+        }
+        let (now, bytes) = (self.store.clock().now(), Arc::new(bytes));
+        let is_news = self.peers.one(node, |peer| {
+            let newer = statement.at > peer.last_at;
+            if newer {
+                peer.last_at = statement.at;
+                peer.row.learn(&statement.addresses);
+                peer.row.last_seen = Some(now);
+                peer.row.software.clone_from(&statement.software);
+                peer.unsaved = true;
+                peer.said = Some((statement, Arc::clone(&bytes), Instant::now()));
+            }
+            newer
+        });
+        if is_news {
+            // Without connections there is nobody to tell.
+            let _ = self.told.send((from, bytes));
+        }
+    }
+
+    /// Returns what a newly connected peer should hear: this node's statement and those of others that are of now.
+    pub(crate) fn statements(&self, peer: NodeKey) -> Vec<Vec<u8>> {
+        let now = Instant::now();
+        let mut all = vec![self.own_statement()];
+        self.peers.with(|peers| {
+            for (node, other) in peers.iter().filter(|(node, _)| **node != peer) {
+                if let Some((_, bytes, _)) = other.said.as_ref().filter(|_| other.link.is_some() || other.is_fresh(now))
+                {
+                    tracing::trace!(%node, "passing on what it said");
+                    all.push(bytes.to_vec());
+                }
+            }
+        });
+        all
+    }
+
+    fn own_statement(&self) -> Vec<u8> {
+        let statement = Statement {
+            node: self.store.node(),
+            at: self.store.clock().now().0,
+            sessions: self.host.beats(),
+            addresses: self.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default(),
+            software: self.software.clone(),
+        };
+        statement.sign(&self.store)
+    }
+
+    /// Both sides hold different entries at one position of a log.
+    pub(crate) fn forked(&self, log: LogId, peer: NodeKey) {
+        if !self.alerted.lock().unwrap_or_else(PoisonError::into_inner).insert(log) {
+            return;
+        }
+        if log.author == self.store.node() && log.epoch == self.store.epoch() {
+            self.alert(
+                "two copies of this replica have written different entries (a cloned disk?): this one goes on in new logs",
+            );
+            self.renew.notify_one();
+        } else {
+            self.alert(&format!(
+                "two different histories of node {} are in the fleet (a cloned disk?), seen at node {peer}: each replica \
+                 keeps the one that it had first",
+                log.author
+            ));
+        }
+    }
+
+    /// Notes what a person should know.
+    pub(crate) fn alert(&self, text: &str) {
+        tracing::warn!(text, "alert");
+        let alert = Alert { at: self.store.clock().now(), text: text.to_owned() };
+        let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        alerts.push(alert);
+        let surplus = alerts.len().saturating_sub(ALERTS);
+        alerts.drain(..surplus);
+        self.alerts_unsaved.store(true, Ordering::SeqCst);
+    }
+
+    async fn save(&self) {
+        let rows = self.peers.take_unsaved();
+        let alerts = self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| {
+            let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+            serde_json::to_vec(&*alerts).unwrap_or_default()
+        });
+        if rows.is_empty() && alerts.is_none() {
+            return;
+        }
+        let saved = self.store.write(move |draft| {
+            if let Some(alerts) = alerts {
+                draft.put_local(LocalTable::Caches, ALERTS_KEY, alerts);
+            }
+            for (node, row) in rows {
+                draft.put_local(LocalTable::Peers, node.0, serde_json::to_vec(&row).unwrap_or_default());
+            }
+            Ok::<(), StoreError>(())
+        });
+        if let Err(error) = saved.await {
+            tracing::warn!(%error, "what is known of peers could not be saved");
+        }
+    }
+
+    /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
+    /// that the lower key dialled; of two that the same node dialled, the newer.
+    async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey) {
+        let peer = node_of(&connection);
+        let preferred = self.store.node().min(peer);
+        let link = Arc::new(Link::new(connection, dialled_by));
+        let is_wanted = self.peers.one(peer, |known| {
+            if let Some(other) = &known.link {
+                if other.dialled_by != dialled_by && dialled_by != preferred {
+                    return false;
+                }
+                other.end(code::DUPLICATE, "there is a second connection");
+            }
+            known.link = Some(Arc::clone(&link));
+            true
+        });
+        if !is_wanted {
+            link.connection.close(u32::from(code::DUPLICATE).into(), b"there is a second connection");
+            return;
+        }
+        tracing::info!(%peer, dialled = dialled_by == self.store.node(), "connected");
+        let bye = link::run(self, peer, &link).await;
+        tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
+        let now = self.store.clock().now();
+        self.peers.one(peer, |known| {
+            if known.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
+                known.link = None;
+                // What it said is of the moment of the parting, until others pass on something newer.
+                known.said = None;
+                if known.row.last_seen.is_some() {
+                    known.row.last_seen = Some(now);
+                    known.unsaved = true;
+                }
+                if bye.code != code::STOPPING {
+                    known.last_error = Some(bye.text);
+                }
+            }
+        });
+        self.speak.notify_one();
+    }
+
+    fn is_linked(&self, node: NodeKey) -> bool {
+        self.peers.one(node, |peer| peer.link.is_some())
+    }
+}
+
+impl Shared {
+    fn tell(&self) {
+        if self.told.receiver_count() > 0 {
+            // A connection may have gone in between.
+            let _ = self.told.send((self.store.node(), Arc::new(self.own_statement())));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Joining: a machine that is no member shows an invitation's secret and gets the genesis of the fleet.
+//!
+//! One request and one answer, JSON, on one stream of `ctxnode/join/1`. The grant is durable on the inviter before it
+//! answers; the joiner's first exchange brings everything else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ctxnode_model::NodeKey;
+use ctxnode_store::{NodeSecret, Store, StoreError};
+use data_encoding::{BASE64, HEXLOWER};
+use iroh::endpoint::{Connection, VarInt};
+use iroh::{EndpointAddr, SecretKey, TransportAddr};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::ALPN_JOIN;
+use crate::code::Code;
+use crate::endpoint::{self, BindError, NetConfig, node_of};
+use crate::invite::{REFUSED, redeem};
+
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the inviter may take to be found.
+const CONNECT: Duration = Duration::from_secs(15);
+/// The largest request and answer: a genesis entry and a name.
+const MAX: usize = 64 << 10;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    secret: String,
+    name: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Answer {
+    Welcome { genesis: String, addresses: Vec<SocketAddr> },
+    Refused(String),
+}
+
+/// What a machine got by joining.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The signed genesis entry, for [`Store::create_member`].
+    pub genesis: Vec<u8>,
+    /// The node that invited.
+    pub inviter: NodeKey,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Joining failed; nothing was made here.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    /// No endpoint.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The inviter cannot be reached.
+    #[error("the machine that invited cannot be reached at {addresses}: {reason}")]
+    Unreachable {
+        /// Where it was looked for.
+        addresses: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The inviter said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The inviter said something else.
+    #[error("the machine that invited answered nonsense: {0}")]
+    Nonsense(String),
+}
+
+/// Asks the inviter to be made a member under `secret`'s key.
+///
+/// # Errors
+/// When it cannot be reached or says no.
+pub async fn join(secret: &NodeSecret, code: &Code, name: &str, config: &NetConfig) -> Result<Joined, JoinError> {
+    // Any port: this endpoint lives for one question.
+    let config = NetConfig { port: 0, ..config.clone() };
+    let endpoint = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
+    let asked = ask(&endpoint, code, name).await;
+    endpoint.close().await;
+    asked
+}
+
+async fn ask(endpoint: &iroh::Endpoint, code: &Code, name: &str) -> Result<Joined, JoinError> {
+    let unreachable = |reason: String| {
+        let addresses: Vec<String> = code.addresses.iter().map(ToString::to_string).collect();
+        let addresses = if addresses.is_empty() { "any address".to_owned() } else { addresses.join(", ") };
+        JoinError::Unreachable { addresses, reason }
+    };
+    let id = endpoint::endpoint_id(code.inviter).ok_or_else(|| JoinError::Nonsense("its key is none".to_owned()))?;
+    let address = EndpointAddr::from_parts(id, code.addresses.iter().copied().map(TransportAddr::Ip));
+    let connection = match timeout(CONNECT, endpoint.connect(address, ALPN_JOIN)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(unreachable(error.to_string())),
+        Err(_) => return Err(unreachable("no answer; is its daemon running, and is the UDP port open?".to_owned())),
+    };
+    let talk = async {
+        let (mut send, mut receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
+        let request = Request { secret: HEXLOWER.encode(&code.secret), name: name.to_owned() };
+        let bytes = serde_json::to_vec(&request).unwrap_or_default();
+        send.write_all(&bytes).await.map_err(|error| error.to_string())?;
+        send.finish().map_err(|error| error.to_string())?;
+        receive.read_to_end(MAX).await.map_err(|error| error.to_string())
+    };
+    let answer = match timeout(PATIENCE, talk).await {
+        Ok(Ok(answer)) => answer,
+        // Admission closes the connection when no invitation is open at all.
+        Ok(Err(_)) if connection.close_reason().is_some() => return Err(JoinError::Refused(REFUSED.to_owned())),
+        Ok(Err(error)) => return Err(unreachable(error)),
+        Err(_) => return Err(unreachable("it took too long".to_owned())),
+    };
+    connection.close(VarInt::from_u32(0), b"done");
+    match serde_json::from_slice(&answer).map_err(|error| JoinError::Nonsense(error.to_string()))? {
+        Answer::Welcome { genesis, addresses } => {
+            let genesis = BASE64.decode(genesis.as_bytes()).map_err(|error| JoinError::Nonsense(error.to_string()))?;
+            Ok(Joined { genesis, inviter: code.inviter, addresses })
+        }
+        Answer::Refused(why) => Err(JoinError::Refused(why)),
+    }
+}
+
+/// Answers one machine that wants to join.
+pub(crate) async fn welcome(store: &Store, connection: &Connection, addresses: Vec<SocketAddr>) {
+    let node = node_of(connection);
+    let served = timeout(PATIENCE, async {
+        let (mut send, mut receive) = connection.accept_bi().await.map_err(|error| error.to_string())?;
+        let request = receive.read_to_end(MAX).await.map_err(|error| error.to_string())?;
+        let answer = match serde_json::from_slice::<Request>(&request) {
+            Ok(request) => decide(store, node, request, addresses).await,
+            Err(error) => Answer::Refused(format!("the request cannot be read: {error}")),
+        };
+        let bytes = serde_json::to_vec(&answer).unwrap_or_default();
+        send.write_all(&bytes).await.map_err(|error| error.to_string())?;
+        send.finish().map_err(|error| error.to_string())?;
+        // The joiner closes when it has read the answer.
+        connection.closed().await;
+        Ok::<(), String>(())
+    });
+    match served.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::info!(%node, error, "a machine did not finish joining"),
+        Err(_) => tracing::info!(%node, "a machine took too long to join"),
+    }
+}
+
+async fn decide(store: &Store, node: NodeKey, request: Request, addresses: Vec<SocketAddr>) -> Answer {
+    let Ok(secret) = HEXLOWER.decode(request.secret.as_bytes()) else { return Answer::Refused(REFUSED.to_owned()) };
+    let name: String = request.name.chars().filter(|c| !c.is_control()).take(100).collect();
+    let granted = store.write(move |draft| redeem(draft, &secret, node, &name));
+    match granted.await {
+        Ok(done) if done.value => match store.genesis() {
+            Ok(genesis) => Answer::Welcome { genesis: BASE64.encode(&genesis), addresses },
+            Err(error) => failed(&error),
+        },
+        Ok(_) => Answer::Refused(REFUSED.to_owned()),
+        Err(error) => failed(&error.flatten()),
+    }
+}
+
+fn failed(error: &StoreError) -> Answer {
+    tracing::error!(%error, "an invitation could not be honoured");
+    Answer::Refused("the machine that invited could not store the grant; see its log".to_owned())
+}

@@ -1,0 +1,31 @@
+//! The fleet: who may connect, what connected nodes say, how a machine joins.
+//!
+//! [`Fleet`] runs in the daemon. It binds one UDP endpoint (iroh), admits members by their keys before any byte of theirs
+//! is read, drives one [`ctxnode_sync_proto::Exchange`] per connected peer, and keeps dialling those that are not.
+//! What is exchanged is decided in `ctxnode-sync-proto`, what is accepted in `ctxnode-store`; here are sockets, tasks
+//! and timers. Never here: records and their meaning, HTTP, printing.
+
+mod code;
+mod endpoint;
+mod fleet;
+mod invite;
+mod join;
+mod link;
+mod peers;
+mod presence;
+mod standing;
+mod wire;
+
+pub use code::{Code, CodeError};
+pub use endpoint::{BindError, NetConfig, Relays};
+pub use fleet::{Fleet, Host, StartError};
+pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
+pub use join::{JoinError, Joined, join};
+pub use link::Path;
+pub use peers::{Alert, PeerState, PeerStatus, Reach, remember_inviter};
+pub use presence::{Beat, Statement};
+
+/// Where `ctxnode/exchange/1` is spoken.
+pub(crate) const ALPN_EXCHANGE: &[u8] = b"ctxnode/exchange/1";
+/// Where a machine that is no member yet asks to become one.
+pub(crate) const ALPN_JOIN: &[u8] = b"ctxnode/join/1";

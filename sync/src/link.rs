@@ -1,0 +1,405 @@
+//! One exchange over one connection: bytes to messages, messages to the state machine, its wishes to store and stream.
+//!
+//! Four tasks: a reader of frames, a writer of frames, a task that takes batches into the store one after the other, and
+//! the loop that owns the state machine and never waits for the peer. What is queued is bounded: frames by the reader's
+//! queue, batches by the window, the writer's queue by the window of both sides.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ctxnode_model::NodeKey;
+use ctxnode_model::frontier::{Heads, LogId, Run};
+use ctxnode_store::{Outcome, Store, StoreError};
+use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, code, limits};
+use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
+
+use crate::fleet::Shared;
+use crate::wire::{self, WireError};
+
+/// How often the exchange looks at the time.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the stream may take to be opened by the side that dialled.
+const OPEN: Duration = Duration::from_secs(10);
+/// How long the last message may take to leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How many frames are read ahead.
+const AHEAD: usize = 2;
+/// How many events of the link's own tasks may wait; a batch each, and one statement for each node.
+const EVENTS: usize = 1_024;
+/// How many messages may wait to be written. A peer that leaves so many unread reads nothing any more.
+const UNREAD: usize = 512;
+/// How many entries are read from the store at a time.
+const READ_STEP: usize = 64;
+
+/// How a connection goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The peer's address, unless a relay passes packets on.
+    pub address: Option<SocketAddr>,
+    /// The relay, if one does.
+    pub relay: Option<String>,
+    /// The round trip.
+    pub rtt: Duration,
+}
+
+/// A connection as others see it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) connection: Connection,
+    pub(crate) dialled_by: NodeKey,
+    pub(crate) stop: watch::Sender<Option<Bye>>,
+    pub(crate) figures: Mutex<Figures>,
+}
+
+/// What is measured on a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) lacks: Option<Lacks>,
+    pub(crate) behind_since: Option<Instant>,
+    pub(crate) software: Option<String>,
+    pub(crate) skew_ms: Option<i64>,
+}
+
+impl Link {
+    pub(crate) fn new(connection: Connection, dialled_by: NodeKey) -> Self {
+        Self { connection, dialled_by, stop: watch::Sender::new(None), figures: Mutex::default() }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn path(&self) -> Option<Path> {
+        let paths = self.connection.paths();
+        let chosen = paths.iter().find(iroh::endpoint::Path::is_selected)?;
+        let (address, relay) = match chosen.remote_addr() {
+            iroh::TransportAddr::Ip(address) => (Some(*address), None),
+            other => (None, Some(other.to_string())),
+        };
+        Some(Path { address, relay, rtt: chosen.rtt() })
+    }
+
+    /// Asks the exchange to end.
+    pub(crate) fn end(&self, code: u16, text: &str) {
+        self.stop.send_replace(Some(Bye { code, text: text.to_owned() }));
+    }
+}
+
+/// The parts of one running exchange.
+struct Running<'a> {
+    shared: &'a Arc<Shared>,
+    peer: NodeKey,
+    link: &'a Link,
+    exchange: Exchange,
+    seen: Arc<Heads>,
+    events: mpsc::Sender<Event>,
+    batches: mpsc::Sender<Vec<Entries>>,
+    out: mpsc::Sender<Message>,
+    tasks: JoinSet<()>,
+    started: Instant,
+}
+
+/// Runs an exchange until it or the connection ends; returns why.
+pub(crate) async fn run(shared: &Arc<Shared>, peer: NodeKey, link: &Link) -> Bye {
+    let ended = |text: String| Bye { code: code::VIOLATION, text };
+    let dialled = link.dialled_by == shared.store.node();
+    let opened = timeout(OPEN, async {
+        if dialled { link.connection.open_bi().await } else { link.connection.accept_bi().await }
+    });
+    let (send, receive) = match opened.await {
+        Ok(Ok(streams)) => streams,
+        Ok(Err(error)) => return ended(closed_because(&link.connection).unwrap_or_else(|| error.to_string())),
+        Err(_) => return Bye { code: code::TIMEOUT, text: "no stream was opened".to_owned() },
+    };
+    let bye = exchange(shared, peer, link, send, receive).await;
+    link.connection.close(VarInt::from_u32(u32::from(bye.code)), bye.text.as_bytes());
+    bye
+}
+
+/// What the peer, or its admission, said when it closed the connection.
+pub(crate) fn closed_because(connection: &Connection) -> Option<String> {
+    match connection.close_reason()? {
+        iroh::endpoint::ConnectionError::ApplicationClosed(close) => {
+            Some(format!("refused: {}", String::from_utf8_lossy(&close.reason)))
+        }
+        other => Some(other.to_string()),
+    }
+}
+
+async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendStream, receive: RecvStream) -> Bye {
+    let (events, mut inner) = mpsc::channel(EVENTS);
+    let (batches, to_ingest) = mpsc::channel(limits::WINDOW as usize + 1);
+    let (out, to_write) = mpsc::channel(UNREAD);
+    let (frames, mut arrived) = mpsc::channel(AHEAD);
+    let mut heads = shared.heads.subscribe();
+    let seen = Arc::clone(&heads.borrow_and_update());
+    let me = Me { fleet: shared.store.fleet(), fleet_space: shared.fleet_space(), software: shared.software.clone() };
+    let Some(allowed) = shared.allowed(peer) else {
+        return Bye { code: code::REVOKED, text: "not a member any more".to_owned() };
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(read_frames(receive, frames));
+    let (done_writing, written) = tokio::sync::oneshot::channel();
+    tasks.spawn(write_frames(send, to_write, done_writing));
+    tasks.spawn(take_batches(Arc::clone(shared), to_ingest, events.clone()));
+    let exchange = Exchange::new(me, (*seen).clone(), allowed);
+    let mut running =
+        Running { shared, peer, link, exchange, seen, events, batches, out, tasks, started: Instant::now() };
+    let mut stop = link.stop.subscribe();
+    let mut told = shared.told.subscribe();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let clock_ms = shared.store.clock().now().0;
+    let mut over = running.handle(Event::Start { clock_ms });
+    while over.is_none() {
+        over = tokio::select! {
+            frame = arrived.recv() => match frame {
+                Some(Ok(message)) => {
+                    if let Message::Hello(hello) = &message {
+                        running.greeted(hello);
+                    }
+                    running.handle(Event::Received(message))
+                }
+                Some(Err(WireError::Frame(error))) => {
+                    let text = format!("a frame that is none: {error}");
+                    running.handle(Event::Stop(Bye { code: code::VIOLATION, text }))
+                }
+                Some(Err(error)) => Some(running.lost(&error)),
+                None => Some(running.lost(&WireError::End)),
+            },
+            Some(event) = inner.recv() => running.handle(event),
+            Ok(()) = heads.changed() => {
+                let now = Arc::clone(&heads.borrow_and_update());
+                running.grown(now)
+            }
+            said = told.recv() => match said {
+                Ok((from, bytes)) if from != peer => running.handle(Event::Tell(bytes.to_vec())),
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => None,
+                Err(broadcast::error::RecvError::Closed) => running.handle(Event::Stop(stopping())),
+            },
+            _ = stop.changed() => {
+                let bye = stop.borrow_and_update().clone().unwrap_or_else(stopping);
+                running.handle(Event::Stop(bye))
+            }
+            _ = tick.tick() => {
+                running.measure();
+                running.handle(Event::Tick)
+            }
+        };
+    }
+    let Running { out, tasks, .. } = running;
+    drop(out);
+    // What was said last should arrive; a peer that reads nothing any more does not get longer.
+    let _ = timeout(FAREWELL, written).await;
+    drop(tasks);
+    over.unwrap_or_else(stopping)
+}
+
+fn stopping() -> Bye {
+    Bye { code: code::STOPPING, text: "the daemon stops".to_owned() }
+}
+
+impl Running<'_> {
+    /// Gives an event to the exchange and does what it wants; returns why it is over, if it is.
+    fn handle(&mut self, event: Event) -> Option<Bye> {
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut outputs = Vec::new();
+        self.exchange.handle(now, event, &mut outputs);
+        let mut over = None;
+        for output in outputs {
+            match output {
+                // A writer or a store task that is gone ends the connection, which is noticed by reading.
+                Output::Send(message) => {
+                    if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(message) {
+                        over = Some(Bye { code: code::TIMEOUT, text: "the peer reads nothing any more".to_owned() });
+                    }
+                }
+                // There is room for a whole window.
+                Output::Ingest(runs) => drop(self.batches.try_send(runs)),
+                Output::Read(runs) => self.read(runs),
+                Output::Presence(bytes) => self.shared.heard(self.peer, bytes),
+                Output::Fork(log) => self.shared.forked(log, self.peer),
+                Output::Close(bye) => over = Some(bye),
+            }
+        }
+        over
+    }
+
+    fn read(&mut self, runs: Vec<Run>) {
+        let (store, events) = (self.shared.store.clone(), self.events.clone());
+        self.tasks.spawn_blocking(move || {
+            let found = read_runs(&store, &runs).unwrap_or_else(|error| {
+                tracing::error!(%error, "entries for a peer could not be read");
+                Vec::new()
+            });
+            // The exchange may be over.
+            let _ = events.blocking_send(Event::Read(found));
+        });
+    }
+
+    fn grown(&mut self, now: Arc<Heads>) -> Option<Bye> {
+        let allowed = self.shared.allowed(self.peer);
+        let over = self.handle(Event::Rights(allowed));
+        if over.is_some() {
+            return over;
+        }
+        let new = now.0.iter().filter(|(log, head)| self.seen.0.get(log) != Some(head));
+        let new = Heads(new.map(|(log, head)| (*log, *head)).collect());
+        self.seen = now;
+        if new.0.is_empty() { None } else { self.handle(Event::Grown(new)) }
+    }
+
+    /// Notes what the peer said about itself, and tells it who is alive.
+    fn greeted(&mut self, hello: &ctxnode_sync_proto::Hello) {
+        let skew_ms = hello.clock_ms - self.shared.store.clock().now().0;
+        {
+            let mut figures = self.link.figures.lock().unwrap_or_else(PoisonError::into_inner);
+            figures.software = Some(hello.software.clone());
+            figures.skew_ms = Some(skew_ms);
+        }
+        self.shared.met(self.peer, hello);
+        for bytes in self.shared.statements(self.peer) {
+            // Told once the hello itself has been handled.
+            drop(self.events.try_send(Event::Tell(bytes)));
+        }
+    }
+
+    fn measure(&self) {
+        let lacks = self.exchange.lacks();
+        let mut figures = self.link.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.lacks = lacks;
+        let behind = lacks.is_some_and(|lacks| lacks.peer > 0);
+        figures.behind_since = if behind { figures.behind_since.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    fn lost(&self, error: &WireError) -> Bye {
+        let text = closed_because(&self.link.connection).unwrap_or_else(|| error.to_string());
+        Bye { code: code::TIMEOUT, text }
+    }
+}
+
+async fn read_frames(mut stream: RecvStream, frames: mpsc::Sender<Result<Message, WireError>>) {
+    loop {
+        let read = wire::read(&mut stream).await;
+        let failed = read.is_err();
+        if frames.send(read).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+async fn write_frames(
+    mut stream: SendStream,
+    mut messages: mpsc::Receiver<Message>,
+    done: tokio::sync::oneshot::Sender<()>,
+) {
+    while let Some(message) = messages.recv().await {
+        if let Err(error) = wire::write(&mut stream, &message).await {
+            tracing::debug!(%error, "a peer took nothing more");
+            // The reader sees the reset as the end.
+            let _ = stream.reset(VarInt::from_u32(0));
+            return;
+        }
+    }
+    // A stream that is gone needs no end.
+    let _ = stream.finish();
+    let _ = stream.stopped().await;
+    // The loop may have stopped waiting.
+    let _ = done.send(());
+}
+
+async fn take_batches(shared: Arc<Shared>, mut batches: mpsc::Receiver<Vec<Entries>>, events: mpsc::Sender<Event>) {
+    while let Some(runs) = batches.recv().await {
+        let event = match ingest(&shared, runs).await {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::error!(%error, "entries of a peer could not be stored");
+                Event::Stop(Bye { code: code::STORE, text: "the local store failed".to_owned() })
+            }
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes a batch into the store and says how its logs stand afterwards.
+async fn ingest(shared: &Shared, runs: Vec<Entries>) -> Result<Event, StoreError> {
+    let store = &shared.store;
+    let touched: BTreeSet<LogId> = runs.iter().map(|run| run.log).collect();
+    if runs.iter().any(|run| is_beyond_own(store, run)) {
+        store.renew_epoch().await?;
+        shared.alert(
+            "this replica is older than what others have of it (an old disk or snapshot came back): what is missing is \
+             taken from them, and new entries go into new logs",
+        );
+    }
+    let mut places = Vec::new();
+    let mut entries = Vec::new();
+    for run in runs {
+        places.extend(std::iter::repeat_n(run.log, run.entries.len()));
+        entries.extend(run.entries);
+    }
+    let report = store.ingest(entries).await?;
+    let mut forks = BTreeSet::new();
+    let mut bad = None;
+    for (log, outcome) in places.into_iter().zip(report.outcomes) {
+        match outcome {
+            Outcome::Fork | Outcome::Broken => drop(forks.insert(log)),
+            Outcome::Bad(error) => bad = Some(format!("a bad entry of {}: {error}", log.author)),
+            Outcome::OtherFleet => bad = Some("an entry of another fleet".to_owned()),
+            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } | Outcome::OwnLog => {}
+        }
+    }
+    let mut heads = store.read()?.reader().heads()?;
+    heads.0.retain(|log, _| touched.contains(log));
+    Ok(Event::Ingested { heads, forks, bad })
+}
+
+/// Whether a run continues the log that this replica is writing: then it is not the newest copy of itself.
+fn is_beyond_own(store: &Store, run: &Entries) -> bool {
+    let own = run.log.author == store.node() && run.log.epoch == store.epoch();
+    own && store.read().and_then(|snapshot| snapshot.reader().heads()).is_ok_and(|heads| {
+        let length = heads.0.get(&run.log).map_or(0, |head| head.length);
+        run.to() > length
+    })
+}
+
+/// Reads runs up to the size of a batch, from their beginning on.
+fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, StoreError> {
+    let snapshot = store.read()?;
+    let reader = snapshot.reader();
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for run in runs {
+        let mut entries = Vec::new();
+        let mut rest = *run;
+        while bytes < limits::BATCH_BYTES && rest.from <= rest.to {
+            let step = reader.entries(&rest, READ_STEP)?;
+            let mut full = step.is_empty();
+            for entry in step {
+                if bytes > 0 && bytes + entry.len() > limits::BATCH_BYTES {
+                    full = true;
+                    break;
+                }
+                bytes += entry.len();
+                rest.from += 1;
+                entries.push(entry);
+            }
+            if full {
+                bytes = limits::BATCH_BYTES;
+            }
+        }
+        if !entries.is_empty() {
+            found.push(Entries { log: run.log, from: run.from, entries });
+        }
+        if bytes >= limits::BATCH_BYTES {
+            break;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,207 @@
+//! What is known of each peer: where it was reached, what it last said, how its connection stands.
+//!
+//! Addresses and last contact are node-local rows, so that a restarted daemon finds its peers again; everything else is
+//! memory.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ctxnode_model::{NodeKey, Timestamp};
+use ctxnode_store::{LocalTable, Reader, Role, Store, StoreError, WriteError};
+use ctxnode_sync_proto::Lacks;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
+
+use crate::join::Joined;
+use crate::link::{Link, Path};
+use crate::presence::{Beat, Statement};
+
+/// How many addresses of a peer are kept.
+const MAX_ADDRESSES: usize = 8;
+/// How long a statement that others passed on says that its node is reachable. Nodes speak every twenty seconds.
+pub(crate) const FRESH: Duration = Duration::from_secs(70);
+
+/// The row of a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    /// Best first.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// When it was last heard, directly or through others.
+    #[serde(default)]
+    pub(crate) last_seen: Option<Timestamp>,
+    /// Version and commit, as it said.
+    #[serde(default)]
+    pub(crate) software: String,
+    /// It invited this node.
+    #[serde(default)]
+    pub(crate) inviter: bool,
+}
+
+/// Notes who invited this node and where it is; the first connection goes there.
+///
+/// # Errors
+/// When the storage fails.
+pub fn remember_inviter(store: &Store, joined: &Joined) -> Result<(), StoreError> {
+    let row = Row { addresses: joined.addresses.clone(), inviter: true, ..Row::default() };
+    let key = joined.inviter.0;
+    let saved = store.write_blocking(move |draft| {
+        draft.put_local(LocalTable::Peers, key, serde_json::to_vec(&row).unwrap_or_default());
+        Ok::<(), StoreError>(())
+    });
+    saved.map(drop).map_err(WriteError::flatten)
+}
+
+impl Row {
+    /// Puts addresses first; those that are not said again fall off the end in time.
+    pub(crate) fn learn(&mut self, addresses: &[SocketAddr]) {
+        let mut all = addresses.to_vec();
+        all.extend(self.addresses.iter().filter(|known| !addresses.contains(known)));
+        all.truncate(MAX_ADDRESSES);
+        self.addresses = all;
+    }
+}
+
+pub(crate) fn read_rows(reader: Reader<'_>) -> Result<BTreeMap<NodeKey, Row>, StoreError> {
+    let rows = reader.local_prefix(LocalTable::Peers, &[], usize::MAX)?;
+    let rows = rows.into_iter().filter_map(|(key, row)| {
+        let node = NodeKey(key.try_into().ok()?);
+        Some((node, serde_json::from_slice(&row).ok()?))
+    });
+    Ok(rows.collect())
+}
+
+/// What happened between replicas that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// When.
+    pub at: Timestamp,
+    /// What, in a sentence.
+    pub text: String,
+}
+
+/// How a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// There is a connection.
+    Connected,
+    /// Others are connected to it and pass on what it says.
+    Forwarded,
+    /// Neither.
+    Unreachable,
+    /// It is no member any more.
+    Revoked,
+}
+
+/// Everything about one peer.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Its key.
+    pub node: NodeKey,
+    /// What it was called when it was granted.
+    pub name: String,
+    /// Its role; `None` once revoked.
+    pub role: Option<Role>,
+    /// How it stands.
+    pub state: PeerState,
+    /// How the connection goes.
+    pub path: Option<Path>,
+    /// How many entries each side lacks; `None` before it has said.
+    pub lacks: Option<Lacks>,
+    /// For how long it has lacked something that we hold.
+    pub behind_for: Option<Duration>,
+    /// When it was last heard.
+    pub last_seen: Option<Timestamp>,
+    /// Version and commit.
+    pub software: String,
+    /// Its clock minus ours when it connected, in milliseconds.
+    pub skew_ms: Option<i64>,
+    /// Its living sessions, as it last said.
+    pub sessions: Vec<Beat>,
+    /// Why the last attempt to reach it failed.
+    pub last_error: Option<String>,
+    /// Where it is looked for.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Whether a node's statements about its sessions are of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// They are: its living sessions, with their ages now.
+    Reachable(Vec<Beat>),
+    /// They are not: when it was last heard.
+    Unreachable(Option<Timestamp>),
+}
+
+#[derive(Default)]
+pub(crate) struct Peer {
+    pub(crate) row: Row,
+    pub(crate) unsaved: bool,
+    pub(crate) link: Option<Arc<Link>>,
+    pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
+    /// The newest statement ever heard: an older one that somebody repeats never makes a node look alive.
+    pub(crate) last_at: i64,
+    pub(crate) last_error: Option<String>,
+}
+
+impl Peer {
+    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
+        self.said.as_ref().is_some_and(|(_, _, heard)| now.duration_since(*heard) < FRESH)
+    }
+
+    pub(crate) fn reach(&self, now: Instant) -> Reach {
+        match &self.said {
+            Some((statement, _, heard)) if self.link.is_some() || self.is_fresh(now) => {
+                let since = u64::try_from(now.duration_since(*heard).as_millis()).unwrap_or(u64::MAX);
+                let aged = |beat: &Beat| Beat { age_ms: beat.age_ms.saturating_add(since), ..beat.clone() };
+                Reach::Reachable(statement.sessions.iter().map(aged).collect())
+            }
+            _ => Reach::Unreachable(self.row.last_seen),
+        }
+    }
+}
+
+/// All peers.
+#[derive(Default)]
+pub(crate) struct Peers(Mutex<BTreeMap<NodeKey, Peer>>);
+
+impl Peers {
+    pub(crate) fn new(rows: BTreeMap<NodeKey, Row>) -> Self {
+        let peer = |(node, row)| (node, Peer { row, ..Peer::default() });
+        Self(Mutex::new(rows.into_iter().map(peer).collect()))
+    }
+
+    pub(crate) fn with<T>(&self, use_: impl FnOnce(&mut BTreeMap<NodeKey, Peer>) -> T) -> T {
+        use_(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn one<T>(&self, node: NodeKey, use_: impl FnOnce(&mut Peer) -> T) -> T {
+        self.with(|peers| use_(peers.entry(node).or_default()))
+    }
+
+    /// Takes the rows that changed since the last call.
+    pub(crate) fn take_unsaved(&self) -> Vec<(NodeKey, Row)> {
+        self.with(|peers| {
+            let changed = peers
+                .iter_mut()
+                .filter_map(|(node, peer)| std::mem::take(&mut peer.unsaved).then(|| (*node, peer.row.clone())));
+            changed.collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_addresses_come_first_and_old_ones_fall_off() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut row = Row::default();
+        row.learn(&[address(1), address(2)]);
+        row.learn(&[address(2), address(3)]);
+        assert_eq!(row.addresses, [address(2), address(3), address(1)]);
+        row.learn(&(10..20).map(address).collect::<Vec<_>>());
+        assert_eq!((row.addresses.len(), row.addresses[0]), (MAX_ADDRESSES, address(10)));
+    }
+}

@@ -1,0 +1,130 @@
+//! Inviting, joining, leaving.
+
+use ctxnode_store::{ControlOp, Role};
+use ctxnode_sync::{JoinError, PeerState, join};
+
+use crate::support::{block_on, equal, founder, joined, loopback, secret, until};
+
+#[test]
+fn f_01_a_machine_joins_with_a_code_and_has_everything() {
+    block_on(async {
+        let mac = founder();
+        let note = mac.note(None, "quokka").await;
+        let code = mac.invite(Role::Writer, None).await;
+        let server = joined(&code, "server").await;
+        equal(&[&mac, &server]).await;
+        assert_eq!(server.body(note).as_deref(), Some("quokka"));
+        assert_eq!(mac.store.authority().role(&server.key()), Some(Role::Writer));
+        assert_eq!(mac.store.authority().name(&server.key()), Some("server"));
+        // And back.
+        let answer = server.note(None, "wombat").await;
+        until("the answer is there", || mac.body(answer).is_some()).await;
+        until("both say so", || {
+            let good = |status: &ctxnode_sync::PeerStatus| {
+                status.state == PeerState::Connected
+                    && status.lacks == Some(Default::default())
+                    && status.path.is_some()
+            };
+            mac.fleet.status().iter().all(good) && server.fleet.status().iter().all(good)
+        })
+        .await;
+        mac.fleet.stop().await;
+        until("the other notices", || server.fleet.status()[0].state == PeerState::Unreachable).await;
+        server.fleet.stop().await;
+    });
+}
+
+#[test]
+fn f_02_a_code_is_used_once_and_only_while_it_is_open() {
+    block_on(async {
+        let mac = founder();
+        let code = mac.invite(Role::Writer, None).await;
+        let first = secret();
+        assert!(join(&first, &code, "first", &loopback()).await.is_ok());
+        assert!(join(&first, &code, "first", &loopback()).await.is_ok(), "a lost answer can be had again");
+        let second = join(&secret(), &code, "second", &loopback()).await;
+        assert!(matches!(second, Err(JoinError::Refused(_))), "{second:?}");
+        let mut guess = code.clone();
+        guess.secret[0] ^= 1;
+        let guessed = join(&secret(), &guess, "third", &loopback()).await;
+        assert!(matches!(guessed, Err(JoinError::Refused(_))), "{guessed:?}");
+        assert_eq!(mac.store.authority().members().count(), 2);
+    });
+}
+
+#[test]
+fn a_machine_without_an_open_invitation_refuses_before_it_reads() {
+    block_on(async {
+        let mac = founder();
+        let code = mac.invite(Role::Writer, None).await;
+        let open = ctxnode_sync::invites(mac.store.read().unwrap().reader()).unwrap();
+        assert!(ctxnode_sync::withdraw_invite(&mac.store, open[0].id.clone()).await.unwrap());
+        let refused = join(&secret(), &code, "late", &loopback()).await;
+        assert!(matches!(refused, Err(JoinError::Refused(_))), "{refused:?}");
+    });
+}
+
+#[test]
+fn a_machine_alone_opens_no_port() {
+    block_on(async {
+        let mac = founder();
+        mac.note(None, "alone").await;
+        assert!(mac.fleet.addresses().is_empty());
+        mac.invite(Role::Writer, None).await;
+        assert!(!mac.fleet.addresses().is_empty());
+    });
+}
+
+#[test]
+fn r_05_a_machine_of_one_venture_gets_nothing_of_another() {
+    block_on(async {
+        let mac = founder();
+        let (alpha, beta) = (mac.note(Some("alpha"), "of alpha").await, mac.note(Some("beta"), "of beta").await);
+        let global = mac.note(None, "of all").await;
+        let limited = joined(&mac.invite(Role::Writer, Some(&["alpha"])).await, "limited").await;
+        until("its venture and the global notes are there", || {
+            limited.body(alpha).is_some() && limited.body(global).is_some()
+        })
+        .await;
+        let later = mac.note(Some("beta"), "later").await;
+        let last = mac.note(Some("alpha"), "last").await;
+        until("what came after it is there", || limited.body(last).is_some()).await;
+        assert_eq!((limited.body(beta), limited.body(later)), (None, None));
+        let heads = limited.store.read().unwrap().reader().heads().unwrap();
+        let beta_space = ctxnode_model::Space::Venture("beta".to_owned()).id(&mac.store.fleet());
+        assert!(heads.0.keys().all(|log| log.space != beta_space), "not even the log is known");
+    });
+}
+
+#[test]
+fn f_03_a_revoked_machine_is_cut_off_at_once_and_its_later_entries_count_nowhere() {
+    block_on(async {
+        let mac = founder();
+        let code = mac.invite(Role::Writer, None).await;
+        let lost = joined(&code, "lost").await;
+        let kept = joined(&mac.invite(Role::Writer, None).await, "kept").await;
+        let before = lost.note(None, "before").await;
+        equal(&[&mac, &lost, &kept]).await;
+        let key = lost.key();
+        mac.control(move |cuts| ControlOp::Revoke { node: key, cuts }, key).await;
+        until("it is cut off", || {
+            mac.fleet
+                .status()
+                .iter()
+                .any(|peer| peer.node == key && peer.state == PeerState::Revoked && peer.path.is_none())
+        })
+        .await;
+        let after = lost.note(None, "after").await;
+        equal(&[&mac, &kept]).await;
+        until("the others know", || kept.store.authority().role(&key).is_none()).await;
+        assert!(kept.body(before).is_some() && kept.body(after).is_none() && mac.body(after).is_none());
+        until("the lost one is told why", || {
+            lost.fleet
+                .status()
+                .iter()
+                .any(|peer| peer.last_error.as_deref().is_some_and(|text| text.contains("revoked")))
+                || lost.store.authority().role(&key).is_none()
+        })
+        .await;
+    });
+}

@@ -1,0 +1,140 @@
+//! Nodes of a fleet, and waiting until they agree.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, Timestamp};
+use ctxnode_store::{ControlOp, Location, NodeSecret, Options, OsEntropy, Role, Store, StoreError, SystemClock};
+use ctxnode_sync::{Beat, Code, Fleet, Host, NetConfig, Offer, create_invite, join, remember_inviter};
+
+/// How long something that follows by itself may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+struct Quiet;
+
+impl Host for Quiet {
+    fn beats(&self) -> Vec<Beat> {
+        vec![Beat { session: "sess_1".to_owned(), age_ms: 1_000 }]
+    }
+
+    fn addresses(&self, _: &NodeKey) -> Vec<SocketAddr> {
+        Vec::new()
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) store: Store,
+    pub(crate) secret: NodeSecret,
+    pub(crate) fleet: Fleet,
+}
+
+pub(crate) fn loopback() -> NetConfig {
+    NetConfig { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..NetConfig::default() }
+}
+
+pub(crate) fn options(secret: &NodeSecret) -> Options {
+    Options {
+        location: Location::Memory,
+        secret: secret.clone(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(OsEntropy),
+    }
+}
+
+pub(crate) fn secret() -> NodeSecret {
+    NodeSecret::generate(&OsEntropy)
+}
+
+pub(crate) fn run(store: Store, secret: NodeSecret) -> Node {
+    let fleet = Fleet::start(store.clone(), secret.clone(), loopback(), "test".to_owned(), Arc::new(Quiet)).unwrap();
+    Node { store, secret, fleet }
+}
+
+pub(crate) fn founder() -> Node {
+    let secret = secret();
+    run(Store::create(options(&secret), "test").unwrap().store, secret)
+}
+
+impl Node {
+    pub(crate) fn key(&self) -> NodeKey {
+        self.store.node()
+    }
+
+    pub(crate) async fn invite(&self, role: Role, ventures: Option<&[&str]>) -> Code {
+        let addresses = self.fleet.listen().await.unwrap();
+        let spaces = |codes: &[&str]| -> BTreeSet<_> {
+            codes.iter().map(|code| Space::Venture((*code).to_owned()).id(&self.store.fleet())).collect()
+        };
+        let expires_at = Timestamp(self.store.clock().now().0 + 60_000);
+        let offer = Offer { role, ventures: Vec::new(), spaces: ventures.map(spaces), expires_at };
+        create_invite(&self.store, offer, addresses).await.unwrap().1
+    }
+
+    pub(crate) async fn control(
+        &self,
+        make: impl FnOnce(Vec<ctxnode_store::Cut>) -> ControlOp + Send + 'static,
+        about: NodeKey,
+    ) {
+        let done = self.store.write(move |draft| {
+            let cuts = draft.cuts_of(about)?;
+            draft.control(&make(cuts))
+        });
+        done.await.unwrap();
+    }
+
+    pub(crate) async fn note(&self, venture: Option<&str>, text: &str) -> DocumentId {
+        let (venture, text) = (venture.map(str::to_owned), text.to_owned());
+        let done = self.store.write(move |draft| {
+            let id = draft.fresh_id(Kind::Note);
+            let now = draft.now();
+            let edits = [
+                Edit::set("title", text.as_str()),
+                Edit::Body { field: "content", text: text.clone(), base: None },
+                Edit::set("created_at", now),
+                Edit::set("updated_at", now),
+            ];
+            draft.edit(id, &Space::of(venture.as_deref()), edits)?;
+            Ok::<DocumentId, StoreError>(id)
+        });
+        done.await.unwrap().value
+    }
+
+    pub(crate) fn body(&self, id: DocumentId) -> Option<String> {
+        self.store.read().unwrap().reader().body(id).unwrap()
+    }
+
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.store.read().unwrap().reader().heads().unwrap().digest()
+    }
+}
+
+/// Joins with a code and starts the new node.
+pub(crate) async fn joined(code: &Code, name: &str) -> Node {
+    let secret = secret();
+    let welcome = join(&secret, code, name, &loopback()).await.unwrap();
+    let store = Store::create_member(options(&secret), welcome.genesis.clone()).unwrap();
+    remember_inviter(&store, &welcome).unwrap();
+    run(store, secret)
+}
+
+/// Waits until `good`.
+pub(crate) async fn until(what: &str, good: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    while !good() {
+        assert!(Instant::now() < deadline, "{what} did not come true in {SOON:?}");
+        tick.tick().await;
+    }
+}
+
+/// Waits until all nodes know the same entries.
+pub(crate) async fn equal(nodes: &[&Node]) {
+    until("all nodes know the same entries", || nodes.windows(2).all(|pair| pair[0].digest() == pair[1].digest()))
+        .await;
+}
+
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+}
