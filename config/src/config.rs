@@ -3,7 +3,7 @@
 //! Not here: the table of names (`key`), parsing of one value (`value`), files (`file`).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::env::Environment;
@@ -31,6 +31,8 @@ pub struct Config {
     pub backup: Backup,
     /// Whether the daemon keeps a search index.
     pub search_enabled: bool,
+    /// How the daemon meets its peers.
+    pub sync: SyncSettings,
     /// Variables with our prefix that nothing reads: misspelt, or of another version. `ctxnode doctor` names them.
     pub unknown_variables: Vec<String>,
     origins: BTreeMap<Key, Origin>,
@@ -43,6 +45,32 @@ pub struct Backup {
     pub dir: PathBuf,
     /// How many are kept.
     pub keep: u32,
+}
+
+/// How the daemon meets its peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// The UDP port; 0 for any.
+    pub port: u16,
+    /// Addresses to listen on; all when empty.
+    pub bind: Vec<IpAddr>,
+    /// Which relays pass packets on.
+    pub relay: Relay,
+    /// Whether peers are looked for on the local network.
+    pub mdns: bool,
+    /// Where peers are: their keys in hex, and addresses.
+    pub peers: Vec<(String, SocketAddr)>,
+}
+
+/// Which relays are used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Relay {
+    /// None.
+    Off,
+    /// Those that the makers of iroh run.
+    Public,
+    /// The one at this URL.
+    Url(String),
 }
 
 /// How severe an event must be to be logged.
@@ -147,6 +175,8 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Config, ConfigErrors> {
     if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
 }
 
+/// One port on every machine, so that firewalls and tailnets can allow it.
+const DEFAULT_SYNC_PORT: u16 = 4748;
 /// Two weeks of daily snapshots: longer than a holiday, shorter than a disk.
 const DEFAULT_BACKUPS: u32 = 14;
 
@@ -175,6 +205,13 @@ impl Reader<'_> {
                 keep: self.read(Key::BackupKeep, DEFAULT_BACKUPS, |raw| value::number(raw, 1..=365)),
             },
             search_enabled: self.read(Key::SearchEnabled, true, value::switch),
+            sync: SyncSettings {
+                port: self.read(Key::SyncPort, DEFAULT_SYNC_PORT, value::port),
+                bind: self.read(Key::SyncBind, Vec::new(), |raw| value::each(raw, |text| text.parse().ok())),
+                relay: self.read(Key::SyncRelay, Relay::Off, relay),
+                mdns: self.read(Key::SyncMdns, true, value::switch),
+                peers: self.read(Key::SyncPeers, Vec::new(), |raw| value::each(raw, peer)),
+            },
             unknown_variables: Vec::new(),
             origins: BTreeMap::new(),
             paths,
@@ -238,6 +275,35 @@ impl Config {
             Key::BackupDir => self.backup.dir.display().to_string(),
             Key::BackupKeep => self.backup.keep.to_string(),
             Key::SearchEnabled => self.search_enabled.to_string(),
+            Key::SyncPort => self.sync.port.to_string(),
+            Key::SyncBind => join(self.sync.bind.iter()),
+            Key::SyncRelay => match &self.sync.relay {
+                Relay::Off => "off".to_owned(),
+                Relay::Public => "public".to_owned(),
+                Relay::Url(url) => url.clone(),
+            },
+            Key::SyncMdns => self.sync.mdns.to_string(),
+            Key::SyncPeers => join(self.sync.peers.iter().map(|(key, address)| format!("{key}@{address}"))),
         }
     }
+}
+
+fn relay(raw: &Raw) -> Option<Relay> {
+    match raw {
+        Raw::Text(text) if text == "public" => Some(Relay::Public),
+        Raw::Text(text) if text.starts_with("https://") || text.starts_with("http://") => {
+            Some(Relay::Url(text.clone()))
+        }
+        other => (value::switch(other) == Some(false)).then_some(Relay::Off),
+    }
+}
+
+fn peer(text: &str) -> Option<(String, SocketAddr)> {
+    let (key, address) = text.split_once('@')?;
+    let is_key = key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some((is_key.then(|| key.to_ascii_lowercase())?, address.parse().ok()?))
+}
+
+fn join(items: impl Iterator<Item = impl ToString>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }

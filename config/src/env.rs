@@ -25,6 +25,16 @@ pub const NO_SEARCH: &str = "CTXNODE_NO_SEARCH";
 pub const BACKUP_DIR: &str = "CTXNODE_BACKUP_DIR";
 /// How many daily snapshots are kept.
 pub const BACKUP_KEEP: &str = "CTXNODE_BACKUP_KEEP";
+/// The UDP port on which peers reach this node.
+pub const SYNC_PORT: &str = "CTXNODE_SYNC_PORT";
+/// Comma-separated addresses on which peers reach this node.
+pub const SYNC_BIND: &str = "CTXNODE_SYNC_BIND";
+/// Which relays pass packets on: `off`, `public` or a URL.
+pub const SYNC_RELAY: &str = "CTXNODE_SYNC_RELAY";
+/// Whether nodes look for each other on the local network.
+pub const SYNC_MDNS: &str = "CTXNODE_SYNC_MDNS";
+/// Comma-separated `KEY@ADDRESS:PORT` of peers.
+pub const SYNC_PEERS: &str = "CTXNODE_SYNC_PEERS";
 /// A folder of real text that tests and benchmarks run on.
 pub const CORPUS: &str = "CTXNODE_CORPUS";
 /// The token for a daemon that is asked over TCP; read by the command line only.

@@ -25,6 +25,16 @@ pub enum Key {
     BackupKeep,
     /// Whether there is a search index.
     SearchEnabled,
+    /// The UDP port for peers.
+    SyncPort,
+    /// The addresses for peers.
+    SyncBind,
+    /// The relays.
+    SyncRelay,
+    /// Whether peers are looked for on the local network.
+    SyncMdns,
+    /// Where peers are.
+    SyncPeers,
 }
 
 /// How an environment variable carries a setting.
@@ -47,7 +57,7 @@ impl Variable {
 
 impl Key {
     /// Every setting, in the order in which it is shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::DataDir,
         Self::Socket,
         Self::HttpListen,
@@ -57,6 +67,11 @@ impl Key {
         Self::BackupDir,
         Self::BackupKeep,
         Self::SearchEnabled,
+        Self::SyncPort,
+        Self::SyncBind,
+        Self::SyncRelay,
+        Self::SyncMdns,
+        Self::SyncPeers,
     ];
 
     /// Returns the dotted name in a configuration file.
@@ -72,6 +87,11 @@ impl Key {
             Self::BackupDir => "backup.dir",
             Self::BackupKeep => "backup.keep",
             Self::SearchEnabled => "search.enabled",
+            Self::SyncPort => "sync.port",
+            Self::SyncBind => "sync.bind",
+            Self::SyncRelay => "sync.relay",
+            Self::SyncMdns => "sync.mdns",
+            Self::SyncPeers => "sync.peers",
         }
     }
 
@@ -87,6 +107,11 @@ impl Key {
             Self::BackupDir => Variable::Holds(env::BACKUP_DIR),
             Self::BackupKeep => Variable::Holds(env::BACKUP_KEEP),
             Self::SearchEnabled => Variable::Negates(env::NO_SEARCH),
+            Self::SyncPort => Variable::Holds(env::SYNC_PORT),
+            Self::SyncBind => Variable::Holds(env::SYNC_BIND),
+            Self::SyncRelay => Variable::Holds(env::SYNC_RELAY),
+            Self::SyncMdns => Variable::Holds(env::SYNC_MDNS),
+            Self::SyncPeers => Variable::Holds(env::SYNC_PEERS),
         }
     }
 
@@ -98,7 +123,11 @@ impl Key {
             Self::HttpListen => "`off`, `on` (127.0.0.1:4747) or an address such as 127.0.0.1:4800",
             Self::DevDirs => "a list of paths, absolute or starting with ~/ (separated by `:` in the environment)",
             Self::LogLevel => "one of error, warn, info, debug, trace",
-            Self::Autostart | Self::SearchEnabled => "true or false",
+            Self::Autostart | Self::SearchEnabled | Self::SyncMdns => "true or false",
+            Self::SyncPort => "a whole number from 0 (any port) to 65535",
+            Self::SyncBind => "a list of IP addresses (separated by `,` in the environment); empty for all",
+            Self::SyncRelay => "`off`, `public` or the URL of a relay, https://...",
+            Self::SyncPeers => "a list of KEY@ADDRESS:PORT, KEY being the 64 hex digits that `ctxnode peers` shows",
             Self::BackupKeep => "a whole number from 1 to 365",
         }
     }

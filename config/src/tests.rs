@@ -39,6 +39,11 @@ fn defaults_stand_when_nobody_sets_anything() {
     backup.dir = /home/ada/.local/share/ctxnode/backups (default)
     backup.keep = 14 (default)
     search.enabled = true (default)
+    sync.port = 4748 (default)
+    sync.bind =  (default)
+    sync.relay = off (default)
+    sync.mdns = true (default)
+    sync.peers =  (default)
     ");
 }
 
@@ -67,6 +72,11 @@ fn a_stronger_layer_wins_and_is_named() {
     backup.dir = /srv/backups (/etc/ctxnode/config.toml:5)
     backup.keep = 30 (/home/ada/.config/ctxnode/config.toml:1)
     search.enabled = false (/home/ada/.config/ctxnode/config.toml:2)
+    sync.port = 4748 (default)
+    sync.bind =  (default)
+    sync.relay = off (default)
+    sync.mdns = true (default)
+    sync.peers =  (default)
     ");
 }
 
@@ -201,6 +211,19 @@ fn names_and_variables_of_settings_are_unique() {
     let variables: std::collections::BTreeSet<_> = Key::ALL.into_iter().map(|key| key.variable().name()).collect();
     assert_eq!((names.len(), variables.len()), (Key::ALL.len(), Key::ALL.len()));
     assert!(variables.iter().all(|name| name.starts_with(env::PREFIX)));
+}
+
+#[test]
+fn peers_are_keys_with_addresses_and_relays_are_words_or_urls() {
+    let key = "ab".repeat(32);
+    let text =
+        format!("[sync]\npeers = [\"{key}@100.64.0.7:4748\"]\nrelay = \"https://relay.example\"\nbind = [\"::1\"]");
+    let config = load_linux(&home(), &[file("/f.toml", &text)], &Overrides::default()).unwrap();
+    assert_eq!(config.sync.peers, [(key, "100.64.0.7:4748".parse().unwrap())]);
+    assert_eq!(config.sync.relay, crate::Relay::Url("https://relay.example".to_owned()));
+    let bad = "[sync]\npeers = [\"abc@1.2.3.4:5\"]\nrelay = \"maybe\"\nport = 70000\nbind = [\"here\"]";
+    let errors = load_linux(&home(), &[file("/f.toml", bad)], &Overrides::default()).unwrap_err();
+    assert_eq!(errors.0.len(), 4, "{errors:?}");
 }
 
 /// P-07: what the template shows is what the import reads.

@@ -108,3 +108,17 @@ pub(crate) fn listen(raw: &Raw) -> Option<Option<SocketAddr>> {
         _ => None,
     }
 }
+
+/// Returns a port, 0 included.
+pub(crate) fn port(raw: &Raw) -> Option<u16> {
+    number(raw, 0..=u32::from(u16::MAX)).and_then(|port| u16::try_from(port).ok())
+}
+
+/// Returns every item of a list, each read by `read`; text is split at commas.
+pub(crate) fn each<T>(raw: &Raw, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    match raw {
+        Raw::Text(text) => text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(read).collect(),
+        Raw::List(items) => items.iter().map(|item| read(item)).collect(),
+        _ => None,
+    }
+}

@@ -1,11 +1,12 @@
 //! What every operation works with: the store, presence, the search index, and the call at hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ctxnode_api::{CorrelationId, Route};
 use ctxnode_config::Config;
 use ctxnode_model::{Kind, Timestamp};
 use ctxnode_store::{Draft, LocalTable, Snapshot, Store};
+use ctxnode_sync::Fleet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::{broadcast, watch};
@@ -60,6 +61,8 @@ pub(crate) struct Changed {
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) presence: Presence,
+    /// Set once the daemon serves; tests of single operations run without.
+    pub(crate) fleet: OnceLock<Fleet>,
     pub(crate) search: SearchIndex,
     pub(crate) config: Config,
     pub(crate) host: Host,

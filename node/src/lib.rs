@@ -15,5 +15,6 @@ mod gate;
 mod handlers;
 mod http_server;
 mod mcp_server;
+mod peers;
 pub mod process;
 mod search_index;

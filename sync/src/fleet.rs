@@ -33,6 +33,7 @@ const ALERTS: usize = 20;
 /// How many statements a slow connection may lag behind.
 const TOLD: usize = 256;
 const ALERTS_KEY: &[u8] = b"sync_alerts";
+const PORT_KEY: &[u8] = b"sync_port";
 
 /// What the fleet asks of the daemon.
 pub trait Host: Send + Sync + 'static {
@@ -275,13 +276,33 @@ impl Shared {
         }
         let secret = SecretKey::from_bytes(&self.secret.seed());
         let admission = Admission { store: self.store.clone(), standing: Arc::clone(&self.standing) };
-        let bound = endpoint::bind(secret, &self.config, Some(admission)).await;
+        // Peers look for this node where it was last; a port that nobody chose should stay the same as well.
+        let last = self.last_port().filter(|_| self.config.port == 0);
+        let config = NetConfig { port: last.unwrap_or(self.config.port), ..self.config.clone() };
+        let bound = endpoint::bind(secret, &config, Some(admission)).await;
         *self.bind_error.lock().unwrap_or_else(PoisonError::into_inner) = bound.as_ref().err().map(ToString::to_string);
         let endpoint = bound?;
         tracing::info!(addresses = ?endpoint.bound_sockets(), "listening for peers");
+        if let Some(port) = endpoint.bound_sockets().first().map(SocketAddr::port)
+            && last != Some(port)
+            && self.config.port == 0
+        {
+            let noted = self.store.write(move |draft| {
+                draft.put_local(LocalTable::Caches, PORT_KEY, port.to_be_bytes());
+                Ok::<(), StoreError>(())
+            });
+            if let Err(error) = noted.await {
+                tracing::warn!(%error, "the port could not be noted");
+            }
+        }
         *held = Some(endpoint.clone());
         self.bound.send_replace(Some(endpoint.clone()));
         Ok(endpoint)
+    }
+
+    fn last_port(&self) -> Option<u16> {
+        let bytes = self.store.read().ok()?.reader().local(LocalTable::Caches, PORT_KEY).ok()??;
+        bytes.try_into().ok().map(u16::from_be_bytes)
     }
 
     /// A peer has said hello.

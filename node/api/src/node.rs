@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::edge::Iso;
+use crate::fleet::{AlertView, PeerView};
 use crate::routes::Right;
 
 /// Whether the daemon answers.
@@ -62,8 +63,11 @@ pub struct NodeReply {
     pub quarantined: u64,
     /// The last verified backup.
     pub last_backup: Option<Iso>,
-    /// Other nodes that were heard of; empty on a single machine.
-    pub peers: Vec<Value>,
+    /// The other nodes; empty on a single machine.
+    pub peers: Vec<PeerView>,
+    /// What happened between replicas that a person should know.
+    #[serde(default)]
+    pub alerts: Vec<AlertView>,
 }
 
 /// How far the search index is.

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{claims, docs, edge::List, handoffs, node, notes, operations, sessions};
+use crate::{claims, docs, edge::List, fleet, handoffs, node, notes, operations, sessions};
 
 /// What a caller must be allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -207,6 +207,14 @@ routes! {
     "node.stop" Post "/v1/node/stop" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon stop", "Finishes writes and stops the daemon.";
     "node.handover" Post "/v1/node/handover" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon handover", "Finishes writes and runs the installed binary in place of this one.";
     "quarantine.list" Get "/v1/quarantine" Reader SMALL_BODY node::Empty => List<node::QuarantineView>, "quarantine", "Lists what is kept and not applied.";
+    "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
+    "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
+    "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now.";
+    "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet; what it wrote so far stays.";
+    "peer.role" Post "/v1/peers/{node}/role" Admin SMALL_BODY fleet::RoleSet => fleet::PeerView, "role", "Changes what a node may do from now on.";
+    "invite.create" Post "/v1/invites" Admin SMALL_BODY fleet::InviteCreate => fleet::InviteCreated, "invite", "Makes a code with which one more machine joins the fleet.";
+    "invite.list" Get "/v1/invites" Admin SMALL_BODY node::Empty => List<fleet::InviteView>, "fleet invites", "Lists the invitations of this machine.";
+    "invite.withdraw" Delete "/v1/invites/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "fleet uninvite", "Withdraws an invitation.";
     "token.list" Get "/v1/tokens" Admin SMALL_BODY node::Empty => List<node::TokenView>, "token list", "Lists tokens.";
     "token.create" Post "/v1/tokens" Admin SMALL_BODY node::TokenCreate => node::TokenCreated, "token create", "Makes a token.";
     "token.revoke" Delete "/v1/tokens/{id}" Admin SMALL_BODY notes::DeleteRequest => node::TokenView, "token revoke", "Revokes a token.";

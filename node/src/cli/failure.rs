@@ -79,6 +79,9 @@ pub(super) enum Failure {
     /// A replica could not be made.
     #[error(transparent)]
     Init(#[from] InitError),
+    /// The text that was typed is no invitation.
+    #[error("this is no invitation: {0}")]
+    Code(#[source] ctxnode_sync::CodeError),
     /// A backup could not be brought back.
     #[error("the backup cannot be restored")]
     Restore(#[source] OpenError),
@@ -128,7 +131,7 @@ impl Failure {
             Self::Client(ClientError::Unreachable { .. } | ClientError::TooSlow(_) | ClientError::Broken(_))
             | Self::Start(_) => 3,
             Self::Client(ClientError::Unreadable(_) | ClientError::NoOperation(_)) | Self::Runtime(_) => 70,
-            Self::Usage { .. } | Self::Config(_) | Self::Place(_) => 2,
+            Self::Usage { .. } | Self::Config(_) | Self::Place(_) | Self::Code(_) => 2,
             Self::Interrupted => 130,
             _ => 1,
         }
@@ -147,6 +150,9 @@ impl Failure {
             Self::Running(_) => "run `ctxnode daemon stop` first",
             Self::Usage { hint, .. } => hint,
             Self::Init(InitError::Exists(_)) => "use it: `ctxnode status`",
+            Self::Init(InitError::Join(_)) => {
+                "nothing was made here; `ctxnode invite` on that machine makes a new code"
+            }
             Self::Restore(_) => "nothing was changed; try the backup before this one",
             _ => return None,
         };
@@ -185,6 +191,7 @@ impl Failure {
             Self::NoReplica(_) => "no_replica",
             Self::Running(_) => "daemon_running",
             Self::Config(_) | Self::Place(_) => "bad_configuration",
+            Self::Code(_) => "bad_code",
             Self::Usage { .. } => "bad_usage",
             Self::File { .. } | Self::Output(_) => "bad_file",
             Self::Init(_) => "init_failed",

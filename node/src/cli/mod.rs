@@ -9,6 +9,7 @@ mod doctor;
 mod failure;
 mod import;
 mod init;
+mod join;
 mod mcp;
 mod operations;
 mod reference;
@@ -33,6 +34,7 @@ const ASKED: &[(&str, &str)] = &[
     ("doc.delete", "Delete this doc?"),
     ("requirement.delete", "Delete this requirement?"),
     ("token.revoke", "Revoke this token?"),
+    ("peer.revoke", "Take this node out of the fleet? It can come back only by a new invitation."),
     ("session.abandon", "Mark this session as abandoned?"),
 ];
 /// Operations that work through the whole store.
@@ -79,6 +81,7 @@ pub(crate) fn tree() -> Command {
     let mut extra = vec![
         ("", init::command()),
         ("", init::restore_command()),
+        ("", join::command()),
         ("", doctor::command()),
         ("", import::command()),
         ("", mcp::command()),
@@ -141,6 +144,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "daemon status" => daemon::status(world).await,
         "daemon handover" => daemon::handover(world).await,
         "doctor" => doctor::run(world, matches).await,
+        "join" => join::run(world, matches).await,
         "event watch" => daemon::watch(world, matches).await,
         "import notes" => import::notes(world, matches).await,
         "import docs" => import::docs(world, matches).await,

@@ -42,6 +42,7 @@ const PLACES: &[(&str, &str, Place)] = &[
     ("claim.release", "key", Place::OptionalWord),
     ("node.export", "directory", Place::Directory),
     ("node.backup", "directory", Place::OptionalDirectory),
+    ("peer.role", "role", Place::Word),
 ];
 
 /// Fields that have no flag: the key is a flag of every command, and asking through a client is for clients.
@@ -70,6 +71,7 @@ const NOUNS: &[(&str, &str)] = &[
     ("escalation", "Calls for help"),
     ("event", "What happened"),
     ("token", "Tokens for callers over TCP"),
+    ("fleet", "The fleet: invitations, and what is rarely needed"),
     ("daemon", "The daemon of this machine"),
 ];
 

@@ -16,6 +16,7 @@ use ctxnode_config::Config;
 use ctxnode_model::NodeKey;
 use ctxnode_model::id::FleetId;
 use ctxnode_store::{KeyError, NodeSecret, OpenError, Options, OsEntropy, Store, StoreError, WriteError};
+use ctxnode_sync::{Code, JoinError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -82,9 +83,46 @@ pub enum InitError {
     /// The store cannot be made.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The fleet did not take this machine in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// The first records cannot be written.
     #[error(transparent)]
     Seed(#[from] WriteError<StoreError>),
+}
+
+/// A data directory in which a replica is being made. The store appears under its name only when it is whole, so that an
+/// attempt that was killed can simply be repeated.
+struct Making {
+    files: Files,
+    partial: PathBuf,
+    _lock: Lock,
+}
+
+impl Making {
+    fn begin(config: &Config) -> Result<Self, InitError> {
+        let data_dir = &config.paths.data_dir;
+        let files = Files::of(data_dir);
+        private_dir(data_dir).map_err(|source| InitError::Directory { path: data_dir.clone(), source })?;
+        // First, since it says more than that a daemon runs on it.
+        if files.store.exists() {
+            return Err(InitError::Exists(files.store));
+        }
+        let lock = Lock::take(&files.lock)?;
+        let partial = files.store.with_extension("new");
+        match std::fs::remove_file(&partial) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(InitError::Directory { path: partial, source })
+            }
+            _ => Ok(Self { files, partial, _lock: lock }),
+        }
+    }
+
+    fn finish(self, store: &Store) -> Result<(), InitError> {
+        store.close();
+        let path = self.files.store;
+        std::fs::rename(&self.partial, &path).map_err(|source| InitError::Directory { path, source })
+    }
 }
 
 /// Makes a replica with this node as the first of a new fleet, and seeds the doc requirements.
@@ -92,23 +130,9 @@ pub enum InitError {
 /// # Errors
 /// When there is one already, or the place cannot be used; then nothing is left behind that a second try trips over.
 pub fn init(config: &Config, name: &str) -> Result<InitReport, InitError> {
-    let data_dir = &config.paths.data_dir;
-    let files = Files::of(data_dir);
-    private_dir(data_dir).map_err(|source| InitError::Directory { path: data_dir.clone(), source })?;
-    let _lock = Lock::take(&files.lock)?;
-    if files.store.exists() {
-        return Err(InitError::Exists(files.store));
-    }
-    let secret = NodeSecret::load_or_create(&files.key, &OsEntropy)?;
-    // The store appears under its name only when it is whole, so that a killed init can simply be repeated.
-    let partial = files.store.with_extension("new");
-    match std::fs::remove_file(&partial) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(InitError::Directory { path: partial, source });
-        }
-        _ => {}
-    }
-    let created = Store::create(Options::file(&partial, secret), name)?;
+    let making = Making::begin(config)?;
+    let secret = NodeSecret::load_or_create(&making.files.key, &OsEntropy)?;
+    let created = Store::create(Options::file(&making.partial, secret), name)?;
     created.store.write_blocking(|draft| {
         for requirement in ctxnode_model::rules::requirement::seeds() {
             crate::handlers::seed_requirement(draft, &requirement)?;
@@ -120,9 +144,33 @@ pub fn init(config: &Config, name: &str) -> Result<InitReport, InitError> {
         node: created.store.node(),
         recovery_key: created.recovery.reveal(),
     };
-    created.store.close();
-    std::fs::rename(&partial, &files.store)
-        .map_err(|source| InitError::Directory { path: files.store.clone(), source })?;
+    making.finish(&created.store)?;
+    Ok(report)
+}
+
+/// What [`join`] made.
+#[derive(Debug)]
+pub struct JoinReport {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// This node.
+    pub node: NodeKey,
+    /// The node that invited.
+    pub inviter: NodeKey,
+}
+
+/// Makes a replica of an existing fleet with an invitation. It holds the genesis; the daemon gets everything else.
+///
+/// # Errors
+/// When there is a replica already, the place cannot be used, or the inviter cannot be reached or refuses.
+pub async fn join(config: &Config, code: &Code, name: &str) -> Result<JoinReport, InitError> {
+    let making = Making::begin(config)?;
+    let secret = NodeSecret::load_or_create(&making.files.key, &OsEntropy)?;
+    let joined = ctxnode_sync::join(&secret, code, name, &crate::peers::net_config(&config.sync)).await?;
+    let store = Store::create_member(Options::file(&making.partial, secret), joined.genesis.clone())?;
+    ctxnode_sync::remember_inviter(&store, &joined).map_err(WriteError::Store)?;
+    let report = JoinReport { fleet: store.fleet(), node: store.node(), inviter: joined.inviter };
+    making.finish(&store)?;
     Ok(report)
 }
 

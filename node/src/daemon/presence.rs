@@ -10,6 +10,8 @@ use ctxnode_model::{DocumentId, Timestamp};
 use ctxnode_store::{Draft, LocalTable, Reader, StoreError};
 use serde::{Deserialize, Serialize};
 
+use tokio::sync::Notify;
+
 use crate::process::ProcessId;
 
 /// One session of this node.
@@ -30,7 +32,11 @@ pub(crate) struct Pulse {
 
 /// All sessions of this node that are not over.
 #[derive(Debug, Default)]
-pub(crate) struct Presence(Mutex<State>);
+pub(crate) struct Presence {
+    state: Mutex<State>,
+    /// Rings when a session begins or is over.
+    pub(crate) changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -50,7 +56,7 @@ impl Presence {
                 pulses.insert(id, pulse);
             }
         }
-        Ok(Self(Mutex::new(State { pulses, unsaved: BTreeMap::new() })))
+        Ok(Self { state: Mutex::new(State { pulses, unsaved: BTreeMap::new() }), changed: Notify::new() })
     }
 
     /// Moves the heartbeat of a session. It never moves back.
@@ -82,10 +88,11 @@ impl Presence {
                 pulse.process = process;
             }
         });
+        self.changed.notify_one();
     }
 
     fn change(&self, id: DocumentId, now: Timestamp, change: impl FnOnce(&mut Pulse)) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || Pulse { at: now, checkout: None, process: None, calls: 0 };
         change(state.pulses.entry(id).or_insert_with(fresh));
         state.unsaved.insert(id, true);
@@ -93,16 +100,17 @@ impl Presence {
 
     /// Forgets a session that is over.
     pub(crate) fn forget(&self, id: DocumentId) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.pulses.remove(&id).is_some() {
             state.unsaved.insert(id, false);
+            self.changed.notify_one();
         }
     }
 
     /// Returns what is known of a session; `None` for one that is over or of another node.
     #[must_use]
     pub(crate) fn get(&self, id: DocumentId) -> Option<Pulse> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pulses.get(&id).cloned()
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pulses.get(&id).cloned()
     }
 
     /// Returns the last heartbeat, or `otherwise` when none is known.
@@ -114,14 +122,14 @@ impl Presence {
     /// Returns every session with its pulse.
     #[must_use]
     pub(crate) fn all(&self) -> Vec<(DocumentId, Pulse)> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.pulses.iter().map(|(id, pulse)| (*id, pulse.clone())).collect()
     }
 
     /// Takes what changed since the last call, to be saved.
     #[must_use]
     pub(crate) fn take_unsaved(&self) -> Vec<(DocumentId, Option<Pulse>)> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let unsaved = std::mem::take(&mut state.unsaved);
         unsaved.into_keys().map(|id| (id, state.pulses.get(&id).cloned())).collect()
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ctxnode_config::Config;
@@ -131,13 +131,16 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     }
     let _log = start_log(&config);
     let mut lock = Lock::take(&files.lock).map_err(StartError::Running)?;
-    let app = open(config, &files)?;
+    let secret = NodeSecret::load(&files.key)?;
+    let app = open(config, &files, secret.clone())?;
     tracing::info!(build = ctxnode_api::version::BUILD, "the store is open");
 
     let api_socket = listen(&app.config.paths.socket)?;
     let mcp_path = app.config.paths.mcp_socket();
     let mcp_socket = listen(&mcp_path)?;
     lock.listens_at(&app.config.paths.socket).map_err(io(&files.lock))?;
+    let fleet = crate::peers::start(&app, secret)?;
+    app.fleet.get_or_init(|| fleet);
     let mut tasks: JoinSet<()> = JoinSet::new();
     let mut servers: JoinSet<()> = JoinSet::new();
     let service = router(Arc::clone(&app)).into_make_service_with_connect_info::<Peer>();
@@ -161,6 +164,7 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     tasks.spawn(mcp_server::serve_socket(Arc::clone(&app), mcp_socket));
     tasks.spawn(indexer::run(Arc::clone(&app)));
     tasks.spawn(schedule::run(Arc::clone(&app)));
+    tasks.spawn(announce(Arc::clone(&app)));
     tasks.spawn(signals(app.lifecycle.clone()));
     tracing::info!("ready");
 
@@ -191,8 +195,7 @@ fn start_log(config: &Config) -> Option<tracing_appender::non_blocking::WorkerGu
     Some(guard)
 }
 
-fn open(config: Config, files: &Files) -> Result<Arc<App>, StartError> {
-    let secret = NodeSecret::load(&files.key)?;
+fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, StartError> {
     let store = Store::open(Options { ..Options::file(&files.store, secret) })?;
     let snapshot = store.read()?;
     let presence = Presence::load(snapshot.reader())?;
@@ -201,6 +204,7 @@ fn open(config: Config, files: &Files) -> Result<Arc<App>, StartError> {
     let started = store.clock().now();
     Ok(Arc::new(App {
         presence,
+        fleet: OnceLock::new(),
         search,
         host: host::look(),
         started,
@@ -241,6 +245,16 @@ async fn wait_for_end(mut lifecycle: watch::Receiver<Lifecycle>) -> Lifecycle {
     lifecycle.wait_for(|state| *state != Lifecycle::Run).await.map_or(Lifecycle::Stop, |state| *state)
 }
 
+/// Tells the peers when sessions begin and end here.
+async fn announce(app: Arc<App>) {
+    loop {
+        app.presence.changed.notified().await;
+        if let Some(fleet) = app.fleet.get() {
+            fleet.sessions_changed();
+        }
+    }
+}
+
 async fn signals(lifecycle: watch::Sender<Lifecycle>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -260,6 +274,9 @@ async fn finish(app: &App, mut servers: JoinSet<()>, mut tasks: JoinSet<()>) {
         tracing::warn!("calls were still running when the daemon stopped");
     }
     servers.shutdown().await;
+    if let Some(fleet) = app.fleet.get() {
+        fleet.stop().await;
+    }
     tasks.shutdown().await;
     schedule::save(app).await;
     app.search.close();

@@ -27,10 +27,10 @@ fn standing(reader: Reader<'_>, app: &App, venture: &str, now: Timestamp) -> Res
     let liveness = |session: &Rec<Session>| {
         if sessions::is_live(app, session, now) {
             Liveness::Active
-        } else if sessions::is_own(app, session) {
-            Liveness::Stale
-        } else {
+        } else if sessions::is_away(app, session, now) {
             Liveness::LastSeen
+        } else {
+            Liveness::Stale
         }
     };
     let holder = |id: &str| open.iter().find(|session| session.id.to_string() == id).map(liveness);
@@ -58,7 +58,7 @@ fn view(app: &App, reader: Reader<'_>, claim: &Rec<Claim>, all: &[Rec<Claim>], n
         taken_at: Iso(claim.taken_at),
         expires_at: Iso(claim.expires_at),
         age: claim.taken_at.age(now),
-        last_seen: session.is_some_and(|session| !sessions::is_own(app, &session)),
+        last_seen: session.is_some_and(|session| sessions::is_away(app, &session, now)),
         beaten_by: beaten_by(claim, all).map(|other| format!("{} ({})", other.agent, other.session_id)),
     }
 }

@@ -7,6 +7,7 @@ mod drafts;
 mod escalations;
 mod events;
 mod export;
+mod fleet;
 mod git_view;
 mod handoffs;
 mod machines;
@@ -98,6 +99,14 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "node.stop" => node::stop,
         "node.handover" => node::handover,
         "quarantine.list" => node::quarantine,
+        "quarantine.accept" => fleet::accept,
+        "peer.list" => fleet::peers,
+        "peer.wake" => fleet::wake,
+        "peer.revoke" => fleet::revoke,
+        "peer.role" => fleet::role,
+        "invite.create" => fleet::invite,
+        "invite.list" => fleet::invites,
+        "invite.withdraw" => fleet::withdraw,
         "token.list" => tokens::list,
         "token.create" => tokens::create,
         "token.revoke" => tokens::revoke,

@@ -15,7 +15,7 @@ use ctxnode_model::record::Session;
 use ctxnode_model::{Kind, Rec, Timestamp};
 use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
 
-use super::{export, sessions};
+use super::{export, fleet, sessions};
 use crate::app::{Answer, App, Cx, Handled, Lifecycle};
 use crate::caller::effective;
 use crate::failure::Failure;
@@ -60,7 +60,8 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         search: app.search.state(),
         quarantined: reader.quarantine(0)?.1,
         last_backup: last_backup(app).map(Iso),
-        peers: Vec::new(),
+        peers: fleet::views(app, now),
+        alerts: fleet::alerts(app),
     })
 }
 

@@ -4,8 +4,10 @@ mod github;
 
 use std::time::Duration;
 
+use ctxnode_api::fleet::{PeerState, PeerView};
 use ctxnode_api::node::{CheckRow, CheckState, Empty, PreflightReply};
 use ctxnode_api::{Right, version};
+use ctxnode_model::rules::limits::DAY_MS;
 use ctxnode_model::rules::repo::{VentureMatch, match_venture};
 
 use super::{node, start, ventures};
@@ -21,7 +23,7 @@ const DISK_PERCENT: u64 = 90;
 
 pub(crate) async fn preflight(cx: &Cx, _: Empty) -> Handled {
     let (build, login, place) = tokio::join!(build(), github::login(), place(cx));
-    let checks = vec![store(cx), right(cx), build, login, place, peers(), disk(cx), backup(cx)];
+    let checks = vec![store(cx), right(cx), build, login, place, peers(cx), disk(cx), backup(cx)];
     let failed = checks.iter().any(|check| check.critical && check.state == CheckState::Fail);
     let summary = if failed {
         "critical checks failed"
@@ -111,8 +113,22 @@ async fn place(cx: &Cx) -> CheckRow {
     }
 }
 
-fn peers() -> CheckRow {
-    check("peers", CheckState::Pass, "single machine", None)
+/// A peer that was not heard for a day may hold what this node does not know.
+fn peers(cx: &Cx) -> CheckRow {
+    let now = cx.now();
+    let all = super::fleet::views(&cx.app, now);
+    if all.is_empty() {
+        return check("peers", CheckState::Pass, "single machine", None);
+    }
+    let is_old = |peer: &&PeerView| peer.last_seen.as_ref().is_none_or(|at| now.since(at.0) > DAY_MS);
+    let members: Vec<&PeerView> = all.iter().filter(|peer| peer.state != PeerState::Revoked).collect();
+    let connected = members.iter().filter(|peer| peer.state == PeerState::Connected).count();
+    let lost = members.iter().filter(|peer| peer.state == PeerState::Unreachable).filter(|peer| is_old(peer)).count();
+    let lag = members.iter().filter_map(|peer| peer.we_lack).max().unwrap_or(0);
+    let behind = if lag > 0 { format!(", {lag} entries on their way") } else { String::new() };
+    let message = format!("{connected} of {} connected{behind}", members.len());
+    let state = if lost > 0 { CheckState::Warn } else { CheckState::Pass };
+    check("peers", state, message, Some("`ctxnode peers` shows which were not heard for a day"))
 }
 
 fn disk(cx: &Cx) -> CheckRow {

@@ -93,7 +93,7 @@ fn write(draft: &mut Draft<'_>, requirement: &Requirement) -> Result<(), StoreEr
         Edit::set("actor_key_id", requirement.actor_key_id.as_str()),
         Edit::set("updated_at", draft.now()),
     ];
-    draft.edit(id_of(requirement), &Space::Fleet, edits)
+    draft.edit(id_of(requirement), &Space::of(requirement.scope_venture.as_deref()), edits)
 }
 
 fn view(id: DocumentId, requirement: &Requirement) -> RequirementView {

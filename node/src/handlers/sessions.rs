@@ -22,6 +22,7 @@ use super::{drafts, escalations, paging, start};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::daemon::presence::Presence;
 use crate::failure::Failure;
+use crate::peers::{Whereabouts, whereabouts};
 
 /// How many sessions a caller is remembered to hold; one per venture and repo that it works in.
 const BOUND: usize = 16;
@@ -110,8 +111,26 @@ pub(crate) fn touch(cx: &Cx) {
 /// Whether an active session counts as alive. Sessions of other nodes are alive only while their node is heard of.
 pub(super) fn is_live(app: &App, session: &Rec<Session>, now: Timestamp) -> bool {
     session.status() == SessionStatus::Active
-        && is_own(app, session)
-        && !is_stale(now.since(app.presence.last(session.id, session.created_at)))
+        && match whereabouts(app, session, now) {
+            Whereabouts::Here => !is_stale(now.since(app.presence.last(session.id, session.created_at))),
+            Whereabouts::Alive(_) => true,
+            Whereabouts::Silent | Whereabouts::Away(_) => false,
+        }
+}
+
+/// Whether its node cannot be reached, so that nobody can say whether it is alive.
+pub(super) fn is_away(app: &App, session: &Rec<Session>, now: Timestamp) -> bool {
+    matches!(whereabouts(app, session, now), Whereabouts::Away(_))
+}
+
+/// Returns its last sign of life, as far as it is known here.
+pub(super) fn last_sign(app: &App, session: &Rec<Session>, now: Timestamp) -> Timestamp {
+    match whereabouts(app, session, now) {
+        Whereabouts::Here => app.presence.last(session.id, session.created_at),
+        Whereabouts::Alive(at) => at,
+        Whereabouts::Away(Some(at)) => at.max(session.created_at),
+        Whereabouts::Silent | Whereabouts::Away(None) => session.created_at,
+    }
 }
 
 pub(super) fn is_own(app: &App, session: &Session) -> bool {
@@ -284,7 +303,7 @@ pub(crate) async fn list(cx: &Cx, input: SessionQuery) -> Handled {
         if !fits(session) {
             return false;
         }
-        if filter == StatusFilter::Active && !is_own(&cx.app, session) {
+        if filter == StatusFilter::Active && is_away(&cx.app, session, now) {
             last_seen.push(start::row(&cx.app, session, now));
         }
         of_status(session)

@@ -112,7 +112,8 @@ fn write(draft: &mut Draft<'_>, before: &Venture, after: Venture, origin: &Origi
     if fresh || *before != after {
         edits.push(Edit::set("updated_at", now));
     }
-    draft.edit(DocumentId::venture(&after.code), &Space::Fleet, edits)?;
+    // In its own space: a node without a right to the venture does not learn that it exists.
+    draft.edit(DocumentId::venture(&after.code), &Space::of(Some(&after.code)), edits)?;
     Ok(after)
 }
 
@@ -124,7 +125,11 @@ pub(crate) async fn archive(cx: &Cx, input: VentureArchive) -> Handled {
         let mut found = require(draft.reader(), &code)?;
         let archived = input.archived.unwrap_or(true);
         let now = draft.now();
-        draft.edit(found.id, &Space::Fleet, [Edit::set("archived", archived), Edit::set("updated_at", now)])?;
+        draft.edit(
+            found.id,
+            &Space::of(Some(&found.code)),
+            [Edit::set("archived", archived), Edit::set("updated_at", now)],
+        )?;
         found.value.archived = archived;
         Ok((200, view_of(&app, &found)))
     })

@@ -116,6 +116,10 @@ impl Sandbox {
             ("GIT_CONFIG_NOSYSTEM", "1".into()),
             ("GIT_TERMINAL_PROMPT", "0".into()),
             ("CTXNODE_NO_AUTOSTART", "1".into()),
+            // Fleets of tests stay on loopback, and many run at once.
+            ("CTXNODE_SYNC_BIND", "127.0.0.1".into()),
+            ("CTXNODE_SYNC_PORT", "0".into()),
+            ("CTXNODE_SYNC_MDNS", "false".into()),
         ]
     }
 

@@ -4,7 +4,7 @@ use ctxnode_api::shape::Shape;
 use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode, ROUTES, headers};
 use serde_json::{Value, json};
 
-use crate::support::{Who, agent, alpha_repo, block_on, person, ready, start, text};
+use crate::support::{Who, agent, alpha_repo, block_on, ctxnode, person, ready, start, text};
 
 /// Operation, input, path parameters.
 type Input<'a> = (&'a str, Value, Vec<(&'a str, &'a str)>);
@@ -87,6 +87,10 @@ fn a_09_every_mutating_operation_happens_once() {
     let handoff =
         text(&claude.do_("eod", json!({ "status": "done", "accomplished": ["x"], "keep_open": true })), "handoff_id")
             .to_owned();
+    let invited = person(&sandbox).do_("invite.create", json!({}));
+    let second = ctxnode_testkit::Sandbox::new();
+    assert!(ctxnode(&second, &["join", text(&invited, "code"), "--name", "second"]).status.success());
+    let open = id(&person(&sandbox).do_("invite.create", json!({})));
     let human = json!({ "human_requested": true });
     let inputs: Vec<Input<'_>> = vec![
         ("sod", json!({}), vec![]),
@@ -121,6 +125,12 @@ fn a_09_every_mutating_operation_happens_once() {
         ("token.create", json!({ "name": "u", "right": "reader" }), vec![]),
         ("token.revoke", json!({}), vec![("id", &token)]),
         ("note.delete", json!({}), vec![("id", &made)]),
+        ("invite.create", json!({}), vec![]),
+        ("invite.withdraw", json!({}), vec![("id", &open)]),
+        ("peer.wake", json!({}), vec![]),
+        ("peer.role", json!({ "role": "reader" }), vec![("node", "second")]),
+        ("peer.revoke", json!({}), vec![("node", "second")]),
+        ("quarantine.accept", json!({}), vec![("node", "second")]),
         ("eod", json!({ "status": "done", "accomplished": ["y"] }), vec![]),
     ];
     let slow = ["node.check", "node.backup", "node.export", "node.stop", "node.handover", "session.abandon"];
@@ -136,7 +146,7 @@ fn a_09_every_mutating_operation_happens_once() {
         let first = with_key(&who, &call, &key).unwrap_or_else(|code| panic!("{operation}: {code:?}"));
         let between = journal();
         let second = with_key(&who, &call, &key);
-        if operation == "token.create" {
+        if ["token.create", "invite.create"].contains(&operation) {
             // Its secret is shown once and kept nowhere, so it cannot be shown again.
             continue;
         }

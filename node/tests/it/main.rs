@@ -14,6 +14,7 @@ mod commands;
 mod doc_rules;
 mod docs;
 mod faults;
+mod fleet;
 mod gate;
 mod handoffs;
 mod idempotency;

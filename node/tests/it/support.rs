@@ -61,24 +61,30 @@ pub(crate) fn printed(output: &Output) -> String {
 pub(crate) struct Who<'a> {
     sandbox: &'a Sandbox,
     caller: Caller,
+    headers: &'static [(&'static str, &'static str)],
 }
 
 /// A person on a terminal.
 pub(crate) fn person(sandbox: &Sandbox) -> Who<'_> {
-    Who { sandbox, caller: Caller { kind: CallerKind::Person, ..Caller::default() } }
+    Who { sandbox, caller: Caller { kind: CallerKind::Person, ..Caller::default() }, headers: &[] }
+}
+
+/// A script that asks as often as it likes.
+pub(crate) fn script(sandbox: &Sandbox) -> Who<'_> {
+    Who { sandbox, caller: Caller::default(), headers: &[(ctxnode_api::headers::CALLER, "import")] }
 }
 
 /// An agent that names itself, working in a directory.
 pub(crate) fn agent<'a>(sandbox: &'a Sandbox, name: &str, directory: &Path) -> Who<'a> {
     let caller =
         Caller { agent: Some(name.to_owned()), directory: Some(directory.display().to_string()), ..Caller::default() };
-    Who { sandbox, caller }
+    Who { sandbox, caller, headers: &[] }
 }
 
 impl Who<'_> {
     /// Asks and returns the whole answer or the client's error.
     pub(crate) fn ask(&self, call: &Call) -> Result<Answer, ClientError> {
-        self.ask_with(call, &[])
+        self.ask_with(call, self.headers)
     }
 
     /// Asks with more headers.

@@ -106,25 +106,39 @@ fn f_03_a_revoked_machine_is_cut_off_at_once_and_its_later_entries_count_nowhere
         let before = lost.note(None, "before").await;
         equal(&[&mac, &lost, &kept]).await;
         let key = lost.key();
+        // It is out of reach when it is revoked, and goes on writing.
+        lost.fleet.stop().await;
         mac.control(move |cuts| ControlOp::Revoke { node: key, cuts }, key).await;
-        until("it is cut off", || {
-            mac.fleet
-                .status()
-                .iter()
-                .any(|peer| peer.node == key && peer.state == PeerState::Revoked && peer.path.is_none())
-        })
-        .await;
         let after = lost.note(None, "after").await;
+        let lost = crate::support::run(lost.store.clone(), lost.secret.clone());
         equal(&[&mac, &kept]).await;
         until("the others know", || kept.store.authority().role(&key).is_none()).await;
-        assert!(kept.body(before).is_some() && kept.body(after).is_none() && mac.body(after).is_none());
-        until("the lost one is told why", || {
+        until("it is told why", || {
             lost.fleet
                 .status()
                 .iter()
                 .any(|peer| peer.last_error.as_deref().is_some_and(|text| text.contains("revoked")))
-                || lost.store.authority().role(&key).is_none()
         })
         .await;
+        assert!(kept.body(before).is_some() && kept.body(after).is_none() && mac.body(after).is_none());
+        let revoked = |peer: &ctxnode_sync::PeerStatus| peer.node == key && peer.state == PeerState::Revoked;
+        assert!(mac.fleet.status().iter().any(revoked));
+    });
+}
+
+#[test]
+fn a_connected_machine_that_is_revoked_is_cut_off_at_once() {
+    block_on(async {
+        let mac = founder();
+        let lost = joined(&mac.invite(Role::Writer, None).await, "lost").await;
+        equal(&[&mac, &lost]).await;
+        let key = lost.key();
+        mac.control(move |cuts| ControlOp::Revoke { node: key, cuts }, key).await;
+        until("it is cut off", || {
+            mac.fleet.status().iter().any(|peer| peer.state == PeerState::Revoked && peer.path.is_none())
+        })
+        .await;
+        let secret = mac.note(None, "after").await;
+        assert!(lost.body(secret).is_none());
     });
 }

@@ -170,9 +170,9 @@ fn session_rows(
 ) -> (Section<SessionRow>, Section<SessionRow>) {
     let mut live: Vec<&Rec<Session>> = others.iter().filter(|other| sessions::is_live(app, other, now)).collect();
     live.sort_by_key(|other| {
-        (!same_repo(&other.repo, &session.repo), std::cmp::Reverse(app.presence.last(other.id, other.created_at)))
+        (!same_repo(&other.repo, &session.repo), std::cmp::Reverse(sessions::last_sign(app, other, now)))
     });
-    let gone: Vec<&Rec<Session>> = others.iter().filter(|other| !sessions::is_own(app, other)).collect();
+    let gone: Vec<&Rec<Session>> = others.iter().filter(|other| sessions::is_away(app, other, now)).collect();
     let rows = |list: &[&Rec<Session>], most: usize| {
         Section::of(list.iter().take(most).map(|other| row(app, other, now)).collect(), list.len() as u64)
     };
@@ -189,7 +189,7 @@ pub(in crate::handlers) fn row(app: &App, session: &Rec<Session>, now: Timestamp
         branch: session.branch.clone(),
         issue: session.issue,
         track: session.track,
-        age: app.presence.last(session.id, session.created_at).age(now),
+        age: sessions::last_sign(app, session, now).age(now),
     }
 }
 

@@ -1,0 +1,165 @@
+//! The fleet: invitations, peers, roles.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::edge::Iso;
+use crate::routes::Right;
+
+/// Makes an invitation for one more machine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InviteCreate {
+    /// `reader`, `writer` or `admin`; writer when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Right>,
+    /// Venture codes whose records the machine gets; all when empty.
+    pub ventures: Vec<String>,
+    /// Seconds until it expires, 60 to 604,800; an hour when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<i64>,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
+/// A new invitation. The code is shown once.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct InviteCreated {
+    /// To be typed on the other machine: `ctxnode join CODE`.
+    pub code: String,
+    /// The invitation.
+    #[serde(flatten)]
+    pub invite: InviteView,
+}
+
+/// Without the code, which must reach the answer and nothing else.
+impl std::fmt::Debug for InviteCreated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InviteCreated").field("invite", &self.invite).finish_non_exhaustive()
+    }
+}
+
+/// An invitation without its code.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct InviteView {
+    /// Its name.
+    pub id: String,
+    /// What it grants.
+    pub role: Right,
+    /// Where; everywhere when empty.
+    pub ventures: Vec<String>,
+    /// `open`, `used` or `expired`.
+    pub state: String,
+    /// When it was made.
+    pub created_at: Iso,
+    /// When it expires.
+    pub expires_at: Iso,
+    /// The node that used it.
+    pub used_by: Option<String>,
+}
+
+/// The other nodes, and what happened between replicas.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PeersReply {
+    /// The other nodes.
+    pub items: Vec<PeerView>,
+    /// How many.
+    pub shown: usize,
+    /// How many.
+    pub total: u64,
+    /// Never: all are shown.
+    pub has_more: bool,
+    /// Where this node listens; empty when it is alone.
+    pub listening: Vec<String>,
+    /// Why it cannot listen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// What a person should know: forks, old copies of replicas.
+    pub alerts: Vec<AlertView>,
+}
+
+/// Something that happened between replicas.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AlertView {
+    /// When.
+    pub at: Iso,
+    /// What.
+    pub text: String,
+}
+
+/// How a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerState {
+    /// There is a connection.
+    Connected,
+    /// Other nodes are connected to it and pass on what it says.
+    ViaOthers,
+    /// Nobody is.
+    Unreachable,
+    /// It is no member any more.
+    Revoked,
+}
+
+/// Another node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PeerView {
+    /// Its key.
+    pub node: String,
+    /// What it was called when it joined.
+    pub name: String,
+    /// What it may do; `none` once revoked.
+    pub role: Right,
+    /// How it stands.
+    pub state: PeerState,
+    /// `direct`, `lan`, `tailnet`, `relay`; null without a connection.
+    pub path: Option<String>,
+    /// The address or relay of the connection.
+    pub address: Option<String>,
+    /// The round trip in milliseconds.
+    pub rtt_ms: Option<f64>,
+    /// Entries that it has and this node lacks; null before it has said.
+    pub we_lack: Option<u64>,
+    /// Entries that it lacks.
+    pub they_lack: Option<u64>,
+    /// For how many seconds it has lacked something.
+    pub unacknowledged_seconds: Option<u64>,
+    /// When it was last heard.
+    pub last_seen: Option<Iso>,
+    /// Since then.
+    pub last_seen_age: Option<String>,
+    /// Its build.
+    pub build: Option<String>,
+    /// Its clock minus this node's, in seconds, when it is more than two minutes.
+    pub clock_skew_seconds: Option<i64>,
+    /// Sessions that are alive there; null when that is not known.
+    pub active_sessions: Option<u64>,
+    /// Why it is not connected.
+    pub problem: Option<String>,
+    /// What to do about it.
+    pub fix: Option<String>,
+    /// Where it is looked for.
+    pub addresses: Vec<String>,
+}
+
+/// Revokes a node, or accepts what is held back of one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerAction {
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
+/// Changes a node's role from now on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoleSet {
+    /// `reader`, `writer` or `admin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Right>,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}

@@ -1,0 +1,44 @@
+//! Joining a fleet with an invitation. Needs that no replica is here yet.
+
+use clap::{Arg, ArgMatches, Command};
+use ctxnode_sync::Code;
+use serde_json::json;
+
+use super::failure::{Exit, Failure};
+use super::screen::Form;
+use super::world::World;
+use crate::daemon::{host_name, join};
+
+pub(super) fn command() -> Command {
+    Command::new("join")
+        .about("Makes this machine a member of a fleet, with the code that `ctxnode invite` printed on another one")
+        .arg(Arg::new("code").required(true).value_name("CODE").help("The code, ctxj-..."))
+        .arg(
+            Arg::new("name")
+                .long("name")
+                .value_name("NAME")
+                .help("What the others call it; the machine's name when left out"),
+        )
+}
+
+pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let code = matches.get_one::<String>("code").map(String::as_str).unwrap_or_default();
+    let code: Code = code.parse().map_err(Failure::Code)?;
+    let name = matches.get_one::<String>("name").cloned().unwrap_or_else(host_name);
+    let report = join(&world.config, &code, &name).await?;
+    let data_dir = world.config.paths.data_dir.display().to_string();
+    // It fetches what the fleet knows as soon as it runs.
+    let running = world.config.autostart && world.start().await.is_ok();
+    match world.screen.form {
+        Form::Json => world.screen.print_json(&json!({
+            "fleet": report.fleet.to_string(), "node": report.node.to_string(), "inviter": report.inviter.to_string(),
+            "data_dir": data_dir, "daemon": running,
+        }))?,
+        Form::People => {
+            world.screen.print(&format!("joined: replica made at {data_dir}"))?;
+            let next = if running { "ctxnode peers" } else { "ctxnode daemon start" };
+            world.screen.notice(&format!("next: {next}"));
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,276 @@
+//! The fleet: invitations, peers, roles.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use ctxnode_api::fleet::{
+    AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerState, PeerView, PeersReply, RoleSet,
+};
+use ctxnode_api::node::{Done, Empty};
+use ctxnode_api::notes::DeleteRequest;
+use ctxnode_api::operations::PlainAction;
+use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
+use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
+use ctxnode_store::{ControlOp, Cut, Role, StoreError};
+use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus};
+
+use super::ventures;
+use crate::app::{Answer, App, Cx, Handled};
+use crate::failure::Failure;
+
+const DEFAULT_TTL_S: i64 = 3_600;
+const TTL_S: std::ops::RangeInclusive<i64> = 60..=604_800;
+/// Clocks that differ less are not worth a word.
+const SKEW_MS: i64 = 120_000;
+
+fn fleet(app: &App) -> Result<&Fleet, Failure> {
+    app.fleet.get().ok_or_else(|| Failure::new(ErrorCode::Starting, "the daemon is starting"))
+}
+
+pub(crate) async fn peers(cx: &Cx, _: Empty) -> Handled {
+    let items = views(&cx.app, cx.now());
+    let fleet = fleet(&cx.app)?;
+    Answer::ok(PeersReply {
+        shown: items.len(),
+        total: items.len() as u64,
+        has_more: false,
+        items,
+        listening: fleet.addresses().iter().map(ToString::to_string).collect(),
+        problem: fleet.bind_error(),
+        alerts: alerts(&cx.app),
+    })
+}
+
+/// Returns how every other node stands.
+pub(super) fn views(app: &App, now: Timestamp) -> Vec<PeerView> {
+    let Some(fleet) = app.fleet.get() else { return Vec::new() };
+    fleet.status().into_iter().map(|status| view(status, now)).collect()
+}
+
+/// Returns what happened between replicas that a person should know.
+pub(super) fn alerts(app: &App) -> Vec<AlertView> {
+    let alerts = app.fleet.get().map(Fleet::alerts).unwrap_or_default();
+    alerts.into_iter().map(|alert| AlertView { at: Iso(alert.at), text: alert.text }).collect()
+}
+
+fn right_of(role: Option<Role>) -> Right {
+    match role {
+        Some(Role::Admin) => Right::Admin,
+        Some(Role::Writer) => Right::Writer,
+        Some(Role::Reader) => Right::Reader,
+        None => Right::None,
+    }
+}
+
+fn role_of(right: Option<Right>) -> Option<Role> {
+    match right? {
+        Right::Admin => Some(Role::Admin),
+        Right::Writer => Some(Role::Writer),
+        Right::Reader => Some(Role::Reader),
+        Right::None => None,
+    }
+}
+
+fn view(status: PeerStatus, now: Timestamp) -> PeerView {
+    let state = match status.state {
+        ctxnode_sync::PeerState::Connected => PeerState::Connected,
+        ctxnode_sync::PeerState::Forwarded => PeerState::ViaOthers,
+        ctxnode_sync::PeerState::Unreachable => PeerState::Unreachable,
+        ctxnode_sync::PeerState::Revoked => PeerState::Revoked,
+    };
+    let path = status.path.as_ref();
+    let skew = status.skew_ms.filter(|skew| skew.abs() > SKEW_MS).map(|skew| skew / 1_000);
+    let reachable = matches!(state, PeerState::Connected | PeerState::ViaOthers);
+    let problem = (!reachable && state != PeerState::Revoked).then_some(status.last_error).flatten();
+    PeerView {
+        node: status.node.to_string(),
+        name: status.name,
+        role: right_of(status.role),
+        state,
+        path: path.map(|path| path.address.map_or("relay", |address| kind_of_path(address.ip())).to_owned()),
+        address: path.and_then(|path| path.address.map(|address| address.to_string()).or_else(|| path.relay.clone())),
+        rtt_ms: path.map(|path| (path.rtt.as_secs_f64() * 10_000.0).round() / 10.0),
+        we_lack: status.lacks.map(|lacks| lacks.own),
+        they_lack: status.lacks.map(|lacks| lacks.peer),
+        unacknowledged_seconds: status.behind_for.map(|time| time.as_secs()),
+        last_seen: status.last_seen.map(Iso),
+        last_seen_age: status.last_seen.map(|at| at.age(now)),
+        build: Some(status.software).filter(|build| !build.is_empty()),
+        clock_skew_seconds: skew,
+        active_sessions: reachable.then_some(status.sessions.len() as u64),
+        fix: problem.as_deref().map(|problem| fix_of(problem).to_owned()),
+        problem,
+        addresses: status.addresses.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn kind_of_path(ip: IpAddr) -> &'static str {
+    match ip {
+        IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]) => "tailnet",
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => "lan",
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => "lan",
+        _ => "direct",
+    }
+}
+
+/// What a person can do about a peer that is not reached.
+fn fix_of(problem: &str) -> &'static str {
+    const FIXES: &[(&str, &str)] = &[
+        ("no address", "add it to `[sync] peers`, or invite it again; `ctxnode peers` there shows where it listens"),
+        ("no answer", "is its daemon running, and is its UDP port open (4748 unless configured)?"),
+        ("no connection", "is its daemon running, and is its UDP port open (4748 unless configured)?"),
+        ("not a member", "it does not know this node yet; it will when it has met a node that does"),
+        ("revoked", "this node was taken out of the fleet; ask for a new invitation"),
+        ("protocol", "update the older of the two: `ctxnode --version` on both"),
+        ("another fleet", "that machine belongs to another fleet"),
+    ];
+    let found = FIXES.iter().find(|(part, _)| problem.contains(part));
+    found.map_or("`ctxnode fleet sync` tries again; the daemon's log has the details", |(_, fix)| fix)
+}
+
+/// Finds a node by its name or the beginning of its key.
+fn resolve(cx: &Cx) -> Result<NodeKey, Failure> {
+    let wanted = cx.param("node");
+    let authority = cx.app.store.authority();
+    let known: Vec<NodeKey> = authority.members().map(|(node, _)| node).chain(authority.revoked()).collect();
+    let named = |node: &NodeKey| authority.name(node) == Some(wanted);
+    let begins = |node: &NodeKey| wanted.len() >= 4 && node.to_string().starts_with(&wanted.to_ascii_lowercase());
+    let found: Vec<NodeKey> = known.iter().copied().filter(|node| named(node) || begins(node)).collect();
+    match found.as_slice() {
+        [one] => Ok(*one),
+        [] => {
+            let names: Vec<String> = known.iter().map(|node| label(&authority, node)).collect();
+            let error = ErrorBody::new(ErrorCode::NotFound, format!("no node is called `{wanted}`"));
+            Err(error.hint(format!("the nodes are {}", names.join(", "))).into())
+        }
+        several => {
+            let names: Vec<String> = several.iter().map(|node| label(&authority, node)).collect();
+            Err(Failure::from(ErrorBody::field("node", format!("is one of several: {}", names.join(", ")))))
+        }
+    }
+}
+
+fn label(authority: &ctxnode_store::Authority, node: &NodeKey) -> String {
+    let key = &node.to_string()[..8];
+    match authority.name(node) {
+        Some(name) if !name.is_empty() => format!("{name} ({key})"),
+        _ => key.to_owned(),
+    }
+}
+
+pub(crate) async fn revoke(cx: &Cx, _: PeerAction) -> Handled {
+    let node = resolve(cx)?;
+    if node == cx.app.store.node() {
+        return Err(Failure::from(ErrorBody::field("node", "is this machine: revoke it from another one")));
+    }
+    change(cx, node, move |cuts| vec![ControlOp::Revoke { node, cuts }]).await
+}
+
+pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
+    let role = role_of(input.role);
+    let Some(role) = role else {
+        return Err(Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")));
+    };
+    let node = resolve(cx)?;
+    change(cx, node, move |cuts| vec![ControlOp::SetRole { node, role, cuts }]).await
+}
+
+pub(crate) async fn accept(cx: &Cx, _: PeerAction) -> Handled {
+    let node = resolve(cx)?;
+    let raised = cx.commit(move |draft| {
+        let cuts = draft.cuts_of(node)?;
+        for cut in &cuts {
+            draft.control(&ControlOp::AcceptUpTo { cut: *cut })?;
+        }
+        Ok((200, Done { changed: !cuts.is_empty() }))
+    });
+    raised.await
+}
+
+/// Stages control ops about a node and answers how it stands then.
+async fn change(cx: &Cx, node: NodeKey, ops: impl FnOnce(Vec<Cut>) -> Vec<ControlOp> + Send + 'static) -> Handled {
+    let done = cx.commit(move |draft| {
+        let cuts = draft.cuts_of(node)?;
+        for op in ops(cuts) {
+            draft.control(&op)?;
+        }
+        Ok((200, Done { changed: true }))
+    });
+    done.await?;
+    let now = cx.now();
+    let status = fleet(&cx.app)?.status().into_iter().find(|status| status.node == node);
+    let answer = match status {
+        Some(status) => Answer::ok(view(status, now))?,
+        None => Answer::ok(Done { changed: true })?,
+    };
+    cx.completed(answer).await
+}
+
+pub(crate) async fn wake(cx: &Cx, _: PlainAction) -> Handled {
+    fleet(&cx.app)?.wake().await;
+    cx.commit(|_| Ok((200, Done { changed: true }))).await
+}
+
+pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
+    let mut invalid = Invalid::new();
+    let role = role_of(Some(input.role.unwrap_or(Right::Writer)));
+    invalid.require(role.is_some(), "role", "expected reader, writer or admin");
+    let ttl = input.ttl_seconds.unwrap_or(DEFAULT_TTL_S);
+    invalid.require(TTL_S.contains(&ttl), "ttl_seconds", format!("expected {} to {}", TTL_S.start(), TTL_S.end()));
+    invalid.finish()?;
+    for code in &input.ventures {
+        ventures::require(cx.read()?.reader(), code)?;
+    }
+    let store = &cx.app.store;
+    if store.authority().role(&store.node()) != Some(Role::Admin) {
+        return Err(Failure::new(ErrorCode::Forbidden, "only an admin node can invite"));
+    }
+    let addresses: Vec<SocketAddr> = fleet(&cx.app)?
+        .listen()
+        .await
+        .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()).hint("set another `[sync] port`"))?;
+    let id = store.fleet();
+    let spaces: BTreeSet<_> = input.ventures.iter().map(|code| Space::of(Some(code)).id(&id)).collect();
+    let offer = Offer {
+        role: role.unwrap_or(Role::Writer),
+        spaces: (!input.ventures.is_empty()).then_some(spaces),
+        ventures: input.ventures,
+        expires_at: cx.now().plus(ttl * 1_000),
+    };
+    let made = ctxnode_sync::create_invite(store, offer, addresses).await;
+    let (invite, code) = made.map_err(|error| Failure::Store(error.flatten()))?;
+    // The answer is not kept for a replay: the code is shown once, and stored nowhere.
+    Answer::of(201, InviteCreated { code: code.to_string(), invite: invite_view(&invite, cx.now()) })
+}
+
+fn invite_view(invite: &Invite, now: Timestamp) -> InviteView {
+    let state = match invite.state(now) {
+        InviteState::Open => "open",
+        InviteState::Used => "used",
+        InviteState::Expired => "expired",
+    };
+    InviteView {
+        id: invite.id.clone(),
+        role: right_of(Some(invite.offer.role)),
+        ventures: invite.offer.ventures.clone(),
+        state: state.to_owned(),
+        created_at: Iso(invite.created_at),
+        expires_at: Iso(invite.offer.expires_at),
+        used_by: invite.used_by.map(|node| node.to_string()),
+    }
+}
+
+pub(crate) async fn invites(cx: &Cx, _: Empty) -> Handled {
+    let now = cx.now();
+    let all = ctxnode_sync::invites(cx.read()?.reader())?;
+    Answer::ok(List::all(all.iter().map(|invite| invite_view(invite, now)).collect()))
+}
+
+pub(crate) async fn withdraw(cx: &Cx, _: DeleteRequest) -> Handled {
+    let id = cx.param("id").to_owned();
+    let done = ctxnode_sync::withdraw_invite(&cx.app.store, id.clone()).await;
+    if !done.map_err(|error: ctxnode_store::WriteError<StoreError>| Failure::Store(error.flatten()))? {
+        return Err(Failure::not_found("invitation", &id));
+    }
+    cx.commit(|_| Ok((200, Done { changed: true }))).await
+}

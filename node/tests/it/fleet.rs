@@ -1,0 +1,251 @@
+//! Several daemons as one fleet on loopback: joining by typing, sessions and handoffs of others, cutting off and coming
+//! back, rights across nodes, what a person sees of it.
+
+use ctxnode_api::{Call, ErrorCode};
+use ctxnode_testkit::{Daemon, Sandbox, wait_until};
+use serde_json::{Value, json};
+
+use crate::support::{SOON, agent, alpha_repo, ctxnode, found, person, printed, ready, script, start, text};
+
+/// Invites on one machine and joins on a new one, as a person would.
+fn join(founder: &Sandbox, name: &str, flags: &[&str]) -> Sandbox {
+    let invited = ctxnode(founder, &[&["invite", "--json"], flags].concat());
+    assert!(invited.status.success(), "{}", String::from_utf8_lossy(&invited.stderr));
+    let invited: Value = serde_json::from_str(&printed(&invited)).unwrap();
+    let sandbox = Sandbox::new();
+    let joined = ctxnode(&sandbox, &["join", text(&invited, "code"), "--name", name]);
+    assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+    sandbox
+}
+
+/// Waits until a call answers what is wanted, and returns the answer.
+fn until(sandbox: &Sandbox, what: &str, call: &Call, good: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let who = script(sandbox);
+    let deadline = std::time::Instant::now() + SOON * 3;
+    wait_until(SOON * 4, what, || {
+        last = who.ok(call);
+        assert!(std::time::Instant::now() < deadline, "{what}: {last}");
+        good(&last)
+    });
+    last
+}
+
+fn node(sandbox: &Sandbox, what: &str, good: impl Fn(&Value) -> bool) -> Value {
+    until(sandbox, what, &Call::new("node", json!({})), good)
+}
+
+fn connected(reply: &Value, peers: usize) -> bool {
+    let list = reply["peers"].as_array().unwrap();
+    list.len() == peers
+        && list.iter().all(|peer| peer["state"] == "connected" && peer["we_lack"] == 0 && peer["they_lack"] == 0)
+}
+
+/// W-01, S-11, H-11, P-06: another machine sees the venture, the session and then the handoff, and nothing else is needed.
+#[test]
+fn h_11_s_11_w_01_a_session_and_its_handoff_are_seen_on_another_machine() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let server = join(&mac, "server1", &[]);
+    let _server_daemon = Daemon::start(&server);
+    node(&server, "both are equal", |reply| connected(reply, 1));
+    let ventures = person(&server).do_("venture.list", json!({}));
+    assert_eq!(ventures["total"], 2, "P-06: {ventures}");
+
+    let (here, there) = (alpha_repo(&mac, "console"), alpha_repo(&server, "console"));
+    let claude = agent(&mac, "claude-mac-00000001", here.path());
+    claude.do_("sod", json!({ "issue": 87, "branch": "dev/x" }));
+    let list = Call::new("session.list", json!({ "venture": "alpha" }));
+    let seen = until(&server, "the session is alive there", &list, |reply| reply["total"] == 1);
+    assert_eq!((&seen["items"][0]["issue"], text(&seen["items"][0], "branch")), (&json!(87), "dev/x"));
+    let codex = agent(&server, "codex-server1-00000002", there.path());
+    let started = codex.do_("sod", json!({}));
+    assert_eq!(text(&started["active_sessions"]["items"][0], "agent"), "claude-mac-00000001");
+    assert_eq!(started["claims"]["items"][0]["key"], "87");
+
+    claude
+        .do_("eod", json!({ "status": "in_progress", "in_progress": ["half"], "next_steps": ["1. finish src/a.rs"] }));
+    until(&server, "the session is over", &list, |reply| {
+        reply["items"].as_array().unwrap().iter().all(|row| text(row, "agent") != "claude-mac-00000001")
+    });
+    let next = agent(&server, "gemini-server1-00000003", there.path()).do_("sod", json!({}));
+    assert_eq!(text(&next["last_handoff"], "from_agent"), "claude-mac-00000001", "{next}");
+    assert!(next["last_handoff"].to_string().contains("finish src/a.rs"));
+}
+
+/// S-23: a machine that cannot be reached is "last seen", never active and never abandoned; when it is back, so is its
+/// session, under its id.
+#[test]
+fn s_23_a_machine_that_is_cut_off_is_last_seen_and_comes_back() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    let repo = alpha_repo(&laptop, "console");
+    let claude = agent(&laptop, "claude-laptop-00000001", repo.path());
+    let id = text(&claude.do_("sod", json!({})), "session_id").to_owned();
+    let list = Call::new("session.list", json!({ "venture": "alpha" }));
+    until(&mac, "it is alive", &list, |reply| reply["total"] == 1 && reply["last_seen"] == json!([]));
+    laptop_daemon.stop();
+    let away = until(&mac, "it is last seen", &list, |reply| reply["total"] == 0);
+    assert_eq!(text(&away["last_seen"][0], "id"), id);
+    let one = person(&mac).ok(&Call::new("session.get", json!({})).param("id", &id));
+    assert_eq!((text(&one, "status"), &one["live"]), ("active", &json!(false)));
+    let peers = person(&mac).do_("peer.list", json!({}));
+    assert_eq!(peers["items"][0]["state"], "unreachable");
+    let shown = printed(&ctxnode(&mac, &["peers"]));
+    assert!(shown.contains("laptop") && shown.contains("unreachable"), "{shown}");
+    laptop_daemon.restart();
+    let back = until(&mac, "it is alive again", &list, |reply| reply["total"] == 1);
+    assert_eq!(text(&back["items"][0], "id"), id);
+}
+
+/// W-04, P-03, N-12: both write while they are apart; afterwards both say the same.
+#[test]
+fn w_04_p_03_n_12_what_was_written_apart_is_merged_alike() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    let body = "first paragraph\n\nsecond paragraph\n\nthird paragraph";
+    let note = person(&mac).do_("note.create", json!({ "content": body, "human_requested": true }));
+    let id = text(&note, "id").to_owned();
+    let read = Call::new("note.get", json!({})).param("id", &id);
+    wait_until(SOON, "the note is there", || script(&laptop).ask(&read).is_ok());
+    let (home, away) = (alpha_repo(&mac, "console"), alpha_repo(&laptop, "console"));
+    let claude = agent(&mac, "claude-mac-00000001", home.path());
+    let codex = agent(&laptop, "codex-laptop-00000002", away.path());
+    claude.do_("sod", json!({}));
+    codex.do_("sod", json!({}));
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    // Cut off from each other: only one of them runs at a time.
+    laptop_daemon.stop();
+    claude.do_("claim.take", json!({ "kind": "issue", "key": "87" }));
+    person(&mac).do_("plan.put", json!({ "priority_venture": "alpha" }));
+    let update =
+        |text: &str| Call::new("note.update", json!({ "content": text, "human_requested": true })).param("id", &id);
+    person(&mac).ok(&update(&body.replace("first", "FIRST")));
+    mac_daemon.stop();
+    laptop_daemon.restart();
+    codex.do_("sod", json!({}));
+    codex.do_("claim.take", json!({ "kind": "issue", "key": "87" }));
+    person(&laptop).do_("plan.put", json!({ "priority_venture": "beta" }));
+    person(&laptop).ok(&update(&body.replace("third", "THIRD")));
+    mac_daemon.restart();
+    node(&mac, "both are equal again", |reply| connected(reply, 1));
+    node(&laptop, "here too", |reply| connected(reply, 1));
+    let merged = |sandbox: &Sandbox| text(&person(sandbox).ok(&read), "content").to_owned();
+    assert_eq!(merged(&mac), body.replace("first", "FIRST").replace("third", "THIRD"));
+    assert_eq!(merged(&mac), merged(&laptop));
+    let plan = |sandbox: &Sandbox| person(sandbox).do_("plan.get", json!({}));
+    assert_eq!(plan(&mac)["priority_venture"], "beta", "{}", plan(&mac));
+    assert_eq!(plan(&mac)["priority_venture"], plan(&laptop)["priority_venture"]);
+    let claims = |sandbox: &Sandbox| {
+        let list = person(sandbox).do_("claim.list", json!({ "venture": "alpha" }));
+        let mut rows: Vec<(String, String)> = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|claim| (text(claim, "agent").to_owned(), claim["beaten_by"].as_str().unwrap_or("").to_owned()))
+            .collect();
+        rows.sort();
+        rows
+    };
+    assert_eq!(claims(&mac), claims(&laptop));
+    let beaten: Vec<bool> = claims(&mac).iter().map(|(_, by)| !by.is_empty()).collect();
+    assert_eq!(beaten, [false, true], "{:?}", claims(&mac));
+}
+
+/// N-14: a note of another machine is found by search; R-05: a machine of one venture holds no byte of another.
+#[test]
+fn n_14_r_05_search_finds_what_came_and_a_limited_machine_holds_nothing_else() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let server = join(&mac, "server", &["--ventures", "alpha"]);
+    let _server_daemon = Daemon::start(&server);
+    for venture in ["alpha", "beta"] {
+        let content = format!("quokka of {venture} zzyzx{venture}");
+        person(&mac).do_("note.create", json!({ "content": content, "venture": venture, "human_requested": true }));
+    }
+    found(&script(&server), &json!({ "q": "quokka" }), |reply| reply["total"] == 1);
+    let ventures = person(&server).do_("venture.list", json!({}));
+    assert_eq!(ventures["total"], 1, "{ventures}");
+    let store = std::fs::read(server.data_dir().join("store.redb")).unwrap();
+    let holds = |needle: &str| store.windows(needle.len()).any(|window| window == needle.as_bytes());
+    assert!(holds("zzyzxalpha") && !holds("zzyzxbeta") && !holds("beta-org"));
+}
+
+/// what a writer node may not write is refused there, and a demotion holds everywhere.
+#[test]
+fn r_08_roles_hold_on_every_node() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let server = join(&mac, "server", &["--role", "writer"]);
+    let _server_daemon = Daemon::start(&server);
+    node(&server, "both are equal", |reply| connected(reply, 1));
+    let put = Call::new("doc.put", json!({ "content": "# Doc" })).param("scope", "alpha").param("name", "a.md");
+    assert_eq!(person(&server).refused(&put).code, ErrorCode::Forbidden);
+    let promoted = ctxnode(&mac, &["role", "server", "admin"]);
+    assert!(promoted.status.success(), "{}", String::from_utf8_lossy(&promoted.stderr));
+    wait_until(SOON, "it may now", || script(&server).ask(&put).is_ok());
+    let read = Call::new("doc.get", json!({})).param("scope", "alpha").param("name", "a.md");
+    wait_until(SOON, "the doc is here", || script(&mac).ask(&read).is_ok());
+    let demoted = ctxnode(&mac, &["role", "server", "reader"]);
+    assert!(demoted.status.success(), "{}", String::from_utf8_lossy(&demoted.stderr));
+    let note = Call::new("note.create", json!({ "content": "x", "human_requested": true }));
+    wait_until(SOON, "it may only read", || script(&server).ask(&note).is_err());
+    let unknown = ctxnode(&mac, &["role", "servr", "reader"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(1) && said.contains("server ("), "{said}");
+}
+
+/// F-03: a revoked machine is out at once; its `doctor` says why.
+#[test]
+fn f_03_a_revoked_machine_is_out_and_is_told() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let lost = join(&mac, "lost", &[]);
+    let _lost_daemon = Daemon::start(&lost);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    let revoked = ctxnode(&mac, &["revoke", "lost", "--yes"]);
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    node(&mac, "it is out", |reply| reply["peers"][0]["state"] == "revoked");
+    let note = person(&mac).do_("note.create", json!({ "content": "private", "human_requested": true }));
+    let read = Call::new("note.get", json!({})).param("id", text(&note, "id"));
+    assert!(person(&lost).ask(&read).is_err());
+    let again = ctxnode(&mac, &["revoke", "nobody", "--yes"]);
+    assert_eq!(again.status.code(), Some(1));
+}
+
+/// A code works once; a damaged one, one for a machine that is off, and a machine with a replica are told apart.
+#[test]
+fn f_02_a_person_is_told_why_a_code_does_not_work() {
+    let mac = ready();
+    let mut daemon = start(&mac);
+    let invited: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["invite", "--json"]))).unwrap();
+    let code = text(&invited, "code").to_owned();
+    let said = |sandbox: &Sandbox, code: &str| {
+        let output = ctxnode(sandbox, &["join", code]);
+        assert!(!output.status.success());
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (exit, text_) = said(&mac, &code);
+    assert!(exit == Some(1) && text_.contains("a replica exists"), "{text_}");
+    let fresh = Sandbox::new();
+    let (exit, text_) = said(&fresh, &format!("{}x", &code[..code.len() - 1]));
+    assert!(exit == Some(2) && text_.contains("copy it again"), "{text_}");
+    assert!(ctxnode(&fresh, &["join", &code]).status.success());
+    let other = Sandbox::new();
+    let (exit, text_) = said(&other, &code);
+    assert!(exit == Some(1) && text_.contains("used") && text_.contains("ctxnode invite"), "{text_}");
+    assert!(!other.data_dir().join("store.redb").exists());
+    let second: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["invite", "--json"]))).unwrap();
+    daemon.stop();
+    let (exit, text_) = said(&other, text(&second, "code"));
+    assert!(exit == Some(1) && text_.contains("cannot be reached"), "{text_}");
+    daemon.restart();
+    let invites = person(&mac).do_("invite.list", json!({}));
+    let states: Vec<&str> = invites["items"].as_array().unwrap().iter().map(|row| text(row, "state")).collect();
+    assert_eq!(states, ["open", "used"]);
+}
