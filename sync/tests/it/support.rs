@@ -40,6 +40,7 @@ pub(crate) fn options(secret: &NodeSecret) -> Options {
         secret: secret.clone(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),
+        incarnation: None,
     }
 }
 
@@ -116,7 +117,10 @@ pub(crate) async fn joined(code: &Code, name: &str) -> Node {
     let welcome = join(&secret, code, name, &loopback()).await.unwrap();
     let store = Store::create_member(options(&secret), welcome.genesis.clone()).unwrap();
     remember_inviter(&store, &welcome).unwrap();
-    run(store, secret)
+    let node = run(store, secret);
+    // It may write once its grant has arrived, which its first exchange brings.
+    until("it knows its role", || node.store.authority().role(&node.key()).is_some()).await;
+    node
 }
 
 /// Waits until `good`.
