@@ -2,6 +2,8 @@
 //!
 //! Never here: settings, sockets, the daemon's life. `ctxnode` beside this program knows all of that.
 
+pub mod agents;
+
 use ctxnode_api::List;
 use ctxnode_api::operations::VentureView;
 
