@@ -402,21 +402,27 @@ impl<'t> Batch<'t> {
         }
         self.tables.put(Table::Documents, &id.to_bytes(), &row.encode())?;
 
-        let (record, body) = derive(&self.tables, id, &row, &doc)?;
+        let (record, body) = derive(&self.tables, id, &row, &doc)?.unzip();
+        let body = body.flatten();
         let before = query::stored_record(&self.tables, id)?;
-        let old_rows = before.as_ref().map_or_else(Vec::new, |old| index::rows(id, &old.meta, &old.view));
-        let new_rows = index::rows(id, &record.meta, &record.view);
+        let rows_of = |record: &StoredRecord| index::rows(id, &record.meta, &record.view);
+        let old_rows = before.as_ref().map_or_else(Vec::new, rows_of);
+        let new_rows = record.as_ref().map_or_else(Vec::new, rows_of);
         write_index(&self.tables, id, &old_rows, &new_rows)?;
         if id.kind == Kind::Handoff {
-            if let Some(old) = &before
-                && (record.meta.deleted || old.meta.created != record.meta.created)
-            {
+            let moved = |old: &StoredRecord| {
+                record.as_ref().is_none_or(|new| new.meta.deleted || old.meta.created != new.meta.created)
+            };
+            if let Some(old) = before.as_ref().filter(|old| moved(old)) {
                 threads::forget(&self.tables, id, old)?;
             }
             let all = old_rows.iter().chain(&new_rows);
             changed_threads.extend(all.filter_map(threads::thread_of));
         }
-        self.tables.put(Table::Records, &id.to_bytes(), &record.encode())?;
+        match &record {
+            Some(record) => self.tables.put(Table::Records, &id.to_bytes(), &record.encode())?,
+            None => drop(self.tables.remove(Table::Records, &id.to_bytes())?),
+        }
         match &body {
             Some(body) => self.tables.put(Table::Bodies, &id.to_bytes(), body.as_bytes())?,
             None => drop(self.tables.remove(Table::Bodies, &id.to_bytes())?),
@@ -485,13 +491,17 @@ struct Facts {
     deps: Vec<ChangeHash>,
 }
 
-/// Derives record and body of a document from what is stored.
+/// Derives record and body of a document from what is stored; `None` without a change that stands: a document that only
+/// a tombstone names, or whose changes were all withdrawn, is no record.
 pub(crate) fn derive(
     kv: &dyn Kv,
     id: DocumentId,
     row: &DocumentRow,
     doc: &Automerge,
-) -> Result<(StoredRecord, Option<String>), StoreError> {
+) -> Result<Option<(StoredRecord, Option<String>)>, StoreError> {
+    if row.changes == 0 {
+        return Ok(None);
+    }
     let order_of = |hash: &ChangeHash| -> Option<(Order, Timestamp)> {
         let payload = kv.get(Table::Changes, &rows::change_key(id, &hash.0)).ok()??;
         let change = ChangeRow::decode(&payload).ok()?;
@@ -505,11 +515,10 @@ pub(crate) fn derive(
         created: row.created,
         updated: row.updated,
         rev: document::rev(&row.heads),
-        // A document that only a tombstone names has no fields: it is not a record until a change arrives.
-        deleted: row.tombstone.is_some_and(|(_, hides)| hides) || row.changes == 0,
+        deleted: row.tombstone.is_some_and(|(_, hides)| hides),
         conflicts: projected.conflicts,
     };
-    Ok((StoredRecord { meta, view: projected.view }, projected.body))
+    Ok(Some((StoredRecord { meta, view: projected.view }, projected.body)))
 }
 
 /// Moves index rows and their counts from old to new.

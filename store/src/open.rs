@@ -41,6 +41,9 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What tells this copy of the store, on this boot of its machine, from any other: a changed one begins a new epoch,
+    /// so that a disk that was cloned, restored or copied never writes the positions of another copy. `None` for tests.
+    pub incarnation: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Options {
@@ -58,6 +61,7 @@ impl Options {
             secret,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
+            incarnation: None,
         }
     }
 }
@@ -182,7 +186,7 @@ impl Store {
             batch.flush()?;
         }
         transaction.commit().map_err(StoreError::from)?;
-        Self::start(database, path, options.secret, options.clock, options.entropy)
+        Self::start(database, path, options.secret, options.clock, options.entropy, options.incarnation.as_deref())
     }
 
     /// Opens an existing store.
@@ -200,7 +204,7 @@ impl Store {
                 refuse_newer(path)?;
             }
             let database = open_database(options.location)?;
-            Self::start(database, path, options.secret, options.clock, options.entropy)
+            Self::start(database, path, options.secret, options.clock, options.entropy, options.incarnation.as_deref())
         });
         opened.map_err(|error| match (error, file) {
             (OpenError::Store(StoreError::Engine(source)), Some(path)) => OpenError::Damaged { path, source },
@@ -214,9 +218,11 @@ impl Store {
         secret: NodeSecret,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        incarnation: Option<&[u8]>,
     ) -> Result<Self, OpenError> {
         add_missing_tables(&database)?;
         let database = Arc::new(database);
+        check_incarnation(&database, incarnation, entropy.as_ref())?;
         let start = read_start(&database)?;
         if start.node != secret.public() {
             return Err(OpenError::WrongKey);
@@ -416,6 +422,24 @@ fn new_epoch(entropy: &dyn Entropy) -> u64 {
 /// Makes a fresh random epoch; for restored data directories.
 pub(crate) fn fresh_epoch(entropy: &dyn Entropy) -> u64 {
     new_epoch(entropy)
+}
+
+/// Begins a new epoch when this is not the copy, or not the boot, in which the store was last open.
+fn check_incarnation(database: &Arc<Database>, now: Option<&[u8]>, entropy: &dyn Entropy) -> Result<(), StoreError> {
+    let Some(now) = now else { return Ok(()) };
+    let last = Snapshot::take(database)?.get(Table::Meta, b"incarnation")?;
+    if last.as_deref() == Some(now) {
+        return Ok(());
+    }
+    let transaction = database.begin_write()?;
+    {
+        let tables = WriteTables::new(&transaction);
+        tables.put(Table::Meta, b"incarnation", now)?;
+        if last.is_some() {
+            tables.put(Table::Meta, b"epoch", &new_epoch(entropy).to_be_bytes())?;
+        }
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Makes the tables that an earlier build of this format did not have.

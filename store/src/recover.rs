@@ -111,7 +111,7 @@ pub(crate) fn rederive(tables: &WriteTables<'_>) -> Result<u64, StoreError> {
                 tables.put(Table::Documents, key, &row.encode())?;
             }
             let doc = query::build_document(tables, id)?;
-            let (record, body) = derive(tables, id, &row, &doc)?;
+            let Some((record, body)) = derive(tables, id, &row, &doc)? else { continue };
             let index = ctxnode_model::index::rows(id, &record.meta, &record.view);
             write_index(tables, id, &[], &index)?;
             open_threads.extend(index.iter().filter_map(threads::thread_of));

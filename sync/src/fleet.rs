@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::frontier::{Heads, LogId};
-use ctxnode_model::{NodeKey, Space, SpaceId, Spaces};
+use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
 use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
 use ctxnode_sync_proto::{Hello, code};
 use iroh::endpoint::Connection;
@@ -67,6 +67,7 @@ pub(crate) struct Shared {
     bound: watch::Sender<Option<Endpoint>>,
     bind_error: Mutex<Option<String>>,
     alerts: Mutex<Vec<Alert>>,
+    started: Timestamp,
     alerts_unsaved: AtomicBool,
     alerted: Mutex<BTreeSet<LogId>>,
     /// Asks for a new epoch.
@@ -112,6 +113,7 @@ impl Fleet {
         drop(snapshot);
         let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);
         let standing = Arc::new(Standing::new(store.clone(), inviter));
+        let started = store.clock().now();
         let shared = Arc::new(Shared {
             store,
             software,
@@ -126,6 +128,7 @@ impl Fleet {
             bound: watch::Sender::new(None),
             bind_error: Mutex::default(),
             alerts: Mutex::new(alerts),
+            started,
             alerts_unsaved: AtomicBool::new(false),
             alerted: Mutex::default(),
             renew: Notify::new(),
@@ -205,7 +208,7 @@ impl Fleet {
     /// Returns what a person should know, newest last.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        self.shared.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.alerts()
     }
 
     /// Says goodbye to every peer and ends all tasks.
@@ -388,6 +391,19 @@ impl Shared {
                 log.author
             ));
         }
+    }
+
+    /// Notes what a person should know, once in the life of the daemon.
+    pub(crate) fn alert_once(&self, text: &str) {
+        let since = self.started;
+        let known = self.alerts().iter().any(|alert| alert.text == text && alert.at >= since);
+        if !known {
+            self.alert(text);
+        }
+    }
+
+    fn alerts(&self) -> Vec<Alert> {
+        self.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes what a person should know.

@@ -13,6 +13,8 @@ mod join;
 mod link;
 mod peers;
 mod presence;
+#[cfg(test)]
+mod sim;
 mod standing;
 mod wire;
 

@@ -20,6 +20,8 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
 use crate::fleet::Shared;
 use crate::wire::{self, WireError};
 
+const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
+                         and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
 /// How often the exchange looks at the time.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the stream may take to be opened by the side that dialled.
@@ -314,8 +316,13 @@ async fn write_frames(
 
 async fn take_batches(shared: Arc<Shared>, mut batches: mpsc::Receiver<Vec<Entries>>, events: mpsc::Sender<Event>) {
     while let Some(runs) = batches.recv().await {
-        let event = match ingest(&shared, runs).await {
-            Ok(event) => event,
+        let event = match ingest(&shared.store, runs).await {
+            Ok(taken) => {
+                if taken.own_came_back {
+                    shared.alert_once(CAME_BACK);
+                }
+                taken.event
+            }
             Err(error) => {
                 tracing::error!(%error, "entries of a peer could not be stored");
                 Event::Stop(Bye { code: code::STORE, text: "the local store failed".to_owned() })
@@ -327,16 +334,23 @@ async fn take_batches(shared: Arc<Shared>, mut batches: mpsc::Receiver<Vec<Entri
     }
 }
 
+/// What taking in a batch made of it.
+pub(crate) struct Taken {
+    /// For the exchange.
+    pub(crate) event: Event,
+    /// Entries of this very node came back from others, so this is an older copy of the replica, or there is another.
+    pub(crate) own_came_back: bool,
+}
+
 /// Takes a batch into the store and says how its logs stand afterwards.
-async fn ingest(shared: &Shared, runs: Vec<Entries>) -> Result<Event, StoreError> {
-    let store = &shared.store;
+pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, StoreError> {
     let touched: BTreeSet<LogId> = runs.iter().map(|run| run.log).collect();
-    if runs.iter().any(|run| is_beyond_own(store, run)) {
+    let before = heads_of(store, &touched)?;
+    let is_beyond = |run: &Entries| run.to() > before.0.get(&run.log).map_or(0, |head| head.length);
+    let own_came_back = runs.iter().any(|run| run.log.author == store.node() && is_beyond(run));
+    if runs.iter().any(|run| run.log.author == store.node() && run.log.epoch == store.epoch() && is_beyond(run)) {
+        // This replica would write the same positions again: it goes on in new logs, and the old ones can be taken in.
         store.renew_epoch().await?;
-        shared.alert(
-            "this replica is older than what others have of it (an old disk or snapshot came back): what is missing is \
-             taken from them, and new entries go into new logs",
-        );
     }
     let mut places = Vec::new();
     let mut entries = Vec::new();
@@ -355,22 +369,18 @@ async fn ingest(shared: &Shared, runs: Vec<Entries>) -> Result<Event, StoreError
             Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } | Outcome::OwnLog => {}
         }
     }
-    let mut heads = store.read()?.reader().heads()?;
-    heads.0.retain(|log, _| touched.contains(log));
-    Ok(Event::Ingested { heads, forks, bad })
+    let heads = heads_of(store, &touched)?;
+    Ok(Taken { event: Event::Ingested { heads, forks, bad }, own_came_back })
 }
 
-/// Whether a run continues the log that this replica is writing: then it is not the newest copy of itself.
-fn is_beyond_own(store: &Store, run: &Entries) -> bool {
-    let own = run.log.author == store.node() && run.log.epoch == store.epoch();
-    own && store.read().and_then(|snapshot| snapshot.reader().heads()).is_ok_and(|heads| {
-        let length = heads.0.get(&run.log).map_or(0, |head| head.length);
-        run.to() > length
-    })
+fn heads_of(store: &Store, logs: &BTreeSet<LogId>) -> Result<Heads, StoreError> {
+    let mut heads = store.read()?.reader().heads()?;
+    heads.0.retain(|log, _| logs.contains(log));
+    Ok(heads)
 }
 
 /// Reads runs up to the size of a batch, from their beginning on.
-fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, StoreError> {
+pub(crate) fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, StoreError> {
     let snapshot = store.read()?;
     let reader = snapshot.reader();
     let mut found = Vec::new();

@@ -196,7 +196,8 @@ fn start_log(config: &Config) -> Option<tracing_appender::non_blocking::WorkerGu
 }
 
 fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, StartError> {
-    let store = Store::open(Options { ..Options::file(&files.store, secret) })?;
+    let incarnation = Some(incarnation(&files.store));
+    let store = Store::open(Options { incarnation, ..Options::file(&files.store, secret) })?;
     let snapshot = store.read()?;
     let presence = Presence::load(snapshot.reader())?;
     drop(snapshot);
@@ -217,6 +218,14 @@ fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, S
         config,
         store,
     }))
+}
+
+/// Names this copy of the store on this boot: a file that was copied has another inode, a disk that was cloned or brought
+/// back is used after another boot.
+fn incarnation(store: &Path) -> Vec<u8> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(store).map(|file| (file.dev(), file.ino())).unwrap_or_default();
+    format!("{} {} {}", crate::process::boot_id(), file.0, file.1).into_bytes()
 }
 
 /// Binds a socket. The lock is held, so a file that is there belongs to a daemon that is gone.

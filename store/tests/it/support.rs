@@ -21,8 +21,13 @@ pub(crate) fn options(location: Location, seed: u64) -> (Options, Arc<ManualCloc
     let clock = Arc::new(ManualClock::new(NOON));
     let entropy = Arc::new(SeededEntropy::new(seed));
     let secret = NodeSecret::generate(&SeededEntropy::new(seed ^ 0x5eed));
-    let options =
-        Options { location, secret, clock: Arc::clone(&clock) as Arc<dyn Clock>, entropy: entropy as Arc<dyn Entropy> };
+    let options = Options {
+        location,
+        secret,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        entropy: entropy as Arc<dyn Entropy>,
+        incarnation: None,
+    };
     (options, clock)
 }
 

@@ -1,0 +1,613 @@
+//! The nodes and wires of a simulated fleet, what can happen to them, and what must hold in the end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ctxnode_model::frontier::Heads;
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
+use ctxnode_store::{
+    Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
+    StoreError,
+};
+use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Me, Message, Output, frame};
+use tokio::runtime::Runtime;
+
+use super::disk::Disk;
+use crate::link;
+use crate::standing::Standing;
+
+/// 2026-11-23T12:00:00Z.
+const NOON: i64 = 1_795_435_200_000;
+const DAY_MS: i64 = 86_400_000;
+const VENTURES: [&str; 2] = ["alpha", "beta"];
+
+struct Node {
+    key: NodeKey,
+    disk: Disk,
+    store: Option<Store>,
+    standing: Option<Arc<Standing>>,
+    inviter: Option<NodeKey>,
+    secret: NodeSecret,
+    clock: Arc<ManualClock>,
+    /// Which copy of the disk on which boot.
+    incarnation: u32,
+    /// An older state of the disk.
+    backup: Option<Disk>,
+    /// Spaces beside the fleet's; all when absent.
+    ventures: Option<BTreeSet<&'static str>>,
+    lies: bool,
+    /// What it has acknowledged to its agents since its disk was last set back, with the space.
+    acked: BTreeMap<DocumentId, SpaceId>,
+    known: Heads,
+}
+
+/// One side of a connection.
+struct Side {
+    node: usize,
+    exchange: Exchange,
+    inbox: VecDeque<Vec<u8>>,
+    work: VecDeque<Output>,
+}
+
+struct Wire {
+    sides: [Side; 2],
+    bytes: usize,
+    closed: Option<Bye>,
+}
+
+pub(super) struct World {
+    seed: u64,
+    random: SeededEntropy,
+    runtime: Runtime,
+    nodes: Vec<Node>,
+    wires: BTreeMap<(usize, usize), Wire>,
+    revoked: BTreeSet<NodeKey>,
+    notes: Vec<DocumentId>,
+    now: u64,
+    log: Vec<String>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, random: SeededEntropy) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut world = Self {
+            seed,
+            random,
+            runtime,
+            nodes: Vec::new(),
+            wires: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            notes: Vec::new(),
+            now: 0,
+            log: Vec::new(),
+        };
+        let size = 2 + world.below(if seed.is_multiple_of(10) { 11 } else { 4 });
+        for index in 0..size {
+            world.add(index);
+        }
+        world
+    }
+
+    fn below(&self, n: usize) -> usize {
+        usize::try_from(self.random.number() % n as u128).unwrap_or(0)
+    }
+
+    fn chance(&self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        self.log.push(text());
+    }
+
+    /// The last things that happened, for a message.
+    fn tail(&self) -> String {
+        self.log[self.log.len().saturating_sub(60)..].join(", ")
+    }
+
+    fn add(&mut self, index: usize) {
+        let secret = NodeSecret::generate(&SeededEntropy::new(self.seed ^ (0x5eed_0000 + index as u64)));
+        let skew = (self.below(7) as i64 - 3) * DAY_MS;
+        let clock = Arc::new(ManualClock::new(Timestamp(NOON + skew)));
+        let lies = index > 1 && self.seed % 4 == 1 && index == 2;
+        let limited = index > 0 && !lies && self.chance(25);
+        let mut node = Node {
+            key: secret.public(),
+            disk: Disk::default(),
+            store: None,
+            standing: None,
+            inviter: None,
+            secret,
+            clock,
+            incarnation: 0,
+            backup: None,
+            ventures: limited.then(|| BTreeSet::from([VENTURES[0]])),
+            lies,
+            acked: BTreeMap::new(),
+            known: Heads::default(),
+        };
+        if index == 0 {
+            node.store = Some(Store::create(self.options(&node), "sim").expect("a store").store);
+        } else {
+            let genesis = self.nodes[0].store().genesis().expect("genesis");
+            node.store = Some(Store::create_member(self.options(&node), genesis).expect("a store"));
+            node.inviter = Some(self.nodes[0].key);
+            let role = if self.chance(30) { Role::Admin } else { Role::Writer };
+            let fleet = self.nodes[0].store().fleet();
+            let spaces = node
+                .ventures
+                .as_ref()
+                .map(|codes| codes.iter().map(|code| Space::Venture((*code).to_owned()).id(&fleet)).collect());
+            let grant = ControlOp::Grant { node: node.key, role, spaces, name: index.to_string() };
+            self.write(0, move |draft| draft.control(&grant)).expect("the founder grants");
+        }
+        node.stand();
+        self.nodes.push(node);
+    }
+
+    fn options(&self, node: &Node) -> Options {
+        Options {
+            location: Location::Backend(Box::new(node.disk.clone())),
+            secret: node.secret.clone(),
+            clock: Arc::clone(&node.clock) as _,
+            entropy: Arc::new(SeededEntropy::new(u64::try_from(self.random.number() >> 64).unwrap_or(1))),
+            incarnation: Some(node.incarnation.to_be_bytes().to_vec()),
+        }
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        node: usize,
+        command: impl FnOnce(&mut Draft<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<T> {
+        self.nodes[node].store.as_ref()?.write_blocking(command).ok().map(|done| done.value)
+    }
+
+    /// Lets one thing happen.
+    pub(super) fn step(&mut self) {
+        let node = self.below(self.nodes.len());
+        self.nodes[node].clock.advance(self.below(5_000) as i64);
+        match self.below(100) {
+            0..40 => self.edit(node),
+            40..58 => {
+                let other = self.below(self.nodes.len());
+                self.connect(node, other);
+            }
+            58..66 => {
+                let other = self.below(self.nodes.len());
+                self.note(|| format!("cut {node} {other}"));
+                self.wires.remove(&(node.min(other), node.max(other)));
+            }
+            66..70 => self.crash(node),
+            70..73 => {
+                // Room for a few more writes, then none; the next restart finds the disk as it was last synced.
+                let room = self.below(12);
+                self.note(|| format!("full {node} {room}"));
+                self.nodes[node].disk.fill(u32::try_from(room).unwrap_or(0));
+            }
+            73..75 => {
+                self.note(|| format!("backup {node}"));
+                self.nodes[node].backup = Some(self.nodes[node].disk.copy());
+            }
+            75..77 => self.restore(node),
+            77..80 => self.govern(node),
+            82 => self.duplicate(node),
+            80..82 => {
+                let jump = (self.below(5) as i64 - 2) * DAY_MS;
+                self.nodes[node].clock.advance(jump);
+            }
+            _ => {}
+        }
+        let moves = self.below(30);
+        self.run(moves);
+    }
+
+    fn edit(&mut self, node: usize) {
+        let venture = match self.below(3) {
+            0 => None,
+            n => Some(VENTURES[n - 1]),
+        };
+        let mine = self.nodes[node].ventures.as_ref();
+        let venture = venture.filter(|code| mine.is_none_or(|mine| mine.contains(code)));
+        let space = Space::of(venture);
+        let known = if self.notes.is_empty() || self.chance(30) {
+            None
+        } else {
+            Some(self.notes[self.below(self.notes.len())])
+        };
+        let word = self.random.number() % 1_000;
+        let tombstone = self.chance(5);
+        let made = self.write(node, move |draft| {
+            let now = draft.now();
+            match known {
+                Some(id) if draft.reader().view(id)?.is_some() => {
+                    if tombstone && draft.role() == Some(Role::Admin) {
+                        draft.tombstone(id)?;
+                        return Ok((id, false));
+                    }
+                    let before = draft.reader().body(id)?.unwrap_or_default();
+                    let text = format!("{before}\nline {word}");
+                    let body = Edit::Body { field: "content", text, base: None };
+                    draft.edit(
+                        id,
+                        &space,
+                        [Edit::set("title", format!("t{word}")), Edit::set("updated_at", now), body],
+                    )?;
+                    Ok((id, false))
+                }
+                _ => {
+                    let id = draft.fresh_id(Kind::Note);
+                    let text = format!("first {word}\nsecond\nthird");
+                    let body = Edit::Body { field: "content", text, base: None };
+                    let edits =
+                        [Edit::set("title", "new"), Edit::set("created_at", now), Edit::set("updated_at", now), body];
+                    draft.edit(id, &space, edits)?;
+                    Ok((id, true))
+                }
+            }
+        });
+        if let Some((id, is_new)) = made {
+            self.note(|| format!("edit {node} {id} new={is_new}"));
+            if is_new {
+                self.notes.push(id);
+                let space = Space::of(venture).id(&self.nodes[node].store().fleet());
+                self.nodes[node].acked.insert(id, space);
+            }
+        }
+        self.grown(node);
+    }
+
+    /// Promotes, demotes or revokes somebody, if the node may.
+    fn govern(&mut self, node: usize) {
+        let about = 1 + self.below(self.nodes.len().max(2) - 1);
+        let Some(subject) = self.nodes.get(about).map(|subject| subject.key) else { return };
+        let revoke = self.chance(30) && self.revoked.len() + 2 < self.nodes.len();
+        let role = if self.chance(50) { Role::Writer } else { Role::Admin };
+        let done = self.write(node, move |draft| {
+            let cuts = draft.cuts_of(subject)?;
+            let op = match revoke {
+                true => ControlOp::Revoke { node: subject, cuts },
+                false => ControlOp::SetRole { node: subject, role, cuts },
+            };
+            draft.control(&op)
+        });
+        if done.is_some() {
+            self.note(|| format!("govern {node} about {about} revoke={revoke}"));
+            if revoke {
+                self.revoked.insert(subject);
+            }
+            self.grown(node);
+        }
+    }
+
+    fn crash(&mut self, node: usize) {
+        self.note(|| format!("crash {node}"));
+        self.stop(node);
+        self.start(node);
+    }
+
+    fn stop(&mut self, node: usize) {
+        self.wires.retain(|(a, b), _| *a != node && *b != node);
+        self.nodes[node].standing = None;
+        if let Some(store) = self.nodes[node].store.take() {
+            store.close();
+        }
+        self.nodes[node].disk.cut();
+    }
+
+    fn start(&mut self, node: usize) {
+        let options = self.options(&self.nodes[node]);
+        match Store::open(options) {
+            Ok(store) => self.nodes[node].store = Some(store),
+            Err(error) => panic!("node {node} does not start after a crash: {error}; {}", self.tail()),
+        }
+        self.nodes[node].stand();
+    }
+
+    /// Puts an older state of the disk back, as somebody does who restores an image of the machine.
+    fn restore(&mut self, node: usize) {
+        let Some(backup) = self.nodes[node].backup.take() else { return };
+        self.note(|| format!("restore {node}"));
+        self.stop(node);
+        self.nodes[node].disk = backup;
+        self.nodes[node].incarnation += 1;
+        self.nodes[node].acked.clear();
+        self.start(node);
+    }
+
+    /// Starts a second machine from a copy of the disk, key included.
+    fn duplicate(&mut self, node: usize) {
+        if self.nodes.len() > 8 {
+            return;
+        }
+        let original = &self.nodes[node];
+        let copy = Node {
+            key: original.key,
+            disk: original.disk.copy(),
+            store: None,
+            standing: None,
+            inviter: original.inviter,
+            secret: original.secret.clone(),
+            clock: Arc::new(ManualClock::new(original.clock.now())),
+            incarnation: 1_000 + u32::try_from(self.nodes.len()).unwrap_or(0),
+            backup: None,
+            ventures: original.ventures.clone(),
+            lies: original.lies,
+            acked: BTreeMap::new(),
+            known: Heads::default(),
+        };
+        self.note(|| format!("clone {node}"));
+        self.nodes.push(copy);
+        self.start(self.nodes.len() - 1);
+    }
+
+    /// Tells every connection of a node that its logs grew.
+    fn grown(&mut self, node: usize) {
+        let Some(store) = self.nodes[node].store.clone() else { return };
+        let Ok(heads) = store.read().and_then(|snapshot| snapshot.reader().heads()) else { return };
+        if heads == self.nodes[node].known {
+            return;
+        }
+        let known = std::mem::replace(&mut self.nodes[node].known, heads.clone());
+        let new = Heads(heads.0.into_iter().filter(|(log, head)| known.0.get(log) != Some(head)).collect());
+        let pairs: Vec<(usize, usize)> = self.wires.keys().copied().filter(|(a, b)| *a == node || *b == node).collect();
+        for pair in pairs {
+            let side = usize::from(pair.1 == node);
+            let peer = self.nodes[if pair.0 == node { pair.1 } else { pair.0 }].key;
+            let allowed = self.nodes[node].standing.as_ref().and_then(|standing| standing.allowed(peer));
+            self.handle(pair, side, Event::Rights(allowed));
+            self.handle(pair, side, Event::Grown(new.clone()));
+        }
+    }
+
+    fn connect(&mut self, a: usize, b: usize) {
+        let pair = (a.min(b), a.max(b));
+        if a == b || self.wires.contains_key(&pair) {
+            return;
+        }
+        let (Some(one), Some(two)) = (self.side(pair.0, pair.1), self.side(pair.1, pair.0)) else { return };
+        self.note(|| format!("connect {pair:?}"));
+        self.wires.insert(pair, Wire { sides: [one, two], bytes: 0, closed: None });
+        for side in 0..2 {
+            let clock_ms = self.nodes[[pair.0, pair.1][side]].store().clock().now().0;
+            self.handle(pair, side, Event::Start { clock_ms });
+        }
+    }
+
+    fn side(&self, node: usize, peer: usize) -> Option<Side> {
+        let (me, other) = (&self.nodes[node], self.nodes[peer].key);
+        let standing = me.standing.as_ref()?;
+        standing.admits(other).ok()?;
+        let allowed = standing.allowed(other)?;
+        let store = me.store.as_ref()?;
+        let about =
+            Me { fleet: store.fleet(), fleet_space: Space::Fleet.id(&store.fleet()), software: "sim".to_owned() };
+        let heads = store.read().and_then(|snapshot| snapshot.reader().heads()).ok()?;
+        Some(Side {
+            node,
+            exchange: Exchange::new(about, heads, allowed),
+            inbox: VecDeque::new(),
+            work: VecDeque::new(),
+        })
+    }
+
+    fn handle(&mut self, pair: (usize, usize), side: usize, event: Event) {
+        let Some(wire) = self.wires.get_mut(&pair) else { return };
+        let mut outputs = Vec::new();
+        let [one, two] = &mut wire.sides;
+        let (own, other) = if side == 0 { (one, two) } else { (two, one) };
+        own.exchange.handle(self.now, event, &mut outputs);
+        let lies = self.nodes[own.node].lies;
+        for output in outputs {
+            match output {
+                Output::Send(message) => {
+                    let message = if lies { lie(&self.random, message) } else { message };
+                    let bytes = frame::encode(&message);
+                    wire.bytes += bytes.len();
+                    other.inbox.push_back(bytes);
+                }
+                Output::Read(_) | Output::Ingest(_) => own.work.push_back(output),
+                Output::Presence(_) | Output::Fork(_) => {}
+                Output::Close(bye) => wire.closed = Some(bye),
+            }
+        }
+    }
+
+    /// Lets up to `moves` frames arrive or pieces of work be done, in any order that keeps each queue's own.
+    fn run(&mut self, moves: usize) {
+        for _ in 0..moves {
+            if !self.advance() {
+                return;
+            }
+        }
+    }
+
+    /// Does one thing that is due; returns whether there was any.
+    fn advance(&mut self) -> bool {
+        self.now += 1;
+        self.wires.retain(|_, wire| wire.closed.is_none());
+        let mut due = Vec::new();
+        for (pair, wire) in &self.wires {
+            for (number, side) in wire.sides.iter().enumerate() {
+                if !side.inbox.is_empty() {
+                    due.push((*pair, number, false));
+                }
+                if !side.work.is_empty() {
+                    due.push((*pair, number, true));
+                }
+            }
+        }
+        if due.is_empty() {
+            return false;
+        }
+        let (pair, side, is_work) = due[self.below(due.len())];
+        let Some(wire) = self.wires.get_mut(&pair) else { return true };
+        if !is_work {
+            let bytes = wire.sides[side].inbox.pop_front().unwrap_or_default();
+            let event = match frame::decode(&bytes[4..]) {
+                Ok(Some(message)) => Event::Received(message),
+                Ok(None) => return true,
+                Err(error) => Event::Stop(Bye { code: ctxnode_sync_proto::code::VIOLATION, text: error.to_string() }),
+            };
+            self.handle(pair, side, event);
+            return true;
+        }
+        let node = wire.sides[side].node;
+        let work = wire.sides[side].work.pop_front();
+        let Some(store) = self.nodes[node].store.clone() else { return true };
+        match work {
+            Some(Output::Read(runs)) => {
+                let found = link::read_runs(&store, &runs).unwrap_or_default();
+                self.handle(pair, side, Event::Read(found));
+            }
+            Some(Output::Ingest(runs)) => match self.runtime.block_on(link::ingest(&store, runs)) {
+                Ok(taken) => {
+                    self.grown(node);
+                    self.handle(pair, side, taken.event);
+                }
+                Err(_) => drop(self.wires.remove(&pair)),
+            },
+            _ => {}
+        }
+        true
+    }
+
+    /// Repairs every disk, connects everybody with everybody who may, and waits until nobody has anything to say.
+    pub(super) fn heal(&mut self) {
+        self.note(|| "heal".to_owned());
+        self.wires.clear();
+        for node in 0..self.nodes.len() {
+            self.stop(node);
+            self.start(node);
+            self.nodes[node].lies = false;
+        }
+        // Rights change what may be said, which shows in the next connection.
+        for round in 0.. {
+            assert!(round < 12, "they never agree: {}", self.tail());
+            let before: Vec<Heads> = self.nodes.iter().map(Node::heads).collect();
+            self.wires.clear();
+            for a in 0..self.nodes.len() {
+                for b in a + 1..self.nodes.len() {
+                    self.connect(a, b);
+                }
+            }
+            let mut moves = 0_u32;
+            while self.advance() {
+                moves += 1;
+                assert!(moves < 200_000, "they never fall silent: {}", self.tail());
+            }
+            if before == self.nodes.iter().map(Node::heads).collect::<Vec<_>>() {
+                return;
+            }
+        }
+    }
+
+    /// Checks what must hold.
+    pub(super) fn judge(&self) {
+        // Whoever was revoked is not spoken with any more, and may not even know it.
+        let kept: Vec<&Node> = self.nodes.iter().filter(|node| !self.revoked.contains(&node.key)).collect();
+        let Some(authority) = kept.first().map(|node| node.store().authority()) else { return };
+        let active: Vec<&Node> = kept.into_iter().filter(|node| authority.role(&node.key).is_some()).collect();
+        for node in &active {
+            assert_eq!(node.store().authority(), authority, "rights differ: {}", self.tail());
+            let sound = node.store().read().expect("a snapshot").check(|_| ()).expect("a check");
+            assert_eq!(sound.problem_count, 0, "{:?} {}", sound.problems, self.tail());
+        }
+        for pair in active.windows(2) {
+            let spaces =
+                authority.spaces(&pair[0].key).expect("active").meet(&authority.spaces(&pair[1].key).expect("active"));
+            let shared = |node: &Node| -> Heads {
+                Heads(node.heads().0.into_iter().filter(|(log, _)| spaces.contains(&log.space)).collect())
+            };
+            assert_eq!(shared(pair[0]), shared(pair[1]), "entries differ: {}", self.tail());
+            for id in &self.notes {
+                let view =
+                    |node: &Node| node.store().read().expect("a snapshot").reader().view_bytes(*id).expect("a view");
+                let (one, two) = (view(pair[0]), view(pair[1]));
+                // A node without a right to the space has nothing.
+                if (one.0.is_some() && two.0.is_some()) || (pair[0].ventures.is_none() && pair[1].ventures.is_none()) {
+                    let text = |view: &ctxnode_store::ViewBytes| {
+                        view.0.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                    };
+                    assert_eq!(text(&one), text(&two), "{id} differs: {}", self.tail());
+                    assert_eq!(one.1, two.1, "the body of {id} differs: {}", self.tail());
+                }
+            }
+        }
+        self.nothing_is_lost(&active);
+        self.silence_is_cheap();
+    }
+
+    /// What a member acknowledged is everywhere where it may be read, or held back because of its rights.
+    fn nothing_is_lost(&self, active: &[&Node]) {
+        for author in active {
+            for (id, space) in &author.acked {
+                for node in active {
+                    let allowed =
+                        node.store().authority().spaces(&node.key).is_some_and(|spaces| spaces.contains(space));
+                    let known =
+                        |node: &Node| node.store().read().expect("a snapshot").reader().view(*id).expect("a view");
+                    if allowed && known(author).is_some() {
+                        assert!(known(node).is_some(), "{id} is lost: {}", self.tail());
+                    }
+                }
+            }
+        }
+    }
+
+    /// After all is said, a new connection says hello and nothing else.
+    fn silence_is_cheap(&self) {
+        for (pair, wire) in &self.wires {
+            assert!(wire.bytes <= 2_048, "{pair:?} still says {} bytes: {:?}", wire.bytes, self.tail());
+        }
+    }
+}
+
+impl Node {
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("it runs")
+    }
+
+    fn stand(&mut self) {
+        self.standing = self.store.clone().map(|store| Arc::new(Standing::new(store, self.inviter)));
+        self.known = self.heads();
+    }
+
+    fn heads(&self) -> Heads {
+        self.store().read().and_then(|snapshot| snapshot.reader().heads()).expect("heads")
+    }
+}
+
+/// Says something else than an honest node would.
+fn lie(random: &SeededEntropy, message: Message) -> Message {
+    let dice = random.number() % 6;
+    match message {
+        Message::Entries(mut runs) if dice < 4 => {
+            lie_about(&mut runs, dice, random);
+            Message::Entries(runs)
+        }
+        Message::Heads(mut heads) if dice < 2 => {
+            heads.0.values_mut().for_each(|head| head.length += 3);
+            Message::Heads(heads)
+        }
+        Message::Ack { batches, mut heads } if dice == 0 => {
+            heads.0.values_mut().for_each(|head| head.tip = [7; 32]);
+            Message::Ack { batches, heads }
+        }
+        other => other,
+    }
+}
+
+fn lie_about(runs: &mut [Entries], dice: u128, random: &SeededEntropy) {
+    let Some(run) = runs.first_mut() else { return };
+    match dice {
+        0 => {
+            let entry = &mut run.entries[0];
+            let at = usize::try_from(random.number() % entry.len() as u128).unwrap_or(0);
+            entry[at] ^= 1;
+        }
+        1 => run.from += 1,
+        2 => run.log.author = NodeKey([9; 32]),
+        _ => run.entries.reverse(),
+    }
+}
