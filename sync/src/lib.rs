@@ -13,9 +13,9 @@ mod join;
 mod link;
 mod peers;
 mod presence;
-#[cfg(test)]
-mod sim;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use code::{Code, CodeError};

@@ -38,7 +38,6 @@ impl Disk {
     /// Loses what was not synced, as a power cut does.
     pub(super) fn cut(&self) {
         self.with(|state| {
-            state.room = None;
             while let Some(undo) = state.undo.pop() {
                 match undo {
                     Undo::Write { at, before } => state.bytes[at..at + before.len()].copy_from_slice(&before),
@@ -49,6 +48,11 @@ impl Disk {
                 }
             }
         });
+    }
+
+    /// Makes room again.
+    pub(super) fn empty(&self) {
+        self.with(|state| state.room = None);
     }
 
     /// Leaves room for so many writes.

@@ -4,6 +4,8 @@
 //! `CTXNODE_TEST_SIM_SEEDS=<first>..<last>` runs other seeds than the usual ones, for long runs by hand.
 
 mod disk;
+mod judge;
+mod liar;
 mod world;
 
 use ctxnode_store::SeededEntropy;

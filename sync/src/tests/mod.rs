@@ -1,0 +1,3 @@
+//! What must hold for a whole fleet.
+
+mod sim;
