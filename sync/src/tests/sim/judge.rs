@@ -1,6 +1,8 @@
 //! What must hold once a fleet has healed.
 
-use ctxnode_model::frontier::Heads;
+use std::collections::BTreeSet;
+
+use ctxnode_model::frontier::{Head, Heads, LogId};
 
 use super::world::{Node, World};
 
@@ -22,7 +24,8 @@ impl World {
             let shared = |node: &Node| -> Heads {
                 Heads(node.heads().0.into_iter().filter(|(log, _)| spaces.contains(&log.space)).collect())
             };
-            assert_eq!(shared(pair[0]), shared(pair[1]), "entries differ: {}", self.tail());
+            let differ = differences(&shared(pair[0]), &shared(pair[1]));
+            assert!(differ.is_empty(), "entries differ: {differ:?}: {}", self.tail());
             for id in &self.notes {
                 let view =
                     |node: &Node| node.store().read().expect("a snapshot").reader().view_bytes(*id).expect("a view");
@@ -64,4 +67,11 @@ impl World {
             assert!(wire.bytes <= 2_048, "{pair:?} still says {} bytes: {:?}", wire.bytes, self.tail());
         }
     }
+}
+
+/// Returns the logs that do not end alike, with both ends.
+fn differences(one: &Heads, two: &Heads) -> Vec<(LogId, Option<Head>, Option<Head>)> {
+    let logs: BTreeSet<LogId> = one.0.keys().chain(two.0.keys()).copied().collect();
+    let ends = logs.into_iter().map(|log| (log, one.0.get(&log).copied(), two.0.get(&log).copied()));
+    ends.filter(|(_, one, two)| one != two).collect()
 }

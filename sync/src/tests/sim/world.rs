@@ -69,6 +69,8 @@ pub(super) struct World {
     pub(super) revoked: BTreeSet<NodeKey>,
     pub(super) notes: Vec<DocumentId>,
     now: u64,
+    /// How many boots there have been: no two copies of a disk run under one.
+    boots: u32,
     log: Vec<String>,
 }
 
@@ -84,6 +86,7 @@ impl World {
             revoked: BTreeSet::new(),
             notes: Vec::new(),
             now: 0,
+            boots: 0,
             log: Vec::new(),
         };
         let size = 2 + world.below(if seed.is_multiple_of(10) { 11 } else { 4 });
@@ -294,9 +297,14 @@ impl World {
         self.stop(node);
         if power {
             self.nodes[node].disk.cut();
-            self.nodes[node].incarnation += 1;
+            self.boot(node);
         }
         self.start(node);
+    }
+
+    fn boot(&mut self, node: usize) {
+        self.boots += 1;
+        self.nodes[node].incarnation = self.boots;
     }
 
     fn stop(&mut self, node: usize) {
@@ -323,7 +331,7 @@ impl World {
         self.note(|| format!("restore {node}"));
         self.stop(node);
         self.nodes[node].disk = backup;
-        self.nodes[node].incarnation += 1;
+        self.boot(node);
         self.nodes[node].acked.clear();
         self.start(node);
     }
@@ -343,7 +351,7 @@ impl World {
             inviter: original.inviter,
             secret: original.secret.clone(),
             clock: Arc::new(ManualClock::new(original.clock.now())),
-            incarnation: 1_000 + u32::try_from(self.nodes.len()).unwrap_or(0),
+            incarnation: 0,
             backup: None,
             ventures: original.ventures.clone(),
             lies: original.lies,
@@ -352,6 +360,7 @@ impl World {
         };
         self.note(|| format!("clone {node}"));
         self.nodes.push(copy);
+        self.boot(self.nodes.len() - 1);
         self.start(self.nodes.len() - 1);
     }
 
