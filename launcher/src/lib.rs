@@ -1,8 +1,11 @@
-//! What the launcher prints. Pure: the ventures come in as the API gives them.
+//! The launcher's library: what it prints, the agent CLIs, how each is set up, and what its hooks say.
 //!
 //! Never here: settings, sockets, the daemon's life. `ctxnode` beside this program knows all of that.
 
 pub mod agents;
+pub mod hooks;
+pub mod setup;
+pub mod skills;
 
 use ctxnode_api::List;
 use ctxnode_api::operations::VentureView;

@@ -14,6 +14,7 @@ pub mod error;
 pub mod fleet;
 pub mod handoffs;
 pub mod headers;
+pub mod hooks;
 pub mod node;
 pub mod notes;
 pub mod openapi;

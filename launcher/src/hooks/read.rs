@@ -1,0 +1,80 @@
+//! From what a CLI sends on stdin to the event that the daemon understands.
+
+use ctxnode_api::hooks::{HookRequest, Moment};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::patch::paths;
+use super::{Event, TEXT_CHARS, TOOLS_THAT_EDIT};
+use crate::agents::Agent;
+
+/// Tools of Gemini CLI and Antigravity that write files.
+const OTHERS_THAT_EDIT: [&str; 6] =
+    ["write_file", "replace", "write_to_file", "replace_file_content", "multi_replace_file_content", "edit_file"];
+
+/// Reads an event. What is missing or of another type is left out: a hook of a CLI that has changed still reports that
+/// its agent lives.
+#[must_use]
+pub fn request(agent: Agent, event: Event, stdin: &Value) -> HookRequest {
+    let text = |names: &[&str]| {
+        let found = names.iter().find_map(|name| stdin.get(*name).and_then(Value::as_str));
+        found.filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let tool = text(&["tool_name", "toolName"]);
+    let edits = tool
+        .as_deref()
+        .is_some_and(|tool| TOOLS_THAT_EDIT.split('|').any(|known| known == tool) || OTHERS_THAT_EDIT.contains(&tool));
+    let input = stdin.get("tool_input").or_else(|| stdin.get("toolInput")).or_else(|| stdin.get("tool_args"));
+    let message = text(&["compact_summary", "last_assistant_message", "prompt_response", "error"]);
+    // What a human types is nobody's business but the agent's.
+    let message =
+        message.filter(|_| !matches!(event.moment(), Moment::Prompt | Moment::BeforeTool | Moment::AfterTool));
+    HookRequest {
+        cli: agent.name().to_owned(),
+        moment: event.moment(),
+        conversation: text(&["session_id", "conversationId", "conversation_id"]).map(|id| bounded(&id)),
+        turn: turn(event, stdin),
+        source: text(&["source", "trigger", "reason"]).map(|source| bounded(&source)),
+        paths: input.filter(|_| edits).map(paths).unwrap_or_default(),
+        tool: tool.map(|tool| bounded(&tool)),
+        text: message.map(|text| text.chars().take(TEXT_CHARS).collect()),
+        directory: text(&["cwd", "workspacePath"]),
+        listens: listens(agent, event),
+        at: None,
+        update_id: None,
+    }
+}
+
+/// What names the event among its kind. Without any name of the CLI the content does: two hooks that were defined twice
+/// get the very same input.
+fn turn(event: Event, stdin: &Value) -> Option<String> {
+    let names: &[&str] = match event {
+        Event::BeforeTool | Event::AfterTool => &["tool_use_id", "tool_call_id", "toolCallId"],
+        Event::Prompt | Event::Stop | Event::TurnEnd | Event::Failed => &["prompt_id", "turn_id", "promptId"],
+        _ => &[],
+    };
+    let named = names.iter().find_map(|name| stdin.get(*name).and_then(Value::as_str)).map(bounded);
+    // Gemini says when; a second firing of one event says the same.
+    let told = stdin.get("timestamp").and_then(Value::as_str).map(bounded);
+    named.or(told).or_else(|| match event {
+        // A start happens again and again, and tells of the same each time.
+        Event::SessionStart | Event::SessionEnd => None,
+        // The same prompt twice in a row is two prompts: nothing here tells them apart from one that fired twice.
+        Event::Prompt => None,
+        _ => Some(Sha256::digest(stdin.to_string()).iter().take(12).map(|byte| format!("{byte:02x}")).collect()),
+    })
+}
+
+/// Whether the CLI shows its agent what the hook says at this moment.
+fn listens(agent: Agent, event: Event) -> bool {
+    match (agent, event) {
+        (_, Event::SessionStart | Event::Prompt) => true,
+        (Agent::Claude, Event::BeforeTool | Event::AfterTool) => true,
+        (Agent::Codex | Agent::Gemini, Event::AfterTool) => true,
+        _ => false,
+    }
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(200).collect()
+}

@@ -1,0 +1,93 @@
+//! Inputs as the CLIs send them, and outputs as they accept them.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::agents::Agent;
+use ctxnode_api::hooks::HookReply;
+
+#[test]
+fn paths_come_from_fields_and_from_patches() {
+    let of = |agent, tool: &str, input: Value| {
+        request(agent, Event::BeforeTool, &json!({ "tool_name": tool, "tool_input": input })).paths
+    };
+    assert_eq!(of(Agent::Claude, "Edit", json!({ "file_path": "/r/src/a.rs", "old_string": "x" })), ["/r/src/a.rs"]);
+    assert_eq!(of(Agent::Claude, "Read", json!({ "file_path": "/r/src/a.rs" })), [""; 0]);
+    let patch = "*** Begin Patch\n*** Update File: src/a.rs\n*** Move to: src/b.rs\n@@\n-x\n+y\n*** Add File: c.md\n+*** no\n*** End Patch";
+    assert_eq!(of(Agent::Codex, "apply_patch", json!({ "command": patch })), ["src/a.rs", "src/b.rs", "c.md"]);
+    assert_eq!(of(Agent::Codex, "apply_patch", json!({ "command": ["apply_patch", patch] })).len(), 3);
+    assert_eq!(of(Agent::Gemini, "replace", json!({ "file_path": "x" })), ["x"]);
+    let many: String = (0..200).map(|n| format!("*** Add File: f{n}\n")).collect();
+    assert_eq!(of(Agent::Codex, "apply_patch", json!({ "command": many })).len(), MOST_PATHS);
+}
+
+/// C-07: what fired twice has one name, what happened twice has two.
+#[test]
+fn c_07_an_event_that_fires_twice_keeps_its_name() {
+    let use_ = |id: &str| json!({ "session_id": "s", "tool_name": "Bash", "tool_use_id": id });
+    let turn = |value: &Value| request(Agent::Claude, Event::AfterTool, value).turn;
+    assert_eq!(turn(&use_("1")), turn(&use_("1")));
+    assert_ne!(turn(&use_("1")), turn(&use_("2")));
+    let stop = |text: &str| json!({ "session_id": "s", "last_assistant_message": text });
+    let turn = |value: &Value| request(Agent::Codex, Event::Stop, value).turn;
+    assert_eq!(turn(&stop("a")), turn(&stop("a")));
+    assert_ne!(turn(&stop("a")), turn(&stop("b")));
+}
+
+#[test]
+fn what_a_human_types_and_what_tools_return_is_not_sent() {
+    let stdin = json!({ "prompt": "secret words", "tool_response": "secret", "last_assistant_message": "secret" });
+    for event in [Event::Prompt, Event::BeforeTool, Event::AfterTool] {
+        let sent = serde_json::to_string(&request(Agent::Claude, event, &stdin)).unwrap();
+        assert!(!sent.contains("secret"), "{sent}");
+    }
+    let long = json!({ "last_assistant_message": "é".repeat(90_000) });
+    assert_eq!(request(Agent::Claude, Event::Stop, &long).text.unwrap().chars().count(), TEXT_CHARS);
+}
+
+/// C-04: whatever comes in, what goes out is valid for its CLI.
+#[test]
+fn c_04_every_answer_is_what_its_cli_accepts() {
+    let full =
+        HookReply { context: Some("a \"fact\"\nmore".into()), deny: Some("held".into()), ..HookReply::default() };
+    let replies = [None, Some(HookReply::default()), Some(full)];
+    for agent in Agent::ALL {
+        for event in Event::ALL {
+            for reply in &replies {
+                let text = answer(agent, event, reply.as_ref());
+                if text.is_empty() {
+                    assert_eq!(agent, Agent::Claude);
+                    continue;
+                }
+                assert_eq!(text.matches('\n').count(), 1, "{text}");
+                let value: Value = serde_json::from_str(&text).unwrap();
+                let object = value.as_object().unwrap();
+                let may_deny = event == Event::BeforeTool;
+                let denies = text.contains("deny");
+                assert_eq!(denies, may_deny && reply.as_ref().is_some_and(|reply| reply.deny.is_some()), "{text}");
+                if agent == Agent::Antigravity && matches!(event, Event::BeforeTool | Event::Stop) && !denies {
+                    assert_eq!(object["decision"], "allow");
+                }
+                if event == Event::Stop && agent == Agent::Codex {
+                    assert_eq!(text, "{}\n");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn words_of_events_lead_back() {
+    for event in Event::ALL {
+        assert_eq!(Event::of_name(event.name()), Some(event));
+    }
+    assert_eq!(Event::of_name("Stop"), None);
+}
+
+#[test]
+fn garbage_is_an_event_without_details() {
+    for stdin in [Value::Null, json!([1]), json!({ "session_id": 5, "tool_input": "x", "tool_name": ["Edit"] })] {
+        let request = request(Agent::Claude, Event::AfterTool, &stdin);
+        assert_eq!((request.conversation, request.paths.len()), (None, 0));
+    }
+}

@@ -1,0 +1,257 @@
+//! What makes an agent CLI know ctxnode: its MCP entry, hooks, skills and instructions, and how they come and go.
+//!
+//! Pure halves: the adapters say which file gets what ([`wanted`]), the editors put it into text ([`edit`]). [`run`] reads
+//! and writes. Never here: trust. What a human must confirm is said, not done.
+
+mod agy;
+mod block;
+mod claude;
+mod codex;
+mod edit;
+mod gemini;
+pub mod json;
+mod ledger;
+pub mod marked;
+mod run;
+pub mod toml;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::agents::Agent;
+use crate::skills;
+
+pub use edit::{Edit, edit};
+pub use run::{Action, Done, Mode, Report, SetupError, run};
+
+/// For whom an agent CLI is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The user, in every directory.
+    User,
+    /// One checkout, for everybody who clones it.
+    Project,
+}
+
+impl Scope {
+    /// Returns the word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Project => "project",
+        }
+    }
+}
+
+/// Where the CLIs keep their files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The user's home.
+    pub home: PathBuf,
+    /// Where Claude Code keeps its files, when it was moved (`CLAUDE_CONFIG_DIR`).
+    pub claude: Option<PathBuf>,
+    /// Where Codex keeps its files, when it was moved (`CODEX_HOME`).
+    pub codex: Option<PathBuf>,
+    /// The top of the checkout, when there is one.
+    pub project: Option<PathBuf>,
+}
+
+impl Places {
+    fn codex_home(&self) -> PathBuf {
+        self.codex.clone().unwrap_or_else(|| self.home.join(".codex"))
+    }
+
+    fn claude_home(&self) -> PathBuf {
+        self.claude.clone().unwrap_or_else(|| self.home.join(".claude"))
+    }
+
+    /// The file in which Claude Code keeps its servers; a moved one lies inside its directory.
+    fn claude_state(&self) -> PathBuf {
+        self.claude.as_ref().map_or_else(|| self.home.join(".claude.json"), |moved| moved.join(".claude.json"))
+    }
+}
+
+/// What a file should hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// Values in a JSON file.
+    Json {
+        /// What the file may look like.
+        dialect: json::Dialect,
+        /// The values.
+        entries: Vec<json::Entry>,
+    },
+    /// Values in a TOML file.
+    Toml(Vec<toml::Entry>),
+    /// A block between markers.
+    Block(String),
+    /// The whole file, with its seal.
+    Whole(String),
+    /// No file any more: a command of an earlier version.
+    Gone,
+}
+
+/// A file, and what should be in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The file.
+    pub path: PathBuf,
+    /// What it is for, in a word or two.
+    pub what: &'static str,
+    /// What should be in it.
+    pub content: Content,
+}
+
+impl Wanted {
+    fn json(path: PathBuf, what: &'static str, dialect: json::Dialect, entries: Vec<json::Entry>) -> Self {
+        Self { path, what, content: Content::Json { dialect, entries } }
+    }
+}
+
+/// Why a file is left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// It does not parse.
+    Syntax {
+        /// The line.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something else stands where an object or a list is needed.
+    Shape {
+        /// The name of the value.
+        name: String,
+    },
+    /// It is ours, and somebody changed it by hand.
+    Changed,
+    /// It was there before and is not ours.
+    Foreign,
+}
+
+impl Broken {
+    fn shape(name: &str) -> Self {
+        Self::Shape { name: name.to_owned() }
+    }
+
+    /// Whether the file is wrong, rather than somebody's choice.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        matches!(self, Self::Syntax { .. } | Self::Shape { .. })
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { line, what } => write!(f, "line {line} does not parse: {what}"),
+            Self::Shape { name } => write!(f, "{name} is not what its CLI expects"),
+            Self::Changed => f.write_str("changed by hand, kept"),
+            Self::Foreign => f.write_str("not written by ctxnode, kept"),
+        }
+    }
+}
+
+/// Returns the scope that is meant when nobody says which.
+#[must_use]
+pub fn usual_scope(agent: Agent, places: &Places) -> Scope {
+    match agent {
+        Agent::Claude if places.project.is_some() => Scope::Project,
+        _ => Scope::User,
+    }
+}
+
+/// Returns every file of an agent CLI and what should be in it.
+#[must_use]
+pub fn wanted(agent: Agent, scope: Scope, places: &Places) -> Vec<Wanted> {
+    match agent {
+        Agent::Claude => claude::wanted(scope, places),
+        Agent::Codex => codex::wanted(scope, places),
+        Agent::Gemini => gemini::wanted(scope, places),
+        Agent::Antigravity => agy::wanted(scope, places),
+    }
+}
+
+/// Returns what the human must confirm, and where.
+#[must_use]
+pub fn confirm(agent: Agent, scope: Scope) -> Vec<String> {
+    match agent {
+        Agent::Claude => claude::confirm(scope),
+        Agent::Codex => codex::confirm(),
+        Agent::Gemini => gemini::confirm(),
+        Agent::Antigravity => agy::confirm(),
+    }
+}
+
+/// Returns the settings of a CLI that keep hooks or servers from working, each as file, setting and what it does.
+#[must_use]
+pub fn blockers(agent: Agent, scope: Scope, places: &Places, read: &dyn Fn(&Path) -> Option<String>) -> Vec<String> {
+    let told = |path: &Path, setting: &str, effect: &str| format!("{}: {setting} {effect}", path.display());
+    let mut found = Vec::new();
+    match agent {
+        Agent::Claude => {
+            let settings = claude::settings(scope, places);
+            let text = read(&settings).unwrap_or_default();
+            if json::look(&text, &["disableAllHooks"]) == Some(true.into()) {
+                found.push(told(&settings, "disableAllHooks", "keeps every hook from running"));
+            }
+            let off = json::look(&text, &["disabledMcpjsonServers"]);
+            if off.and_then(|list| list.as_array().cloned()).is_some_and(|list| list.contains(&"ctxnode".into())) {
+                found.push(told(&settings, "disabledMcpjsonServers", "switches the server off"));
+            }
+        }
+        Agent::Codex => {
+            let config = places.codex_home().join("config.toml");
+            let text = read(&config).unwrap_or_default();
+            let features = text.parse::<toml_edit::DocumentMut>().ok();
+            let off = features.as_ref().and_then(|config| config.get("features")?.get("hooks")?.as_bool());
+            if off == Some(false) {
+                found.push(told(&config, "features.hooks", "keeps every hook from running"));
+            }
+        }
+        Agent::Gemini => {
+            let settings = gemini::settings(scope, places);
+            let text = read(&settings).unwrap_or_default();
+            if json::look(&text, &["hooksConfig", "enabled"]) == Some(false.into()) {
+                found.push(told(&settings, "hooksConfig.enabled", "keeps every hook from running"));
+            }
+            let only = json::look(&text, &["mcp", "allowed"]).and_then(|list| list.as_array().cloned());
+            if only.is_some_and(|list| !list.contains(&"ctxnode".into())) {
+                found.push(told(&settings, "mcp.allowed", "does not hold ctxnode"));
+            }
+        }
+        Agent::Antigravity => {}
+    }
+    found
+}
+
+/// Returns the hooks of Claude Code, as a plugin of it holds them.
+#[must_use]
+pub fn claude_hooks() -> serde_json::Value {
+    claude::hooks()
+}
+
+/// Where skills of the shared form lie.
+fn shared_skills(scope: Scope, places: &Places) -> PathBuf {
+    root(scope, places).join(".agents/skills")
+}
+
+/// The directory below which a scope's files lie. Without a checkout the home stands in, which [`run`] refuses before.
+fn root(scope: Scope, places: &Places) -> PathBuf {
+    match (scope, &places.project) {
+        (Scope::Project, Some(project)) => project.clone(),
+        _ => places.home.clone(),
+    }
+}
+
+/// The skills of one CLI, and the places of those that ceased to exist.
+fn skill_files(agent: Agent, folder: &Path) -> Vec<Wanted> {
+    let current = skills::files(agent).into_iter().map(|(name, text)| (name, Content::Whole(text)));
+    let gone = skills::GONE.iter().map(|name| (skills::file_name(agent, name), Content::Gone));
+    let files = current.chain(gone);
+    files.map(|(name, content)| Wanted { path: folder.join(name), what: "command", content }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Whole setups in a home of their own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn places(home: &Path) -> Places {
+    Places { home: home.join("home"), claude: None, codex: None, project: Some(home.join("repo")) }
+}
+
+fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap().flatten() {
+            match entry.path() {
+                path if path.is_dir() => open.push(path),
+                path => drop(found.insert(path.clone(), fs::read_to_string(path).unwrap())),
+            }
+        }
+    }
+    found
+}
+
+fn go(home: &TempDir, scope: Scope, mode: Mode) -> Report {
+    run(&Agent::ALL, Some(scope), &places(home.path()), &home.path().join("state"), mode).unwrap()
+}
+
+/// Files of somebody else, with comments and formats of their own.
+fn foreign(root: &Path) -> BTreeMap<PathBuf, String> {
+    let files = [
+        ("home/.claude.json", "{\"numStartups\": 3,\n \"mcpServers\": {\"o\": {\"command\": \"o\"}}}"),
+        (
+            "home/.claude/settings.json",
+            "{\n    \"model\": \"opus\",\n    \"hooks\": {\"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"mine\"}]}]}\n}\n",
+        ),
+        ("home/.codex/config.toml", "# mine\nmodel = 'x'\n\n[tui]\ntheme = \"dark\"\n"),
+        ("home/.gemini/settings.json", "{\n  // mine\n  \"theme\": \"x\",\n}\n"),
+        ("home/.gemini/config/mcp_config.json", "{\"mcpServers\":{}}"),
+        ("home/.claude/skills/status/SKILL.md", "my own status\n"),
+        ("repo/AGENTS.md", "# Agents\n\nBe kind."),
+        ("repo/.mcp.json", "{}\n"),
+    ];
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    tree(root)
+}
+
+/// C-02: on an empty home and on one with foreign entries: right entries, nothing changes the second time, and removing
+/// brings back every byte.
+#[test]
+fn c_02_setup_comes_twice_and_goes_without_a_trace() {
+    for scope in [Scope::User, Scope::Project] {
+        for with_foreign in [false, true] {
+            let home = TempDir::new().unwrap();
+            let before = if with_foreign { foreign(home.path()) } else { BTreeMap::new() };
+            let first = go(&home, scope, Mode::Apply);
+            assert!(first.differs() && !first.is_broken(), "{first:#?}");
+            assert!(!go(&home, scope, Mode::Check).differs());
+            let set_up = tree(home.path());
+            let again = go(&home, scope, Mode::Apply);
+            assert!(!again.differs(), "{again:#?}");
+            assert_eq!(tree(home.path()), set_up);
+            let kept = again.files.iter().filter(|done| done.action == Action::Kept).count();
+            assert_eq!(kept, usize::from(with_foreign && scope == Scope::User), "the skill of somebody else is kept");
+            go(&home, scope, Mode::Remove);
+            let mut after = tree(home.path());
+            after.remove(&home.path().join("state/setup.json"));
+            assert_eq!(after, before, "{scope:?}");
+        }
+    }
+}
+
+/// C-02: what somebody wrote between setup and removal stays; only what is ours goes.
+#[test]
+fn c_02_removal_keeps_what_was_written_since() {
+    let home = TempDir::new().unwrap();
+    foreign(home.path());
+    go(&home, Scope::User, Mode::Apply);
+    let config = home.path().join("home/.codex/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("model = 'x'", "model = 'y'")).unwrap();
+    let state = home.path().join("home/.claude.json");
+    let text = fs::read_to_string(&state).unwrap();
+    fs::write(&state, text.replace("\"numStartups\": 3", "\"numStartups\": 4")).unwrap();
+    go(&home, Scope::User, Mode::Apply);
+    go(&home, Scope::User, Mode::Remove);
+    assert_eq!(fs::read_to_string(&config).unwrap(), "# mine\nmodel = 'y'\n\n[tui]\ntheme = \"dark\"\n");
+    let text = fs::read_to_string(&state).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value, serde_json::json!({ "numStartups": 4, "mcpServers": { "o": { "command": "o" } } }));
+}
+
+/// C-03
+#[test]
+fn c_03_a_file_that_does_not_parse_is_left_alone_and_named() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("home/.codex/config.toml");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "a = 1\nb = \n").unwrap();
+    let report = go(&home, Scope::User, Mode::Apply);
+    assert!(report.is_broken());
+    let broken = report.files.iter().find(|done| done.action == Action::Broken).unwrap();
+    assert_eq!(broken.path, file);
+    assert!(broken.reason.as_deref().unwrap().contains("line 2"), "{broken:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "a = 1\nb = \n");
+}
+
+/// C-06: nothing that is written depends on the version or the place of this build.
+#[test]
+fn c_06_what_is_written_names_no_version_and_no_place() {
+    let home = TempDir::new().unwrap();
+    go(&home, Scope::User, Mode::Apply);
+    go(&home, Scope::Project, Mode::Apply);
+    for (path, text) in tree(home.path()).into_iter().filter(|(path, _)| !path.ends_with("setup.json")) {
+        assert!(!text.contains(ctxnode_api::version::BUILD), "{path:?}");
+        assert!(!text.contains(env!("CARGO_PKG_VERSION")), "{path:?}");
+        assert!(!text.contains(&*home.path().to_string_lossy()), "{path:?}");
+    }
+    let hooks = fs::read_to_string(home.path().join("home/.codex/hooks.json")).unwrap();
+    // The bytes that a CLI hashes for its trust. A change here makes every user confirm again.
+    assert_eq!(ledger::hash(&hooks), "111a37905de8e96a3a05be71368479bab1b63621c0e6e3c83caddd5026a8bb4a");
+}
+
+/// C-11: a skill that was changed by hand stays and is reported, one of an earlier version is replaced, one that ceased to
+/// exist goes.
+#[test]
+fn c_11_skills_follow_the_version_unless_somebody_changed_them() {
+    let home = TempDir::new().unwrap();
+    go(&home, Scope::User, Mode::Apply);
+    let skill = |name: &str| home.path().join(format!("home/.agents/skills/{name}/SKILL.md"));
+    let changed = fs::read_to_string(skill("sod")).unwrap().replace("Call the tool", "Call");
+    fs::write(skill("sod"), &changed).unwrap();
+    fs::write(skill("eod"), marked::sealed("an older text", marked::Comment::Html)).unwrap();
+    fs::create_dir_all(skill("sos").parent().unwrap()).unwrap();
+    fs::write(skill("sos"), marked::sealed("gone", marked::Comment::Html)).unwrap();
+    let report = go(&home, Scope::User, Mode::Apply);
+    let of = |name: &str| report.files.iter().find(|done| done.path == skill(name)).map(|done| done.action);
+    assert_eq!((of("sod"), of("eod"), of("sos")), (Some(Action::Kept), Some(Action::Changed), Some(Action::Deleted)));
+    assert_eq!(fs::read_to_string(skill("sod")).unwrap(), changed);
+    assert!(!skill("sos").exists() && fs::read_to_string(skill("eod")).unwrap().contains("confirmed_by"));
+}
+
+/// C-12: what a human must confirm is said, and nothing that records trust is written.
+#[test]
+fn c_12_trust_is_asked_for_and_never_written() {
+    let home = TempDir::new().unwrap();
+    let report = go(&home, Scope::User, Mode::Apply);
+    for agent in Agent::ALL {
+        assert!(report.confirm.iter().any(|line| line.starts_with(agent.name())), "{agent:?}");
+    }
+    for (path, text) in tree(home.path()) {
+        for word in ["hooks.state", "trusted", "enabledMcpjsonServers", "trust_level", "\"trust\""] {
+            assert!(!text.contains(word), "{path:?} holds {word}");
+        }
+    }
+    let settings = home.path().join("home/.claude/settings.json");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, text.replacen('{', "{\n  \"disableAllHooks\": true,", 1)).unwrap();
+    assert!(go(&home, Scope::User, Mode::Check).blockers.iter().any(|line| line.contains("disableAllHooks")));
+}
+
+#[test]
+fn a_link_stays_a_link_and_the_mode_stays() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let home = TempDir::new().unwrap();
+    let real = home.path().join("dotfiles.json");
+    fs::write(&real, "{\"a\": 1}\n").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir_all(home.path().join("home")).unwrap();
+    symlink(&real, home.path().join("home/.claude.json")).unwrap();
+    go(&home, Scope::User, Mode::Apply);
+    assert!(home.path().join("home/.claude.json").is_symlink());
+    assert!(fs::read_to_string(&real).unwrap().contains("ctxnode"));
+    assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+    go(&home, Scope::User, Mode::Remove);
+    assert_eq!(fs::read_to_string(&real).unwrap(), "{\"a\": 1}\n");
+}
