@@ -17,6 +17,8 @@ pub const TOOL_CHARS: usize = 20_000;
 pub const HOOK_CHARS: usize = 9_000;
 /// The most tokens of all hooks of one start together, estimated as bytes / 3.
 pub const HOOK_TOKENS: usize = 2_300;
+/// The most characters that are injected again after a compaction.
+pub const AGAIN_CHARS: usize = 2_000;
 /// Sections that yield, first to last, when the whole is too long although each part kept its cap.
 const YIELDING: [Part; 8] =
     [Part::Notes, Part::Docs, Part::Open, Part::Sessions, Part::Claims, Part::Warnings, Part::Last, Part::Plan];
@@ -103,6 +105,24 @@ pub fn tool_within(reply: &SodReply, max: usize) -> String {
 #[must_use]
 pub fn hook(reply: &SodReply) -> String {
     render(reply, Form::Hook, HOOK_CAPS, Limit { chars: HOOK_CHARS, tokens: Some(HOOK_TOKENS) })
+}
+
+/// Returns the text that is injected again after a conversation was compacted: where the agent stands and what others
+/// hold. The rest was there at the start, and its summary is in the conversation.
+#[must_use]
+pub fn hook_again(reply: &SodReply) -> String {
+    let short = SodReply {
+        state: reply.state,
+        status: reply.status,
+        message: reply.message.clone(),
+        session: reply.session.clone(),
+        venture: reply.venture.clone(),
+        warnings: reply.warnings.clone(),
+        claims: reply.claims.clone(),
+        ..SodReply::default()
+    };
+    let limit = Limit { chars: AGAIN_CHARS, tokens: Some(HOOK_TOKENS) };
+    render(&short, Form::Hook, HOOK_CAPS, limit)
 }
 
 fn render(reply: &SodReply, form: Form, caps: Caps, limit: Limit) -> String {

@@ -70,6 +70,7 @@ pub(crate) struct App {
     pub(crate) limiter: Limiter,
     pub(crate) request_log: RequestLog,
     pub(crate) in_flight: InFlight,
+    pub(crate) hooks: crate::handlers::HookMemory,
     pub(crate) checkouts: crate::checkouts::Checkouts,
     pub(crate) changes: broadcast::Sender<Changed>,
     pub(crate) lifecycle: watch::Sender<Lifecycle>,

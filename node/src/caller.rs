@@ -34,6 +34,8 @@ pub(crate) enum Bucket {
     Usual,
     /// A person's import on this machine, which is bounded by the files it reads.
     Import,
+    /// The hooks of an agent's CLI, which fire with each of its tools.
+    Hook,
 }
 
 /// A caller whose credential was checked.

@@ -51,6 +51,14 @@ pub struct AgentProcess {
     pub process: ProcessId,
 }
 
+impl AgentProcess {
+    /// Makes one from a CLI's name; `None` for a name that is not known.
+    #[must_use]
+    pub fn of(cli: &str, process: ProcessId) -> Option<Self> {
+        AGENTS.iter().find(|(_, known)| *known == cli).map(|(_, known)| Self { cli: known, process })
+    }
+}
+
 /// Returns when a process started, in seconds since 1970.
 #[must_use]
 pub fn start_time(pid: u32) -> Option<u64> {

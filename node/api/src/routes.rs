@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{claims, docs, edge::List, fleet, handoffs, node, notes, operations, sessions};
+use crate::{claims, docs, edge::List, fleet, handoffs, hooks, node, notes, operations, sessions};
 
 /// What a caller must be allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -152,6 +152,7 @@ routes! {
     "eod" Post "/v1/eod" Writer LARGE_BODY handoffs::HandoffRequest => handoffs::HandoffReply, "eod", "Stores a handoff and ends the session." tool "handoff";
     "update" Post "/v1/update" Writer SMALL_BODY sessions::UpdateRequest => sessions::UpdateReply, "update", "Changes the caller's session." tool "update";
     "heartbeat" Post "/v1/heartbeat" Writer SMALL_BODY sessions::HeartbeatRequest => sessions::HeartbeatReply, "session heartbeat", "Moves a heartbeat.";
+    "hook" Post "/v1/hook" Writer SMALL_BODY hooks::HookRequest => hooks::HookReply, "session hook", "Reports an event of an agent CLI and returns what the agent should be told.";
     "session.list" Get "/v1/sessions" Reader SMALL_BODY sessions::SessionQuery => sessions::SessionList, "session list", "Lists sessions.";
     "session.get" Get "/v1/sessions/{id}" Reader SMALL_BODY node::Empty => sessions::SessionView, "session show", "Returns a session.";
     "session.abandon" Post "/v1/sessions/{id}/abandon" Admin SMALL_BODY sessions::AbandonRequest => sessions::SessionView, "session abandon", "Gives up a session of a machine that will not come back.";

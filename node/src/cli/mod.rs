@@ -7,6 +7,7 @@ mod arguments;
 mod daemon;
 mod doctor;
 mod failure;
+mod hook;
 mod import;
 mod init;
 mod join;
@@ -14,6 +15,7 @@ mod mcp;
 mod operations;
 mod reference;
 mod screen;
+mod setup;
 mod show;
 mod world;
 
@@ -85,10 +87,12 @@ pub(crate) fn tree() -> Command {
         ("", doctor::command()),
         ("", import::command()),
         ("", mcp::command()),
+        ("", setup::command()),
         ("", reference::completions_command()),
         ("", reference::man_command()),
         ("", reference::config_command()),
     ];
+    extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     operations::add_to(top, extra)
 }
@@ -109,6 +113,9 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
     match words.as_str() {
         "completions" => return reference::completions(matches, &screen).map(code),
         "man" => return reference::man(&screen).map(code),
+        // Whatever is wrong with the settings: an agent waits for these.
+        "hook" => return Ok(hook::hook(matches, &env, screen)),
+        "statusline" => return Ok(hook::statusline(matches, &env, screen)),
         _ => {}
     }
     let world = World::look(matches, env, screen)?;
@@ -116,6 +123,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         // These have a runtime of their own, or need none.
         "daemon run" => return Ok(crate::daemon::run(world.config)),
         "mcp" => return mcp::run(&world),
+        "setup" => return setup::run(&world, matches).map(code),
         "init" => return init::run(&world, matches).map(code),
         "restore" => return init::restore(&world, matches).map(code),
         "config" => return reference::config(&world).map(code),
@@ -144,6 +152,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "daemon status" => daemon::status(world).await,
         "daemon handover" => daemon::handover(world).await,
         "doctor" => doctor::run(world, matches).await,
+        "budget" => hook::budget(world).await,
         "join" => join::run(world, matches).await,
         "event watch" => daemon::watch(world, matches).await,
         "import notes" => import::notes(world, matches).await,

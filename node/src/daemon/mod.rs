@@ -7,6 +7,7 @@ mod indexer;
 pub(crate) mod presence;
 mod schedule;
 mod serve;
+pub(crate) mod spool;
 
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

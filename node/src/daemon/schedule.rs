@@ -7,6 +7,7 @@ use ctxnode_model::Timestamp;
 use ctxnode_store::{LocalTable, StoreError};
 
 use super::presence::Presence;
+use super::spool;
 use crate::app::App;
 use crate::gate::idempotency::Kept;
 use crate::gate::request_log;
@@ -16,6 +17,10 @@ use crate::handlers;
 const SAVE: Duration = Duration::from_secs(5);
 /// How often stale sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often events are looked for that hooks could not bring.
+const SPOOL: Duration = Duration::from_secs(60);
+/// How long captures of a session are kept after their last change, in milliseconds: 7 days after the end.
+const CAPTURES_MS: i64 = 7 * 24 * 3_600_000;
 /// How often expired node-local rows are removed.
 const PURGE: Duration = Duration::from_secs(3_600);
 /// How many rows one purge transaction removes, so that no write waits long for it.
@@ -31,12 +36,15 @@ pub(super) async fn run(app: Arc<App>) {
     let mut save_tick = tokio::time::interval(SAVE);
     let mut sweep_tick = tokio::time::interval(SWEEP);
     let mut purge_tick = tokio::time::interval(PURGE);
-    for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick] {
+    let mut spool_tick = tokio::time::interval(SPOOL);
+    for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick, &mut spool_tick] {
         // After sleep of the machine one tick is enough.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     }
     loop {
         tokio::select! {
+            // The first tick comes at once: what waited for this daemon is applied before anything else is swept.
+            _ = spool_tick.tick() => spool::replay(&app).await,
             _ = save_tick.tick() => save(&app).await,
             _ = sweep_tick.tick() => {
                 if let Err(failure) = handlers::sweep(&app).await {
@@ -74,6 +82,11 @@ async fn purge(app: &App) -> Result<(), StoreError> {
     let now = app.now();
     let expired = |bytes: &[u8]| Kept::is_expired(bytes, now);
     remove_where(app, LocalTable::Idempotency, &[], &u64::MAX.to_be_bytes(), expired).await?;
+    // Keys end in a session's id, values say when they were changed.
+    let at =
+        |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok().and_then(|value| value["at"].as_i64());
+    let old = |bytes: &[u8]| at(bytes).is_some_and(|at| now.0 - at > CAPTURES_MS);
+    remove_where(app, LocalTable::Captures, &[], &[u8::MAX; 8], old).await?;
     let before = request_log::time_key(Timestamp(now.0 - request_log::KEPT_MS));
     remove_where(app, LocalTable::RequestLog, &[], &before, |_| true).await
 }

@@ -212,6 +212,7 @@ fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, S
         limiter: Limiter::default(),
         request_log: RequestLog::default(),
         in_flight: InFlight::default(),
+        hooks: crate::handlers::HookMemory::default(),
         checkouts: crate::checkouts::Checkouts::default(),
         changes: App::change_channel(),
         lifecycle: watch::Sender::new(Lifecycle::Run),

@@ -28,6 +28,9 @@ use request_log::Entry;
 const READ_TRIES: u32 = 20;
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
+/// The operation of hooks.
+const HOOK: &str = "hook";
+
 /// A call on its way in.
 pub(crate) struct Incoming {
     pub(crate) call: Call,
@@ -99,8 +102,15 @@ async fn step(
         Err(error) => return Err(Failure::from(*error)),
     };
     check_right(app, route, &caller)?;
-    if route.right != Right::None && caller.bucket == Bucket::Usual {
-        let allowance = app.limiter.take(&caller.actor_key_id, caller.rate_limit, app.now());
+    // Hooks fire with each tool of an agent, and must not use up what it has for its own calls.
+    let bucket = if route.operation == HOOK { Bucket::Hook } else { caller.bucket };
+    let counted = match bucket {
+        Bucket::Usual => Some((caller.actor_key_id.clone(), caller.rate_limit)),
+        Bucket::Hook => Some((format!("hook:{}", caller.actor_key_id), Some(rate::HOOKS_PER_MINUTE))),
+        Bucket::Import => None,
+    };
+    if let Some((actor, limit)) = counted.filter(|_| route.right != Right::None) {
+        let allowance = app.limiter.take(&actor, limit, app.now());
         outgoing.allowance = Some(allowance);
         if allowance.refused {
             let mut body =
@@ -169,7 +179,8 @@ async fn execute(
         Cx { app: Arc::clone(app), caller, route, correlation: correlation.clone(), params: call.params, reserved };
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        if cx.caller.is_agent() {
+        // An event that is reported twice is one heartbeat, which its handler knows.
+        if cx.caller.is_agent() && cx.route.operation != HOOK {
             handlers::touch(&cx);
         }
         dispatch(&cx, call.input).await

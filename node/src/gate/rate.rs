@@ -12,6 +12,9 @@ use ctxnode_model::rules::limits::MINUTE_MS;
 /// Calls per actor and minute, where the token says nothing else.
 pub(crate) const CALLS_PER_MINUTE: u32 = 100;
 
+/// Hook events per agent and minute: ten a second, more than an agent runs tools.
+pub(crate) const HOOKS_PER_MINUTE: u32 = 600;
+
 /// Where an actor stands in its minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allowance {

@@ -22,7 +22,12 @@ use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
 /// The claims of a venture that are not over, with those that sessions imply by their issue and branch.
-fn standing(reader: Reader<'_>, app: &App, venture: &str, now: Timestamp) -> Result<Vec<Rec<Claim>>, Failure> {
+pub(super) fn standing(
+    reader: Reader<'_>,
+    app: &App,
+    venture: &str,
+    now: Timestamp,
+) -> Result<Vec<Rec<Claim>>, Failure> {
     let open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[venture], usize::MAX)?;
     let liveness = |session: &Rec<Session>| {
         if sessions::is_live(app, session, now) {
@@ -192,7 +197,7 @@ fn edits(claim: &Claim, forced: bool) -> Vec<Edit> {
     edits
 }
 
-fn kind_name(kind: ClaimKind) -> &'static str {
+pub(super) fn kind_name(kind: ClaimKind) -> &'static str {
     match kind {
         ClaimKind::Issue => "issue",
         ClaimKind::Branch => "branch",

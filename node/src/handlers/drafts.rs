@@ -7,6 +7,7 @@ use ctxnode_model::rules::handoff::{SCHEMA_VERSION, ThreadSource, payload, statu
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Space};
 use ctxnode_store::Draft;
 
+use super::hooks::State;
 use crate::app::{App, Origin};
 use crate::failure::Failure;
 
@@ -20,7 +21,11 @@ pub(super) fn stage(
     let own = Some(session.id.to_string());
     let calls =
         draft.reader().newest::<Escalation>(Index::EscalationOpen, Kind::Escalation, &[&session.venture], 50)?;
+    let seen = State::of(draft.reader(), session.id)?;
     let captured = Captured {
+        commits: seen.commits,
+        changed_files: seen.changed_files,
+        last_message: seen.message,
         blocked_on: session.blocked_on.clone(),
         escalations: calls.iter().filter(|call| call.session_id == own).map(|call| call.need.clone()).collect(),
         branch: session.branch.clone(),

@@ -10,6 +10,7 @@ mod export;
 mod fleet;
 mod git_view;
 mod handoffs;
+mod hooks;
 mod machines;
 mod node;
 mod notes;
@@ -45,6 +46,7 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "eod" => handoffs::eod,
         "update" => sessions::update,
         "heartbeat" => sessions::heartbeat,
+        "hook" => hooks::hook,
         "session.list" => sessions::list,
         "session.get" => sessions::get,
         "session.abandon" => sessions::abandon,
@@ -123,6 +125,7 @@ fn unreachable_operation(operation: &str) -> Handled {
     ))
 }
 
+pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled};
 pub(crate) use machines::register_this as register_this_machine;
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;

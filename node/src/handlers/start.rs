@@ -14,7 +14,7 @@ use ctxnode_model::rules::repo::{VentureMatch, match_venture, same_repo};
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::{StartFields, merge_meta, meta_edits};
 use ctxnode_model::rules::start::{Candidate, StartOutcome, StartQuery, decide_start};
-use ctxnode_model::{Edit, Kind, Rec, RecordMeta, Scalar, Space, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, Order, Rec, RecordMeta, Scalar, Space, Timestamp};
 use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
 
@@ -35,7 +35,7 @@ struct Standing {
     checkout: Option<Checkout>,
 }
 
-pub(super) use gather::{row, warnings};
+pub(super) use gather::{live_others, row, warnings};
 
 /// Looks at the checkout that a call is about.
 pub(super) async fn checkout_of(cx: &Cx, directory: Option<&str>) -> Option<Checkout> {
@@ -77,6 +77,29 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
         return cx.completed(answer).await;
     }
     Ok(answer)
+}
+
+/// Returns what a start here would return, and starts nothing.
+pub(super) async fn preview(cx: &Cx, input: SodRequest) -> Result<SodReply, Failure> {
+    let checkout = checkout_of(cx, input.directory.as_deref()).await;
+    let standing = match stand(cx, &input, checkout)? {
+        Ok(standing) => standing,
+        Err(reply) => return Ok(*reply),
+    };
+    let prepared = prepare(cx, &input, &standing)?;
+    let (snapshot, now) = (cx.read()?, cx.now());
+    let meta = RecordMeta {
+        space: standing.venture.meta.space,
+        created: Order::FIRST,
+        updated: Order::FIRST,
+        rev: String::new(),
+        deleted: false,
+        conflicts: Vec::new(),
+    };
+    let id = DocumentId { kind: Kind::Session, raw: cx.app.store.entropy().number().to_be_bytes() };
+    let session = Rec { id, meta, value: Session { created_at: now, ..prepared.session.clone() } };
+    let mode = input.docs.unwrap_or_default();
+    gather::context(snapshot.reader(), &cx.app, &prepared, &standing, StartStatus::Created, &session, mode, now)
 }
 
 /// Checks every field that was sent, before anything is looked up. What is found out later is valid by itself.

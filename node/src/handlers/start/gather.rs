@@ -162,6 +162,16 @@ fn other_sessions(reader: Reader<'_>, session: &Rec<Session>) -> Result<Vec<Rec<
     Ok(open)
 }
 
+/// Counts the other sessions of the venture that are alive.
+pub(in crate::handlers) fn live_others(
+    reader: Reader<'_>,
+    app: &App,
+    session: &Rec<Session>,
+    now: Timestamp,
+) -> Result<usize, Failure> {
+    Ok(other_sessions(reader, session)?.iter().filter(|other| sessions::is_live(app, other, now)).count())
+}
+
 fn session_rows(
     app: &App,
     session: &Rec<Session>,

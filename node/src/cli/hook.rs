@@ -1,0 +1,196 @@
+//! `ctxnode hook <cli> <event>`, `statusline` and `budget`: what agent CLIs run by themselves.
+//!
+//! A hook never stands in the way: it ends with 0 within a second, prints what its CLI accepts and nothing else, asks
+//! nobody, and starts nothing. What the daemon could not be told waits on disk.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command};
+use ctxnode_api::hooks::{HookReply, HookRequest, Moment};
+use ctxnode_api::{Call, Iso};
+use ctxnode_config::Environment;
+use ctxnode_launcher::agents::Agent;
+use ctxnode_launcher::hooks::{Event, answer, request};
+use ctxnode_mcp::render;
+use ctxnode_model::Timestamp;
+use serde_json::{Value, json};
+
+use super::failure::{Exit, Failure};
+use super::screen::{Form, Screen};
+use super::world::World;
+use crate::daemon::spool;
+use crate::handlers::Spooled;
+use crate::process::agents_above;
+
+/// When a hook gives up, whatever it waits for.
+const HARD_LIMIT: Duration = Duration::from_millis(950);
+/// How long the daemon may take; the rest is for keeping the event on disk.
+const ASK_LIMIT: Duration = Duration::from_millis(700);
+/// The most that is read from stdin. The result of a tool can be large, and nothing of it is needed.
+const MOST_INPUT: u64 = 8 << 20;
+
+pub(super) fn commands() -> Vec<Command> {
+    // Free words: a hook that is called in a way it does not know must not end with 2, which would block the agent.
+    let words =
+        Arg::new("words").num_args(0..).allow_hyphen_values(true).trailing_var_arg(true).value_name("CLI EVENT");
+    vec![
+        Command::new("hook")
+            .about("Reports an event of an agent CLI, whose input it reads from stdin")
+            .hide(true)
+            .arg(words),
+        Command::new("statusline").about("Prints one line for the status bar of an agent CLI"),
+        Command::new("budget").about("Shows how much of each agent CLI's context a start here takes"),
+    ]
+}
+
+/// Reports an event. Always ends with 0.
+pub(super) fn hook(matches: &ArgMatches, env: &Environment, screen: Screen) -> ExitCode {
+    let words: Vec<String> = matches.get_many::<String>("words").into_iter().flatten().cloned().collect();
+    let known = match words.as_slice() {
+        [cli, event, ..] => Agent::of_name(cli).zip(Event::of_name(event)),
+        _ => None,
+    };
+    let Some((agent, event)) = known else { return ExitCode::SUCCESS };
+    let reply = limited(matches, env, screen, move |world| report(world, agent, event));
+    // Without a place to print to there is nobody to tell.
+    let _ = screen.print_exactly(&answer(agent, event, reply.flatten().as_ref()));
+    ExitCode::SUCCESS
+}
+
+/// Prints the line of a status bar. Always ends with 0.
+pub(super) fn statusline(matches: &ArgMatches, env: &Environment, screen: Screen) -> ExitCode {
+    let reply = limited(matches, env, screen, |world| {
+        let input = read_stdin();
+        let directory = input.pointer("/workspace/current_dir").or_else(|| input.get("cwd")).and_then(Value::as_str);
+        let conversation = input.get("session_id").and_then(Value::as_str).map(str::to_owned);
+        let directory = directory.map_or_else(|| world.directory.display().to_string(), str::to_owned);
+        let asked = HookRequest {
+            cli: Agent::Claude.name().to_owned(),
+            moment: Moment::Status,
+            conversation,
+            directory: Some(directory),
+            ..HookRequest::default()
+        };
+        ask(world, &asked).ok()
+    });
+    let line = match reply.flatten() {
+        None => "ctxnode: no daemon".to_owned(),
+        Some(reply) => reply.context.map_or("ctxnode: no session".to_owned(), |line| format!("ctxnode: {line}")),
+    };
+    let _ = screen.print(&line);
+    ExitCode::SUCCESS
+}
+
+/// Does something in a thread of its own and waits for it no longer than a hook may take.
+fn limited<T: Send + 'static>(
+    matches: &ArgMatches,
+    env: &Environment,
+    screen: Screen,
+    work: impl FnOnce(&World) -> T + Send + 'static,
+) -> Option<T> {
+    let (send, receive) = sync_channel(1);
+    let (matches, env) = (matches.clone(), env.clone());
+    let spawned = std::thread::Builder::new().spawn(move || {
+        let Ok(world) = World::look(&matches, env, screen) else { return };
+        // The one who waits may have given up.
+        let _ = send.send(work(&world));
+    });
+    spawned.ok()?;
+    receive.recv_timeout(HARD_LIMIT).ok()
+}
+
+/// Reads one JSON object. Anything else is no event's details, and still an event.
+fn read_stdin() -> Value {
+    let mut text = Vec::new();
+    let read = std::io::stdin().lock().take(MOST_INPUT).read_to_end(&mut text);
+    read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+fn report(world: &World, agent: Agent, event: Event) -> Option<HookReply> {
+    let mut asked = request(agent, event, &read_stdin());
+    if asked.directory.is_none() {
+        asked.directory = Some(world.directory.display().to_string());
+    }
+    match ask(world, &asked) {
+        Ok(reply) => Some(reply),
+        // It has heard the event and will not have it.
+        Err(Failure::Refused(body)) if body.code.status() < 500 => None,
+        Err(_) => {
+            keep(world, asked);
+            None
+        }
+    }
+}
+
+fn ask(world: &World, asked: &HookRequest) -> Result<HookReply, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let input = serde_json::to_value(asked).unwrap_or_default();
+    let answer = runtime.block_on(async {
+        let mut client = world.client_of_running()?.with_limit(ASK_LIMIT);
+        client.call(&Call::new("hook", input)).await.map_err(Failure::from)
+    })?;
+    Ok(serde_json::from_value(answer.body).unwrap_or_default())
+}
+
+/// Keeps an event for the next daemon, with the agent above, whom nobody can ask for later.
+fn keep(world: &World, mut asked: HookRequest) {
+    let now = jiff::Timestamp::now().as_millisecond();
+    asked.at = Some(Iso(Timestamp(now)));
+    let above = agents_above(std::process::id()).into_iter().next();
+    let event = Spooled { request: asked, agent: above.map(|agent| (agent.cli.to_owned(), agent.process)) };
+    // A full disk: the agent goes on, and this event is lost.
+    let _ = spool::append(&world.config.paths.state_dir, &event);
+}
+
+/// Shows the size of what a start here would inject.
+pub(super) async fn budget(world: &World) -> Result<Exit, Failure> {
+    let mut rows = Vec::new();
+    for agent in Agent::ALL {
+        for source in ["startup", "compact"] {
+            let asked = HookRequest {
+                cli: agent.name().to_owned(),
+                moment: Moment::Preview,
+                source: Some(source.to_owned()),
+                directory: Some(world.directory.display().to_string()),
+                ..HookRequest::default()
+            };
+            let call = Call::new("hook", serde_json::to_value(&asked).unwrap_or_default());
+            let body = world.ask(world.client().await?, &call).await?.body;
+            let text = body["context"].as_str().unwrap_or_default().to_owned();
+            let printed = answer(agent, Event::SessionStart, serde_json::from_value(body).ok().as_ref());
+            rows.push(json!({
+                "cli": agent.name(), "source": source,
+                "characters": text.chars().count(), "tokens": render::tokens(&text), "bytes_printed": printed.len(),
+                "most_characters": if source == "compact" { render::AGAIN_CHARS } else { render::HOOK_CHARS },
+                "most_tokens": render::HOOK_TOKENS,
+            }));
+        }
+    }
+    match world.screen.form {
+        Form::Json => world.screen.print_json(&json!({ "items": rows }))?,
+        Form::People => world.screen.print(&table(&rows))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn table(rows: &[Value]) -> String {
+    if rows.iter().all(|row| row["characters"] == 0) {
+        return "this directory is no checkout of a venture: a start here injects nothing".to_owned();
+    }
+    let line = |row: &Value| {
+        let number = |name: &str| row[name].as_u64().unwrap_or_default();
+        format!(
+            "{:<7} {:<8} {:>5} of {:>5} characters  {:>5} of {:>5} tokens",
+            row["cli"].as_str().unwrap_or_default(),
+            row["source"].as_str().unwrap_or_default(),
+            number("characters"),
+            number("most_characters"),
+            number("tokens"),
+            number("most_tokens")
+        )
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,284 @@
+//! Events of agent CLIs: each is a sign of life, some leave a trace for the draft handoff, and some are answered with what
+//! the agent should know.
+//!
+//! Nothing frequent is written: a tool event that has nothing to tell costs two reads. Not here: what a CLI sends and
+//! accepts, which the launcher's library knows.
+
+mod edits;
+mod news;
+mod state;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use ctxnode_api::hooks::{HookReply, HookRequest, Moment};
+use ctxnode_api::sessions::{DocsMode, SodReply, SodRequest, StartState, StartStatus};
+use ctxnode_mcp::render;
+use ctxnode_model::record::{Session, SessionStatus};
+use ctxnode_model::rules::identity::{self, Root};
+use ctxnode_model::{DocumentId, Invalid, Kind, Rec, Timestamp};
+use lru::LruCache;
+use serde::{Deserialize, Serialize};
+
+use super::{paging, sessions, start};
+use crate::app::{Answer, App, Cx, Handled};
+use crate::caller::Caller;
+use crate::failure::Failure;
+use crate::process::{AgentProcess, ProcessId};
+
+pub(super) use state::State;
+
+/// Events that are remembered to notice one that comes twice: a minute of some busy agents.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
+/// Files whose last editor is remembered.
+const TOUCHED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// How long an event without a name of its own counts as the one before: hooks that are defined twice fire together.
+const TOGETHER_MS: i64 = 2_000;
+/// How long a named event counts as one that was there before.
+const NAMED_MS: i64 = 3_600_000;
+/// The longest name in an event.
+const NAME_CHARS: usize = 200;
+const CLIS: [&str; 4] = ["claude", "codex", "gemini", "agy"];
+
+/// What is remembered of events. A restart forgets it, and costs a line that is told twice.
+#[derive(Debug)]
+pub(crate) struct Memory(Mutex<Remembered>);
+
+#[derive(Debug)]
+struct Remembered {
+    seen: LruCache<String, Timestamp>,
+    touched: LruCache<edits::File, edits::Touch>,
+    /// Up to where in the journal a session's news were looked for.
+    looked: LruCache<DocumentId, u64>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Mutex::new(Remembered {
+            seen: LruCache::new(REMEMBERED),
+            touched: LruCache::new(TOUCHED),
+            looked: LruCache::new(REMEMBERED),
+        }))
+    }
+}
+
+impl Memory {
+    fn with<T>(&self, look: impl FnOnce(&mut Remembered) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers an event; says whether it was there before.
+    fn is_repeated(&self, agent: &str, input: &HookRequest, now: Timestamp) -> bool {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let key = format!(
+            "{agent}\n{}\n{:?}\n{}\n{}",
+            part(&input.conversation),
+            input.moment,
+            part(&input.turn),
+            part(&input.source)
+        );
+        let kept = if input.turn.is_some() { NAMED_MS } else { TOGETHER_MS };
+        let before = self.with(|memory| memory.seen.put(key, now));
+        before.is_some_and(|before| (0..kept).contains(&now.since(before)))
+    }
+}
+
+/// An event that waited on disk, with the agent that a process above the hook was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Spooled {
+    pub(crate) request: HookRequest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<(String, ProcessId)>,
+}
+
+pub(crate) async fn hook(cx: &Cx, input: HookRequest) -> Handled {
+    check(&input)?;
+    let cx = as_agent(cx, &input);
+    Answer::ok(apply(&cx, &input).await?)
+}
+
+fn check(input: &HookRequest) -> Result<(), Failure> {
+    let mut invalid = Invalid::new();
+    invalid.require(CLIS.contains(&input.cli.as_str()), "cli", format!("expected one of {}", CLIS.join(", ")));
+    let names = [
+        ("conversation", &input.conversation),
+        ("turn", &input.turn),
+        ("source", &input.source),
+        ("tool", &input.tool),
+    ];
+    for (field, name) in names {
+        let fits = name.as_ref().is_none_or(|name| name.chars().count() <= NAME_CHARS);
+        invalid.require(fits, field, format!("at most {NAME_CHARS} characters"));
+    }
+    Ok(invalid.finish()?)
+}
+
+/// The call as the agent's. A hook whose agent is no known process (another name, another way to start it) is known by its
+/// conversation.
+fn as_agent(cx: &Cx, input: &HookRequest) -> Cx {
+    let mut caller = cx.caller.clone();
+    caller.directory = input.directory.as_ref().map(PathBuf::from).or(caller.directory);
+    if !caller.is_agent()
+        && let Some(conversation) = &input.conversation
+    {
+        caller.agent =
+            identity::agent_id(&input.cli, &cx.app.host.part, &identity::instance(Root::Conversation(conversation)));
+        caller.explicit_agent = true;
+    }
+    with_caller(cx, caller)
+}
+
+fn with_caller(cx: &Cx, caller: Caller) -> Cx {
+    Cx {
+        app: std::sync::Arc::clone(&cx.app),
+        caller,
+        route: cx.route,
+        correlation: cx.correlation.clone(),
+        params: serde_json::Map::new(),
+        reserved: None,
+    }
+}
+
+/// Carries out an event that waited on disk.
+pub(crate) async fn apply_spooled(cx: &Cx, spooled: Spooled) -> Result<HookReply, Failure> {
+    check(&spooled.request)?;
+    let mut caller = cx.caller.clone();
+    caller.agent_process = spooled.agent.and_then(|(cli, process)| AgentProcess::of(&cli, process));
+    if let Some(agent) = &caller.agent_process {
+        caller.agent = crate::http_server::agent_id_of(&cx.app, agent);
+    }
+    let cx = as_agent(&with_caller(cx, caller), &spooled.request);
+    let ended = cx.caller.agent_process.as_ref().is_none_or(|agent| !agent.process.is_alive());
+    if spooled.request.moment == Moment::SessionStart && ended {
+        // Its agent is gone: a session now would be one of nobody.
+        return Ok(HookReply::default());
+    }
+    apply(&cx, &spooled.request).await
+}
+
+/// Carries out an event.
+pub(crate) async fn apply(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
+    let now = input.at.map_or(cx.now(), |at| at.0.min(cx.now()));
+    match input.moment {
+        Moment::Preview => return preview(cx, input).await,
+        Moment::Status => return status(cx).await,
+        _ => {}
+    }
+    let repeated = cx.app.hooks.is_repeated(&cx.caller.agent, input, cx.now());
+    if input.moment == Moment::SessionStart && !repeated {
+        return begin(cx, input).await;
+    }
+    let Some(session) = session(cx).await? else { return Ok(HookReply { repeated, ..HookReply::default() }) };
+    let mut reply = HookReply { session_id: Some(session.id.to_string()), repeated, ..HookReply::default() };
+    if repeated {
+        return Ok(reply);
+    }
+    cx.app.presence.beat(session.id, now);
+    match input.moment {
+        Moment::BeforeTool => {
+            edits::look(cx, &session, input, &mut reply).await?;
+        }
+        Moment::AfterTool => {
+            if !input.paths.is_empty() {
+                edits::look(cx, &session, input, &mut reply).await?;
+            }
+            // What was said before the edit is not said again; other news go on top.
+            if input.listens {
+                news::add(cx, &session, &mut reply).await?;
+            }
+        }
+        Moment::Prompt if input.listens => news::add(cx, &session, &mut reply).await?,
+        Moment::TurnEnd | Moment::TurnFailed | Moment::BeforeCompact | Moment::AfterCompact | Moment::SessionEnd => {
+            state::capture(cx, &session, input, now).await?
+        }
+        Moment::Prompt | Moment::SessionStart | Moment::Status | Moment::Preview => {}
+    }
+    Ok(reply)
+}
+
+/// The session that an event belongs to; `None` when the agent has none that is active.
+async fn session(cx: &Cx) -> Result<Option<Rec<Session>>, Failure> {
+    match sessions::session_of(cx, None).await {
+        Ok(session) => Ok(Some(session).filter(|session| session.status() == SessionStatus::Active)),
+        Err(Failure::Store(error)) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn sod_request(input: &HookRequest) -> SodRequest {
+    SodRequest {
+        directory: input.directory.clone(),
+        cli: Some(input.cli.clone()).filter(|_| !input.cli.is_empty()),
+        docs: Some(DocsMode::Index),
+        ..SodRequest::default()
+    }
+}
+
+async fn begin(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
+    let answer = start::sod(cx, sod_request(input)).await?;
+    let reply = typed(answer.body)?;
+    let Some(view) = reply.session.as_ref().filter(|_| reply.state == StartState::Valid) else {
+        // No venture's checkout: the agent works on something else, and is told nothing.
+        return Ok(HookReply::default());
+    };
+    let id = paging::id(Kind::Session, "session_id", &view.id)?;
+    let session = cx.read()?.reader().get::<Session>(id)?;
+    if let Some(session) = session {
+        state::begin(cx, &session, input, reply.status == Some(StartStatus::Created)).await?;
+        // The text below holds it all.
+        news::forget(cx, &session).await?;
+    }
+    let text = match input.source.as_deref() {
+        Some("compact") => render::hook_again(&reply),
+        _ => render::hook(&reply),
+    };
+    Ok(HookReply { session_id: Some(id.to_string()), context: Some(text), ..HookReply::default() })
+}
+
+fn typed(body: serde_json::Value) -> Result<SodReply, Failure> {
+    serde_json::from_value(body).map_err(|error| {
+        tracing::error!(%error, "the answer of a start cannot be read");
+        Failure::new(ctxnode_api::ErrorCode::Internal, "the answer of a start cannot be read")
+    })
+}
+
+async fn preview(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
+    let reply = start::preview(cx, sod_request(input)).await?;
+    let text = match input.source.as_deref() {
+        Some("compact") => render::hook_again(&reply),
+        _ => render::hook(&reply),
+    };
+    Ok(HookReply { context: (reply.state == StartState::Valid).then_some(text), ..HookReply::default() })
+}
+
+/// One line for a status bar: where the agent stands, and who else is there.
+async fn status(cx: &Cx) -> Result<HookReply, Failure> {
+    let Some(session) = session(cx).await? else { return Ok(HookReply::default()) };
+    let snapshot = cx.read()?;
+    let (reader, now) = (snapshot.reader(), cx.now());
+    let others = start::live_others(reader, &cx.app, &session, now)?;
+    let claims = super::claims::of_session(reader, &cx.app, &session, now)?;
+    let clashes = claims.iter().filter(|claim| claim.beaten_by.is_some()).count();
+    let mut parts = vec![session.venture.clone()];
+    parts.extend(session.issue.map(|issue| format!("#{issue}")));
+    parts.extend(session.track.map(|track| format!("track {track}")));
+    parts.extend(session.branch.clone());
+    parts.extend((others > 0).then(|| format!("{others} other{}", if others == 1 { "" } else { "s" })));
+    parts.extend(
+        (clashes > 0).then(|| format!("{clashes} claim{} held by others", if clashes == 1 { "" } else { "s" })),
+    );
+    parts.extend(session.blocked_on.as_ref().map(|_| "blocked".to_owned()));
+    let line = parts.join(" · ");
+    Ok(HookReply { session_id: Some(session.id.to_string()), context: Some(line), ..HookReply::default() })
+}
+
+/// The session's id as records hold it.
+fn own_id(session: &Rec<Session>) -> String {
+    session.id.to_string()
+}
+
+/// The checkout in which a session works.
+fn checkout(app: &App, session: &Rec<Session>) -> Option<PathBuf> {
+    app.presence.get(session.id).and_then(|pulse| pulse.checkout).map(PathBuf::from)
+}

@@ -1,0 +1,208 @@
+//! What an agent is told between its own calls, each line once: handoffs for it, work that is blocked, clashing claims,
+//! shared branches, and edits of others in files that it touched.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ctxnode_api::hooks::HookReply;
+use ctxnode_model::index::Index;
+use ctxnode_model::record::{Handoff, HandoffStatus, Session};
+use ctxnode_model::rules::claim::{beaten_by, rivals};
+use ctxnode_model::rules::handoff::{Addressee, is_for};
+use ctxnode_model::rules::repo::same_repo;
+use ctxnode_model::rules::text::{chars, ellipsis};
+use ctxnode_model::{DocumentId, Kind, Rec};
+use ctxnode_store::{LocalTable, Reader};
+use serde::{Deserialize, Serialize};
+
+use super::super::{claims, start};
+use super::own_id;
+use crate::app::{App, Cx};
+use crate::failure::Failure;
+
+/// The most characters of one answer.
+const MOST_CHARS: usize = 600;
+/// The most characters of one line.
+const LINE_CHARS: usize = 200;
+/// Open handoffs that are looked at: the newest hold what is new.
+const HANDOFFS: usize = 50;
+/// Lines that are remembered as told, and that wait; far more than a session ever gets.
+const REMEMBERED: usize = 400;
+const WAITING: usize = 50;
+
+/// A line, and what makes it the same line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Line {
+    pub(super) key: String,
+    pub(super) text: String,
+}
+
+/// What a session was told, and what waits for it from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Told {
+    /// When it was last changed, in milliseconds; old ones are purged by it.
+    at: i64,
+    keys: VecDeque<String>,
+    waiting: Vec<Line>,
+}
+
+fn key(id: DocumentId) -> Vec<u8> {
+    [b"told:".as_slice(), &id.to_bytes()].concat()
+}
+
+impl Told {
+    fn of(reader: Reader<'_>, id: DocumentId) -> Result<Self, Failure> {
+        let found = reader.local(LocalTable::Captures, &key(id))?;
+        Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.keys.iter().any(|told| told == key)
+    }
+
+    fn tell(&mut self, key: &str) {
+        if !self.has(key) {
+            self.keys.push_back(key.to_owned());
+        }
+        while self.keys.len() > REMEMBERED {
+            self.keys.pop_front();
+        }
+        self.waiting.retain(|line| line.key != key);
+    }
+}
+
+async fn change(cx: &Cx, id: DocumentId, change: impl Fn(&mut Told) + Send + 'static) -> Result<(), Failure> {
+    let done = cx.app.store.write(move |draft| {
+        let mut told = Told::of(draft.reader(), id)?;
+        change(&mut told);
+        told.at = draft.now().0;
+        draft.put_local(LocalTable::Captures, key(id), serde_json::to_vec(&told).unwrap_or_default());
+        Ok::<(), Failure>(())
+    });
+    done.await?;
+    Ok(())
+}
+
+/// Adds what is new to an answer, and remembers it as told.
+pub(super) async fn add(cx: &Cx, session: &Rec<Session>, reply: &mut HookReply) -> Result<(), Failure> {
+    let (end, fresh) = {
+        let snapshot = cx.read()?;
+        let reader = snapshot.reader();
+        let end = reader.journal_end()?;
+        let told = Told::of(reader, session.id)?;
+        let looked = cx.app.hooks.with(|memory| memory.looked.get(&session.id).copied());
+        if looked == Some(end) && told.waiting.is_empty() {
+            return Ok(());
+        }
+        let mut lines = told.waiting.clone();
+        lines.extend(present(reader, &cx.app, session)?);
+        lines.retain(|line| !told.has(&line.key));
+        (end, lines)
+    };
+    let mut left = MOST_CHARS.saturating_sub(reply.context.as_deref().map_or(0, |text| chars(text) + 1));
+    let mut said: Vec<Line> = Vec::new();
+    let mut all = true;
+    for line in fresh {
+        let text = ellipsis(&line.text.split_whitespace().collect::<Vec<_>>().join(" "), LINE_CHARS);
+        if chars(&text) + 1 > left {
+            all = false;
+            continue;
+        }
+        left -= chars(&text) + 1;
+        said.push(Line { text, ..line });
+    }
+    if all {
+        cx.app.hooks.with(|memory| memory.looked.put(session.id, end));
+    }
+    if said.is_empty() {
+        return Ok(());
+    }
+    let texts = reply.context.iter().cloned().chain(said.iter().map(|line| line.text.clone()));
+    reply.context = Some(texts.collect::<Vec<_>>().join("\n"));
+    let keys: Vec<String> = said.into_iter().map(|line| line.key).collect();
+    change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(key))).await
+}
+
+/// Counts everything that is known now as told: the start text has just said it.
+pub(super) async fn forget(cx: &Cx, session: &Rec<Session>) -> Result<(), Failure> {
+    let keys: Vec<String> = {
+        let snapshot = cx.read()?;
+        present(snapshot.reader(), &cx.app, session)?.into_iter().map(|line| line.key).collect()
+    };
+    if keys.is_empty() {
+        return Ok(());
+    }
+    change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(key))).await
+}
+
+/// Keeps a line for another session, unless it was told or waits already.
+pub(super) async fn leave(cx: &Cx, session: DocumentId, line: Line) -> Result<(), Failure> {
+    let told = Told::of(cx.read()?.reader(), session)?;
+    if told.has(&line.key) || told.waiting.iter().any(|waiting| waiting.key == line.key) {
+        return Ok(());
+    }
+    change(cx, session, move |told| {
+        let known = told.has(&line.key) || told.waiting.iter().any(|waiting| waiting.key == line.key);
+        if !known && told.waiting.len() < WAITING {
+            told.waiting.push(line.clone());
+        }
+    })
+    .await
+}
+
+/// Returns those of some lines that a session was not told, and remembers them as told.
+pub(super) async fn once(cx: &Cx, session: &Rec<Session>, lines: Vec<Line>) -> Result<Vec<Line>, Failure> {
+    let told = Told::of(cx.read()?.reader(), session.id)?;
+    let fresh: Vec<Line> = lines.into_iter().filter(|line| !told.has(&line.key)).collect();
+    if !fresh.is_empty() {
+        let keys: Vec<String> = fresh.iter().map(|line| line.key.clone()).collect();
+        change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(key))).await?;
+    }
+    Ok(fresh)
+}
+
+/// Everything that a session could be told now.
+fn present(reader: Reader<'_>, app: &App, session: &Rec<Session>) -> Result<Vec<Line>, Failure> {
+    let now = app.now();
+    let own = own_id(session);
+    let mut lines = Vec::new();
+    let me = Addressee { agent: &session.agent, machine: &session.machine, cli: session.cli.as_deref() };
+    let open = reader.newest::<Handoff>(Index::HandoffOpen, Kind::Handoff, &[&session.venture], HANDOFFS)?;
+    for handoff in open.iter().filter(|handoff| handoff.session_id != own) {
+        let age = handoff.created_at.age(now);
+        if is_for(handoff.to_agent.as_deref(), me) {
+            let text =
+                format!("Handoff for you, {age}: {} from {}: {}", handoff.id, handoff.from_agent, handoff.summary);
+            lines.push(Line { key: handoff.id.to_string(), text });
+        } else if handoff.status_label == HandoffStatus::Blocked
+            && same_repo(&handoff.repo, &session.repo)
+            && handoff.created_at >= session.created_at
+        {
+            let text =
+                format!("Blocked in this repo, {age}: {} from {}: {}", handoff.id, handoff.from_agent, handoff.summary);
+            lines.push(Line { key: handoff.id.to_string(), text });
+        }
+    }
+    let all = claims::standing(reader, app, &session.venture, now)?;
+    for claim in all.iter().filter(|claim| claim.session_id == own) {
+        let first = beaten_by(claim, &all);
+        for rival in rivals(claim, &all) {
+            let kind = claims::kind_name(claim.claim_kind);
+            let winner = first.map_or("you were first".to_owned(), |first| format!("{} was first", first.agent));
+            let text = format!(
+                "Claim conflict: {} on {} holds {kind} {} too, since {}; {winner}",
+                rival.agent,
+                rival.machine,
+                claim.key,
+                rival.taken_at.age(now)
+            );
+            lines.push(Line { key: format!("{kind} {} {}", claim.key, rival.session_id), text });
+        }
+    }
+    let warnings = start::warnings(app, reader, session, now)?;
+    // The words hold who and where, so that they name the warning too.
+    lines.extend(warnings.into_iter().map(|text| Line { key: text.clone(), text: format!("Warning: {text}") }));
+    let mut known = BTreeSet::new();
+    lines.retain(|line| known.insert(line.key.clone()));
+    Ok(lines)
+}
