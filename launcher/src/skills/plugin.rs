@@ -6,11 +6,23 @@ use super::{SKILLS, file_name, markdown};
 use crate::agents::Agent;
 use crate::setup::claude_hooks;
 
+const README: &str = "# ctxnode for Claude Code
+
+Continuity between coding sessions: at its start a session gets the last handoff, the claims of others, the notes of the
+team and the weekly plan, and at its end it leaves a handoff to the next one. Everything is kept by the ctxnode daemon of
+this machine and replicated between the machines of the team.
+
+The plugin needs the program `ctxnode` on the PATH and a replica on this machine (`ctxnode init`, or `ctxnode join`). It
+adds the MCP server, nine hooks that call `ctxnode hook`, and one skill per command.
+";
+
 /// Returns the files of the plugin, by their path below its folder.
 #[must_use]
 pub fn plugin() -> Vec<(String, String)> {
     let manifest = json!({
         "name": "ctxnode",
+        // The one place with a version: installers compare it. The hooks below hold none.
+        "version": env!("CARGO_PKG_VERSION"),
         "description": "Continuity between coding sessions: handoffs, claims, notes and docs of a team, local first.",
         "author": { "name": "ctxnode" },
         "license": "Apache-2.0",
@@ -28,6 +40,7 @@ pub fn plugin() -> Vec<(String, String)> {
         (".claude-plugin/plugin.json", text(&manifest)),
         (".claude-plugin/marketplace.json", text(&market)),
         (".mcp.json", text(&servers)),
+        ("README.md", README.to_owned()),
         ("hooks/hooks.json", text(&json!({ "hooks": claude_hooks() }))),
     ];
     let skills =

@@ -42,6 +42,7 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
     }
     checks.extend(backup_file(world));
     checks.extend(settings(world));
+    checks.extend(super::setup::checks(world));
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Pass);
     let summary = match worst {
         CheckState::Pass => "all checks passed",
@@ -72,7 +73,7 @@ fn line(check: &CheckRow) -> String {
     super::screen::body(&format!("{mark} {}: {}{fix}", check.name, check.message))
 }
 
-fn check(name: &str, state: CheckState, message: impl Into<String>, fix: Option<&str>) -> CheckRow {
+pub(super) fn check(name: &str, state: CheckState, message: impl Into<String>, fix: Option<&str>) -> CheckRow {
     let fix = fix.filter(|_| state != CheckState::Pass).map(str::to_owned);
     CheckRow { name: name.to_owned(), state, critical: state == CheckState::Fail, message: message.into(), fix }
 }

@@ -53,7 +53,10 @@ pub fn main() -> ExitCode {
     // Some programs start others with a bare environment; the user's home is known all the same.
     let home = std::env::home_dir().map(|home| ("HOME".to_owned(), home.display().to_string()));
     let env = Environment::from_pairs(home.into_iter().chain(found));
-    let matches = match tree().try_get_matches() {
+    let first = std::env::args_os().nth(1);
+    let of_hooks = first.as_ref().is_some_and(|word| word == "hook" || word == "statusline");
+    let tree = if of_hooks { small_tree() } else { tree() };
+    let matches = match tree.try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version come this way too. Without a place to print to, the exit code says all.
@@ -95,6 +98,11 @@ pub(crate) fn tree() -> Command {
     extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     operations::add_to(top, extra)
+}
+
+/// The tree for what agent CLIs run with each of their tools: making all the others takes longer than the rest.
+fn small_tree() -> Command {
+    Command::new("ctxnode").args(world::flags()).subcommands(hook::commands())
 }
 
 /// The words of a command, and what was typed after them.

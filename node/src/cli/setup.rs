@@ -2,11 +2,13 @@
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use ctxnode_api::node::{CheckRow, CheckState};
 use ctxnode_launcher::agents::Agent;
-use ctxnode_launcher::setup::{Action, Content, Mode, Places, Report, Scope, SetupError, json, run as carry_out};
-use ctxnode_launcher::setup::{usual_scope, wanted};
+use ctxnode_launcher::setup::{Action, Content, Mode, Places, Report, Scope, SetupError};
+use ctxnode_launcher::setup::{json, run as carry_out, toml, usual_scope, wanted};
 use serde_json::{Value, json};
 
+use super::doctor::check;
 use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
@@ -78,6 +80,53 @@ pub(super) fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> 
     Ok(if wrong { Exit::Failed } else { Exit::Done })
 }
 
+/// Looks at the agent CLIs that were set up, and whether somebody confirmed what only a human may.
+pub(super) fn checks(world: &World) -> Vec<CheckRow> {
+    let places = places(world);
+    let mut rows: Vec<CheckRow> = Agent::ALL.into_iter().filter_map(|agent| check_of(world, agent, &places)).collect();
+    let dropped = std::fs::read_to_string(world.config.paths.state_dir.join("hooks.dropped"));
+    if let Some(count) = dropped.ok().and_then(|text| text.trim().parse::<u64>().ok()) {
+        let message = format!("{count} events of agents were dropped while no daemon ran");
+        rows.push(check(
+            "hook spool",
+            CheckState::Warn,
+            message,
+            Some("keep the daemon running: `ctxnode daemon install`"),
+        ));
+    }
+    rows
+}
+
+/// `None` for a CLI that was never set up.
+fn check_of(world: &World, agent: Agent, places: &Places) -> Option<CheckRow> {
+    let scopes = [Scope::User, Scope::Project].into_iter().filter(|s| *s == Scope::User || places.project.is_some());
+    let mut reports = scopes
+        .filter_map(|scope| carry_out(&[agent], Some(scope), places, &world.config.paths.state_dir, Mode::Check).ok());
+    let is_set_up = |report: &Report| {
+        let mut own = report.files.iter().filter(|done| done.what.starts_with("MCP server"));
+        own.any(|done| done.action == Action::Unchanged)
+    };
+    let report = reports.find(is_set_up)?;
+    let name = format!("{} set-up", agent.name());
+    let repair = format!("run `ctxnode setup` {} again", agent.name());
+    if report.differs() || report.is_broken() {
+        let wrong = report.files.iter().find(|done| !matches!(done.action, Action::Unchanged | Action::Kept));
+        let path = wrong.map(|done| done.path.display().to_string()).unwrap_or_default();
+        return Some(check(&name, CheckState::Warn, format!("{path} is not as it should be"), Some(&repair)));
+    }
+    if let Some(blocker) = report.blockers.first() {
+        return Some(check(&name, CheckState::Warn, blocker, Some("remove that setting")));
+    }
+    // Codex keeps what its user trusts in this table; without it no hook of anybody was reviewed.
+    let config = places.codex.clone().unwrap_or_else(|| places.home.join(".codex")).join("config.toml");
+    let reviewed = || std::fs::read_to_string(config).is_ok_and(|text| text.contains("[hooks.state"));
+    if agent == Agent::Codex && !reviewed() {
+        let fix = Some("open codex, run /hooks and trust the entries of ctxnode");
+        return Some(check(&name, CheckState::Warn, "its hooks were not reviewed yet, and none of them runs", fix));
+    }
+    Some(check(&name, CheckState::Pass, "as it should be", None))
+}
+
 fn failed(error: SetupError) -> Failure {
     match error {
         SetupError::NoProject => Failure::Usage {
@@ -147,7 +196,7 @@ fn print(world: &World, agents: &[Agent], scope: Option<Scope>, places: &Places)
         for file in wanted(*agent, scope, places) {
             let text = match &file.content {
                 Content::Json { dialect, entries } => json::put("", *dialect, entries).unwrap_or_default(),
-                Content::Toml(entries) => ctxnode_launcher::setup::toml::put("", entries).unwrap_or_default(),
+                Content::Toml(entries) => toml::put("", entries).unwrap_or_default(),
                 Content::Block(text) | Content::Whole(text) => format!("{text}\n"),
                 Content::Gone => continue,
             };

@@ -69,9 +69,9 @@ pub(super) async fn look(
         for file in &files {
             for (_, claim) in globs.iter().filter(|(glob, _)| glob.matches(file)) {
                 let Ok(holder) = DocumentId::parse(Kind::Session, &claim.session_id) else { continue };
-                let note = claim.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
+                let note = claim.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
                 let text = format!(
-                    "{file} is claimed by {} on {} as {}, since {}{note}",
+                    "{file} is claimed by {} on {} as {} ({}){note}",
                     claim.agent,
                     claim.machine,
                     claim.key,
@@ -98,10 +98,9 @@ pub(super) async fn look(
                 && other.status() == SessionStatus::Active
                 && sessions::is_live(&cx.app, &other, now)
             {
-                let text =
-                    format!("{file} was edited by {} on {}, {} ago", other.agent, other.machine, last.at.age(now));
+                let text = format!("{file} was edited by {} on {} ({})", other.agent, other.machine, last.at.age(now));
                 let theirs = format!(
-                    "{} on {} edits {file}, which you edited {} ago",
+                    "{} on {} edits {file}, which you edited too ({})",
                     session.agent,
                     session.machine,
                     last.at.age(now)
