@@ -1,0 +1,310 @@
+//! Hooks as agent CLIs run them: a process named like the CLI starts `ctxnode hook` with an event on stdin.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use ctxnode_api::{Call, headers};
+use ctxnode_testkit::{Sandbox, wait_until};
+use serde_json::{Value, json};
+
+use crate::support::{SOON, agent, alpha_repo, person, ready, start, text};
+
+/// How long a hook may take here. Its own limit is a second; the rest is what a busy machine needs to start a process.
+const HOOK_LIMIT: Duration = Duration::from_millis(2_500);
+
+/// A process named like an agent CLI that runs what it is told.
+struct Cli<'a> {
+    sandbox: &'a Sandbox,
+    name: &'static str,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl<'a> Cli<'a> {
+    fn start(sandbox: &'a Sandbox, name: &'static str, directory: &Path) -> Self {
+        sandbox.fake_program(name, "while read -r line; do eval \"$line\"; code=$?; echo; echo \"done $code\"; done");
+        let mut command = sandbox.command(name);
+        command.current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { sandbox, name, child, stdin, stdout }
+    }
+
+    /// Runs a line; returns what it printed.
+    fn run(&mut self, line: &str) -> String {
+        writeln!(self.stdin, "{line}").unwrap();
+        let mut printed = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.stdout.read_line(&mut line).unwrap() > 0, "{} ended", self.name);
+            if let Some(code) = line.strip_prefix("done ") {
+                assert_eq!(code.trim(), "0", "{printed}");
+                return printed.trim_end().to_owned();
+            }
+            printed.push_str(&line);
+        }
+    }
+
+    /// Runs a hook; returns what it printed.
+    fn hook(&mut self, event: &str, input: &Value) -> String {
+        let file = self.sandbox.root().join("event.json");
+        std::fs::write(&file, input.to_string()).unwrap();
+        let began = Instant::now();
+        let printed = self.run(&format!("ctxnode hook {} {event} < {}", self.name, file.display()));
+        assert!(began.elapsed() < HOOK_LIMIT, "{event}: {:?}", began.elapsed());
+        printed
+    }
+
+    /// The text that a hook injects.
+    fn told(&mut self, event: &str, input: &Value) -> String {
+        let printed = self.hook(event, input);
+        if printed.is_empty() {
+            return printed;
+        }
+        let value: Value = serde_json::from_str(&printed).unwrap();
+        value["hookSpecificOutput"]["additionalContext"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Cli<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn event(directory: &Path) -> Value {
+    json!({ "session_id": "c1", "cwd": directory })
+}
+
+fn with(mut value: Value, fields: Value) -> Value {
+    value.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    value
+}
+
+/// S-31 and C-14: the start hook makes the session and injects within the caps, the tool resumes it; a hook in a directory
+/// of no venture says nothing.
+#[test]
+fn s_31_c_14_a_start_by_hook_and_then_by_tool_is_one_session() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    repo.commit("a.txt", "a");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    let input = with(event(repo.path()), json!({ "hook_event_name": "SessionStart", "source": "startup" }));
+    let told = cli.told("session-start", &input);
+    assert!(told.contains("VENTURE: alpha") && told.contains("(created)"), "{told}");
+    assert!(told.chars().count() <= 9_000 && told.len().div_ceil(3) <= 2_300);
+    // C-07: what fires twice injects once.
+    assert_eq!(cli.told("session-start", &input), "");
+    let sod: Value = serde_json::from_str(&cli.run("ctxnode sod --json")).unwrap();
+    assert_eq!(sod["status"], "resumed", "{sod}");
+    let list = person(&sandbox).do_("session.list", json!({}));
+    assert_eq!(list["total"], 1, "{list}");
+    assert!(list["items"][0]["agent"].as_str().unwrap().starts_with("claude-"), "{list}");
+    let again = cli.told("session-start", &with(event(repo.path()), json!({ "source": "compact" })));
+    assert!(again.contains("SESSION: sess_") && again.chars().count() <= 2_000, "{again}");
+    let elsewhere = with(event(sandbox.root()), json!({ "source": "startup", "session_id": "c2" }));
+    assert_eq!(cli.hook("session-start", &elsewhere), "");
+    // The line of the status bar.
+    let file = sandbox.root().join("event.json");
+    std::fs::write(&file, event(repo.path()).to_string()).unwrap();
+    let line = cli.run(&format!("ctxnode statusline < {}", file.display()));
+    assert!(line.starts_with("ctxnode: alpha"), "{line}");
+    let budget: Value = serde_json::from_str(&cli.run("ctxnode budget --json")).unwrap();
+    assert_eq!(budget["items"].as_array().unwrap().len(), 8);
+    assert!(budget["items"][0]["characters"].as_u64().unwrap() > 100, "{budget}");
+    assert_eq!(person(&sandbox).do_("session.list", json!({}))["total"], 1, "a preview starts nothing");
+}
+
+/// Section 7.3 and C-07: news come once, within 600 characters.
+#[test]
+fn c_07_a_prompt_brings_news_once() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    assert_eq!(cli.told("prompt", &with(event(repo.path()), json!({ "prompt_id": "p1", "prompt": "hello" }))), "");
+    let other = agent(&sandbox, "codex-mac-1", repo.path());
+    for number in 0..5 {
+        other.do_("sod", json!({ "issue": number + 1 }));
+        let input = json!({ "status": "in_progress", "accomplished": ["x ".repeat(200)], "next_steps": ["go on"],
+            "to_agent": "claude", "issue": number + 1 });
+        other.do_("eod", input);
+    }
+    let prompt = |id: &str| with(event(repo.path()), json!({ "prompt_id": id }));
+    let first = cli.told("prompt", &prompt("p2"));
+    assert!(first.contains("Handoff for you") && first.chars().count() <= 600, "{first}");
+    assert_eq!(cli.told("prompt", &prompt("p2")), "", "the same prompt again");
+    let mut all = first.clone();
+    for number in 3..6 {
+        all.push_str(&cli.told("prompt", &prompt(&format!("p{number}"))));
+    }
+    assert_eq!(all.matches("Handoff for you").count(), 5, "each once, those that did not fit later: {all}");
+    assert_eq!(cli.told("prompt", &prompt("p9")), "");
+}
+
+/// W-10: one line for who edits and one for who claims; a denial where the venture says so; nothing without a daemon.
+#[test]
+fn w_10_an_edit_of_a_claimed_path_is_told_to_both_sides() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let holder = agent(&sandbox, "codex-mac-1", repo.path());
+    holder.do_("sod", json!({}));
+    holder.do_("claim.take", json!({ "kind": "path", "key": "src/**", "note": "login" }));
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let edit = |id: &str, file: &str| {
+        let path = repo.path().join(file);
+        with(event(repo.path()), json!({ "tool_name": "Edit", "tool_use_id": id, "tool_input": { "file_path": path } }))
+    };
+    assert_eq!(cli.told("before-tool", &edit("t1", "docs/a.md")), "");
+    let told = cli.told("before-tool", &edit("t2", "src/a.rs"));
+    assert!(told.contains("codex-mac-1") && told.contains("src/**") && told.contains("login"), "{told}");
+    assert_eq!(told.lines().count(), 1);
+    assert_eq!(cli.told("before-tool", &edit("t3", "src/b.rs")), "", "once per claim");
+    let prompt = json!({ "cli": "codex", "moment": "prompt", "turn": "1", "listens": true, "directory": repo.path() });
+    let theirs = holder.do_("hook", prompt);
+    assert!(text(&theirs, "context").contains("edits src/a.rs, which you claim"), "{theirs}");
+    // A patch names its files in its text.
+    let patch = "*** Begin Patch\n*** Update File: src/c.rs\n@@\n-a\n+b\n*** End Patch";
+    let mut codex = Cli::start(&sandbox, "codex", repo.path());
+    codex.hook("session-start", &json!({ "session_id": "c9", "cwd": repo.path(), "source": "startup" }));
+    let input = json!({ "session_id": "c9", "cwd": repo.path(), "tool_name": "apply_patch", "tool_use_id": "u",
+        "tool_input": { "command": patch } });
+    let told = codex.told("after-tool", &input);
+    assert!(told.contains("src/c.rs is claimed by codex-mac-1"), "{told}");
+    // Two that edit one file without any claim hear of each other too.
+    cli.hook("after-tool", &edit("t7", "docs/b.md"));
+    let write = json!({ "session_id": "c9", "cwd": repo.path(), "tool_name": "Write", "tool_use_id": "v",
+        "tool_input": { "file_path": "docs/b.md" } });
+    let told = codex.told("after-tool", &write);
+    assert!(told.contains("docs/b.md was edited by claude-"), "{told}");
+
+    let input = json!({ "name": "alpha", "org": "alpha-org", "repos": ["alpha-org/console"], "settings": { "claims": "deny" } });
+    person(&sandbox).ok(&Call::new("venture.put", input).param("code", "alpha"));
+    let denied: Value = serde_json::from_str(&cli.hook("before-tool", &edit("t4", "src/d.rs"))).unwrap();
+    assert_eq!(denied["hookSpecificOutput"]["permissionDecision"], "deny", "{denied}");
+    assert!(denied.to_string().contains("codex-mac-1"), "{denied}");
+    daemon.stop();
+    assert_eq!(cli.hook("before-tool", &edit("t5", "src/e.rs")), "", "the edit goes on");
+}
+
+/// H-22, as far as captures go, and H-26: commits, files and the last message are in the draft; a secret is not.
+#[test]
+fn h_22_h_26_the_draft_holds_what_hooks_saw() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    repo.commit("a.txt", "a");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    repo.commit("parser.txt", "b");
+    std::fs::write(repo.path().join("half.txt"), "c").unwrap();
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    let message = format!("The parser works, with {secret}; the tests are next.");
+    // git has a moment only; on a busy machine it may take more than one turn to be heard.
+    for turn in 0..8 {
+        let stop = json!({ "prompt_id": format!("p{turn}"), "last_assistant_message": message });
+        cli.hook("stop", &with(event(repo.path()), stop));
+    }
+    let id = person(&sandbox).do_("session.list", json!({}))["items"][0]["id"].as_str().unwrap().to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id }));
+    assert_eq!(draft["drafted"], true, "{draft}");
+    let lists = draft.to_string();
+    assert!(lists.contains("half.txt") && lists.contains("The parser works"), "{draft}");
+    assert!(draft["accomplished"].as_array().is_some_and(|items| items.len() == 1), "{draft}");
+    assert!(lists.contains("[redacted: GitHub token]") && !lists.contains("ghp_"), "{draft}");
+}
+
+/// C-04: with no daemon, a hanging socket, garbage on stdin or no place to write, every hook ends with 0 in time and says
+/// what its CLI accepts; what was kept is applied once when a daemon runs again.
+#[test]
+fn c_04_hooks_fail_open_and_bring_it_later() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    daemon.stop();
+    for number in 0..3 {
+        let stop = json!({ "prompt_id": format!("p{number}"), "last_assistant_message": format!("message {number}") });
+        assert_eq!(cli.hook("stop", &with(event(repo.path()), stop)), "");
+    }
+    // A session that began while no daemon ran.
+    let mut codex = Cli::start(&sandbox, "codex", repo.path());
+    let began = json!({ "session_id": "c9", "cwd": repo.path(), "source": "startup" });
+    assert_eq!(codex.hook("session-start", &began), "{}");
+    let spool = sandbox.state_dir().join("hooks.spool");
+    assert_eq!(std::fs::read_to_string(&spool).unwrap().lines().count(), 4);
+    daemon.restart();
+    wait_until(SOON, "the spool is applied", || {
+        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
+    });
+    let list = person(&sandbox).do_("session.list", json!({}));
+    assert_eq!(list["total"], 2, "{list}");
+    let claude = list["items"].as_array().unwrap().iter().find(|s| text(s, "agent").starts_with("claude")).unwrap();
+    let id = text(claude, "id").to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id })).to_string();
+    assert!(draft.contains("message 2") && !draft.contains("message 1"), "in order: {draft}");
+    daemon.stop();
+
+    let _ = std::fs::remove_file(sandbox.socket());
+    let _hanging = UnixListener::bind(sandbox.socket()).unwrap();
+    assert_eq!(cli.hook("after-tool", &with(event(repo.path()), json!({ "tool_use_id": "x" }))), "");
+    std::fs::remove_file(sandbox.socket()).unwrap();
+    // No place to write to.
+    std::fs::remove_dir_all(sandbox.state_dir()).unwrap();
+    std::fs::write(sandbox.state_dir(), "in the way").unwrap();
+    let run = |cli: &str, event: &str, input: &[u8]| {
+        let mut child = sandbox
+            .command("ctxnode")
+            .args(["hook", cli, event])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have ended without reading.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{cli} {event}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (cli, expected) in
+        [("claude", ""), ("codex", "{}\n"), ("gemini", "{}\n"), ("agy", "{\"decision\":\"allow\"}\n")]
+    {
+        for garbage in [b"\xff\x00{".as_slice(), b"", b"[1,2"] {
+            assert_eq!(run(cli, "before-tool", garbage), expected);
+        }
+    }
+    assert_eq!(run("nobody", "before-tool", b""), "");
+    assert_eq!(run("claude", "--unknown", b""), "");
+}
+
+/// A-19: six hundred hook events leave an agent its hundred calls.
+#[test]
+fn a_19_hooks_have_a_rate_limit_of_their_own() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let who = agent(&sandbox, "claude-mac-1", repo.path());
+    who.do_("sod", json!({}));
+    for number in 0..600 {
+        let input = json!({ "cli": "claude", "moment": "after_tool", "turn": number.to_string(), "listens": true });
+        who.do_("hook", input);
+    }
+    let answer = who.ask(&Call::new("context", json!({}))).unwrap();
+    let left: u32 = answer.headers[headers::RATE_REMAINING].to_str().unwrap().parse().unwrap();
+    assert!(left >= 98, "{left}");
+    let bad = who.refused_("hook", json!({ "cli": "vim", "turn": "x".repeat(300) }));
+    let fields: Vec<&str> = bad.details.iter().map(|detail| detail.field.as_str()).collect();
+    assert_eq!(fields, ["cli", "turn"]);
+}
