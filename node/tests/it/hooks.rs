@@ -304,7 +304,9 @@ fn a_19_hooks_have_a_rate_limit_of_their_own() {
     let answer = who.ask(&Call::new("context", json!({}))).unwrap();
     let left: u32 = answer.headers[headers::RATE_REMAINING].to_str().unwrap().parse().unwrap();
     assert!(left >= 98, "{left}");
-    let bad = who.refused_("hook", json!({ "cli": "vim", "turn": "x".repeat(300) }));
+    // Its own bucket is used up; another agent's is not.
+    let bad =
+        agent(&sandbox, "claude-mac-2", repo.path()).refused_("hook", json!({ "cli": "vim", "turn": "x".repeat(300) }));
     let fields: Vec<&str> = bad.details.iter().map(|detail| detail.field.as_str()).collect();
     assert_eq!(fields, ["cli", "turn"]);
 }
