@@ -67,12 +67,12 @@ fn turn(event: Event, stdin: &Value) -> Option<String> {
 
 /// Whether the CLI shows its agent what the hook says at this moment.
 fn listens(agent: Agent, event: Event) -> bool {
-    match (agent, event) {
-        (_, Event::SessionStart | Event::Prompt) => true,
-        (Agent::Claude, Event::BeforeTool | Event::AfterTool) => true,
-        (Agent::Codex | Agent::Gemini, Event::AfterTool) => true,
-        _ => false,
-    }
+    matches!(
+        (agent, event),
+        (_, Event::SessionStart | Event::Prompt)
+            | (Agent::Claude, Event::BeforeTool | Event::AfterTool)
+            | (Agent::Codex | Agent::Gemini, Event::AfterTool)
+    )
 }
 
 fn bounded(text: &str) -> String {
