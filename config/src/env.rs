@@ -40,13 +40,16 @@ pub const CORPUS: &str = "CTXNODE_CORPUS";
 /// The token for a daemon that is asked over TCP; read by the command line only.
 pub const TOKEN: &str = "CTXNODE_TOKEN";
 
+/// The agent CLI that the launcher starts when no flag says which; read by the launcher only.
+pub const AGENT: &str = "CTXNODE_AGENT";
+
 /// What every variable of ctxnode begins with.
 pub const PREFIX: &str = "CTXNODE_";
 /// Names with another prefix that belong to tests: set by `test.sh`, read by tests, never by the daemon.
 pub const TEST_PREFIX: &str = "CTXNODE_TEST_";
 
 /// Variables that are read outside the layers of settings.
-pub(crate) const NOT_SETTINGS: &[&str] = &[CONFIG, CORPUS, TOKEN];
+pub(crate) const NOT_SETTINGS: &[&str] = &[CONFIG, CORPUS, TOKEN, AGENT];
 
 /// The environment of a process, as data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

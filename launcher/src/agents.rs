@@ -2,7 +2,9 @@
 //!
 //! Not here: their configuration files, which differ in everything.
 
-/// An agent CLI.
+use serde::{Serialize, Serializer};
+
+/// An agent CLI. As JSON, its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Agent {
     /// Claude Code.
@@ -56,6 +58,12 @@ impl Agent {
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|agent| agent.name() == name)
+    }
+}
+
+impl Serialize for Agent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

@@ -1,60 +1,190 @@
-//! The launcher's library: what it prints, the agent CLIs, how each is set up, and what its hooks say.
+//! From a venture's code to a started agent: the plan of a launch, and carrying it out; the secrets on the way; the
+//! session's own worktree; the tmux session around it. And what agent CLIs need to know ctxnode: how each is set up, its
+//! commands, and what its hooks say.
 //!
-//! Never here: settings, sockets, the daemon's life. `ctxnode` beside this program knows all of that.
+//! `plan` decides from values alone and is what `--dry-run` prints; `execute` does it. Never here: the store, MCP, rules
+//! about records. What the launcher knows of ventures it asks the daemon, like any client.
 
 pub mod agents;
+pub mod checkout;
+pub mod execute;
 pub mod hooks;
+pub mod list;
+pub mod options;
+pub mod plan;
+pub mod process;
+pub mod program;
+pub mod refusal;
+pub mod screen;
+pub mod secrets;
 pub mod setup;
 pub mod skills;
+pub mod terminal;
+pub mod worktree;
+pub mod world;
 
-use ctxnode_api::List;
-use ctxnode_api::operations::VentureView;
+use std::ffi::OsString;
+use std::process::ExitCode;
 
-/// Returns one line per venture: code, name, organisation, and where it is checked out on this machine.
+use clap::{CommandFactory as _, Parser as _};
+use ctxnode_config::Environment;
+use execute::Exit;
+use options::{Options, SessionOptions, Surroundings};
+use refusal::{Refusal, Step};
+use screen::Screen;
+use world::{Autostart, World};
+
+/// What a command line answers that was typed wrongly.
+const BAD_USAGE: Exit = 2;
+
+/// Runs the launcher; `arguments` begin with the name that was typed.
 #[must_use]
-pub fn listing(ventures: &List<VentureView>) -> String {
-    if ventures.items.is_empty() {
-        return "no ventures yet; an admin adds one with  ctxnode venture set CODE".to_owned();
-    }
-    let rows: Vec<[&str; 4]> = ventures
-        .items
-        .iter()
-        .map(|venture| {
-            let place = venture.local_path.as_deref().unwrap_or("not installed");
-            [venture.code.as_str(), venture.name.as_str(), venture.org.as_deref().unwrap_or("-"), place]
-        })
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    let lines = rows.iter().map(|[code, name, org, place]| {
-        format!("{code:<0$}  {name:<1$}  {org:<2$}  {place}", widths[0], widths[1], widths[2])
-    });
-    // Names are foreign text: a terminal must not obey them.
-    let safe = |line: String| line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    lines.map(safe).collect::<Vec<_>>().join("\n")
+pub fn launcher(arguments: Vec<OsString>, env: Environment) -> ExitCode {
+    let options = match Options::try_parse_from(arguments) {
+        Ok(options) => options,
+        Err(error) => return usage(&error),
+    };
+    let screen = Screen::detect(options.debug);
+    ExitCode::from(run(&options, env, screen).unwrap_or_else(|refusal| refused(screen, &options, &refusal)))
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_venture_has_a_line_with_its_place() {
-        let venture = |code: &str, path: serde_json::Value| {
-            json!({ "code": code, "name": "A\u{1b}name", "org": null, "repos": [], "capabilities": [],
-                "local_path": path, "archived": false, "meta": {} })
-        };
-        let items = [venture("alpha", json!("/home/ada/dev/a")), venture("b", json!(null))];
-        let list = json!({ "items": items, "shown": 2, "total": 2, "has_more": false });
-        let text = listing(&serde_json::from_value(list).unwrap());
-        assert_eq!(text, "alpha  A name  -  /home/ada/dev/a\nb      A name  -  not installed");
+/// Runs `dev-session`.
+#[must_use]
+pub fn dev_session(arguments: Vec<OsString>, env: Environment) -> ExitCode {
+    let options = match SessionOptions::try_parse_from(arguments) {
+        Ok(options) => options,
+        // Without a venture it is 1, as for one that does not exist.
+        Err(error) if error.kind() == clap::error::ErrorKind::MissingRequiredArgument => {
+            let _ = error.print();
+            return ExitCode::from(1);
+        }
+        Err(error) => return usage(&error),
+    };
+    let screen = Screen::detect(false);
+    match enter(&options, env, screen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => ExitCode::from(say(screen, &refusal)),
     }
+}
 
-    #[test]
-    fn without_ventures_it_says_how_to_add_one() {
-        let list = json!({ "items": [], "shown": 0, "total": 0, "has_more": false });
-        assert!(listing(&serde_json::from_value(list).unwrap()).contains("ctxnode venture set"));
+fn usage(error: &clap::Error) -> ExitCode {
+    // Help and version come this way too. Without a place to print to, the exit code says all.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { BAD_USAGE } else { 0 })
+}
+
+/// Looks at where this process runs.
+///
+/// # Errors
+/// When the working directory or the program cannot be named.
+pub fn surroundings(env: Environment) -> Result<Surroundings, Refusal> {
+    let cannot = |program: &str| {
+        let program = program.into();
+        move |source| Refusal::Run { step: Step::Spawn, program, source }
+    };
+    let directory = std::env::current_dir().map_err(cannot("the working directory"))?;
+    let program = std::env::current_exe().map_err(cannot("launcher"))?;
+    Ok(Surroundings { env, directory, program })
+}
+
+/// Returns the runtime on which everything waits: one thread, since a launch does one thing after the other.
+///
+/// # Errors
+/// When the system refuses.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Refusal> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|source| Refusal::Run { step: Step::Spawn, program: "the runtime".into(), source })
+}
+
+fn run(options: &Options, env: Environment, screen: Screen) -> Result<Exit, Refusal> {
+    let world = World::look(surroundings(env)?, screen)?;
+    let runtime = runtime()?;
+    if options.list {
+        return runtime.block_on(list_all(&world, options)).map(|()| 0);
     }
+    if options.secrets_audit {
+        return runtime.block_on(audit(&world, options));
+    }
+    let venture = match &options.venture {
+        Some(code) => code.clone(),
+        None if screen.can_ask => {
+            let ventures = runtime.block_on(async {
+                let mut client = world.client(Autostart::Allowed).await?;
+                world.ventures(&mut client).await
+            })?;
+            match execute::menu(&world, &ventures.0.items) {
+                Some(code) => code,
+                None => return Err(Refusal::Declined(Step::Venture)),
+            }
+        }
+        None => {
+            screen.say(&Options::command().render_usage().to_string());
+            return Ok(BAD_USAGE);
+        }
+    };
+    execute::launch(&world, options, &venture, &runtime)
+}
+
+async fn list_all(world: &World, options: &Options) -> Result<(), Refusal> {
+    let mut client = world.client(Autostart::Allowed).await?;
+    let (ventures, _) = world.ventures(&mut client).await?;
+    let text = if options.json {
+        serde_json::to_string_pretty(&ventures).unwrap_or_default()
+    } else {
+        list::listing(&ventures.items, &checkout::find(&world.config.dev_dirs, &world.around.directory))
+    };
+    world.screen.print(&text);
+    Ok(())
+}
+
+async fn audit(world: &World, options: &Options) -> Result<Exit, Refusal> {
+    use execute::secrets::Audit;
+    use secrets::audit::Standing;
+    let mode = if options.fix { Audit::Fix } else { Audit::Look };
+    let findings = execute::secrets::audit(world, mode).await?;
+    if options.json {
+        world.screen.print(&serde_json::to_string_pretty(&findings).unwrap_or_default());
+    } else {
+        for finding in &findings {
+            let standing = match finding.standing {
+                Standing::Equal => "equal",
+                Standing::Missing if options.fix => "missing, copied",
+                Standing::Missing => "missing",
+                Standing::Different => "different",
+            };
+            world.screen.print(&format!("{}  {}  {standing}", finding.venture, finding.name));
+        }
+    }
+    let is_good = |standing| standing == Standing::Equal || (options.fix && standing == Standing::Missing);
+    Ok(if findings.iter().all(|finding| is_good(finding.standing)) { 0 } else { 1 })
+}
+
+fn refused(screen: Screen, options: &Options, refusal: &Refusal) -> Exit {
+    if options.json {
+        let error =
+            serde_json::json!({ "step": refusal.step().name(), "message": refusal.why(), "hint": refusal.fix() });
+        screen.print(&serde_json::to_string_pretty(&error).unwrap_or_default());
+    }
+    say(screen, refusal)
+}
+
+/// Says which step could not be done, why, and what to do.
+fn say(screen: Screen, refusal: &Refusal) -> Exit {
+    screen.say(&format!("error: {}: {}\nhint: {}", refusal.step().name(), refusal.why(), refusal.fix()));
+    1
+}
+
+fn enter(options: &SessionOptions, env: Environment, screen: Screen) -> Result<(), Refusal> {
+    let inside = env.get("TMUX").is_some();
+    let world = World::look(surroundings(env)?, screen)?;
+    // A session of a misspelt venture would only hold an error.
+    let venture = runtime()?.block_on(async {
+        let mut client = world.client(Autostart::Allowed).await?;
+        let (ventures, _) = world.ventures(&mut client).await?;
+        plan::venture::find(&options.venture, &ventures.items).map(|venture| venture.code.clone())
+    })?;
+    let beside = world.around.program.with_file_name("launcher");
+    let launcher = if beside.is_file() { beside } else { "launcher".into() };
+    let session = terminal::Session { venture: &venture, launcher: &launcher, options: &options.launcher, inside };
+    session.enter(&screen)
 }

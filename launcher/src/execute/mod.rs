@@ -1,0 +1,221 @@
+//! A launch, step by step: thin code that gathers what the plan needs, and carries the plan out.
+//!
+//! Not here: decisions; those are in `plan`, `checkout::decide`, `secrets::decide`.
+
+mod github;
+mod heal;
+mod register;
+pub mod secrets;
+mod session;
+mod spawn;
+mod update;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ctxnode_api::operations::VentureView;
+
+use crate::checkout::{self, clone};
+use crate::options::Options;
+use crate::plan::{self, Inputs, Plan, Work};
+use crate::refusal::{Refusal, Step};
+use crate::secrets::{self as provider, Secrets};
+use crate::worktree::{self, Wanted};
+use crate::world::{Autostart, World};
+
+/// How a call ended: the exit code of the process.
+pub type Exit = u8;
+
+/// What is known before the agent is started.
+struct Ready {
+    plan: Plan,
+    directory: PathBuf,
+    secrets: Secrets,
+    without: Vec<&'static str>,
+}
+
+/// Launches the agent, or shows the plan.
+///
+/// # Errors
+/// The first step that cannot be done; no agent was started then.
+pub fn launch(
+    world: &World,
+    options: &Options,
+    venture: &str,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<Exit, Refusal> {
+    let image = heal::Image::of(&world.around.program);
+    let ready = runtime.block_on(prepare(world, options, venture))?;
+    let Ready { plan, directory, secrets, without } = match ready {
+        Prepared::Shown => return Ok(0),
+        Prepared::Ready(ready) => *ready,
+    };
+    if !options.replaced && image.was_replaced() {
+        world.screen.say("note: the launcher was replaced while it ran; the new one takes over");
+        return Err(image.run_again());
+    }
+    let child = spawn::Child {
+        program: &plan.program,
+        arguments: &plan.arguments,
+        directory: &directory,
+        secrets: &secrets,
+        without: &without,
+    };
+    let mut running = child.start()?;
+    if let Some(track) = plan.track {
+        runtime.block_on(session::announce(world, &plan, &directory, track, running.id()));
+    }
+    let code = running.wait();
+    if let Work::Worktree { .. } = plan.work {
+        runtime.block_on(worktree::release(&plan.checkout, &directory));
+    }
+    Ok(code)
+}
+
+enum Prepared {
+    Shown,
+    Ready(Box<Ready>),
+}
+
+async fn prepare(world: &World, options: &Options, venture: &str) -> Result<Prepared, Refusal> {
+    let mut clock = Clock::new(world);
+    let variable = world.around.env.get(plan::agent::VARIABLE);
+    let programs = world.programs();
+    plan::program(options, variable, &programs)?;
+    let start = if options.dry_run { Autostart::Never } else { Autostart::Allowed };
+    let mut client = world.client(start).await?;
+    let (ventures, build) = world.ventures(&mut client).await?;
+    clock.step("ventures");
+    let machine = world.machine()?;
+    let gather = || checkout::find(&world.config.dev_dirs, &world.around.directory);
+    let inputs = |checkouts: &[checkout::Checkout]| {
+        plan::plan(&Inputs {
+            options,
+            agent_variable: variable,
+            programs: &programs,
+            venture,
+            ventures: &ventures.items,
+            checkouts,
+            dev_dirs: &world.config.dev_dirs,
+            directory: &world.around.directory,
+            machine: &machine,
+            remote: world.is_remote(),
+        })
+    };
+    let plan = match inputs(&gather()) {
+        Err(Refusal::NoCheckout { code, repo: Some(repo), dev_dirs }) if world.screen.can_ask && !options.dry_run => {
+            offer_clone(world, &code, &repo, &dev_dirs)?;
+            inputs(&gather())?
+        }
+        other => other?,
+    };
+    clock.step("plan");
+    if options.dry_run {
+        let json = || serde_json::to_string_pretty(&plan).unwrap_or_default();
+        world.screen.print(&if options.json { json() } else { plan.show() });
+        return Ok(Prepared::Shown);
+    }
+    for notice in &plan.notices {
+        world.screen.say(&format!("note: {notice}"));
+    }
+    update::bring_forward(world, &plan).await;
+    clock.step("checkout");
+    let secrets = fetch_secrets(world, &plan, &machine).await?;
+    let without = github::dead_tokens(world, &secrets, plan.secrets.as_ref()).await;
+    clock.step("secrets");
+    // Before the registration: that one is for the folder in which the agent works.
+    let directory = own_directory(world, &plan).await?;
+    clock.step("worktree");
+    register::register(world, plan.agent, &directory).await?;
+    clock.step("setup");
+    heal::link(world);
+    heal::hand_over(world, build.as_deref()).await;
+    clock.step("self-heal");
+    Ok(Prepared::Ready(Box::new(Ready { plan, directory, secrets, without })))
+}
+
+fn offer_clone(world: &World, code: &str, repo: &str, dev_dirs: &[PathBuf]) -> Result<(), Refusal> {
+    let missing =
+        || Refusal::NoCheckout { code: code.to_owned(), repo: Some(repo.to_owned()), dev_dirs: dev_dirs.to_vec() };
+    let into = clone::target(repo, dev_dirs).ok_or_else(missing)?;
+    if !world.screen.confirm(&format!("{code} is not on this machine. Clone {repo} into {}?", into.display())) {
+        return Err(missing());
+    }
+    clone::clone(repo, &into)
+}
+
+async fn fetch_secrets(world: &World, plan: &Plan, machine: &provider::MachineFile) -> Result<Secrets, Refusal> {
+    let Some(source) = &plan.secrets else { return Ok(Secrets::default()) };
+    let secrets = provider::fetch(source, &world.around.env, machine).await?;
+    let names: Vec<&str> = secrets.names().collect();
+    world.screen.say(&format!("secrets: {} from {} ({})", names.len(), source.provider.name(), names.join(", ")));
+    Ok(secrets)
+}
+
+async fn own_directory(world: &World, plan: &Plan) -> Result<PathBuf, Refusal> {
+    let Work::Worktree { branch } = &plan.work else { return Ok(plan.checkout.clone()) };
+    let instance = instance()?;
+    let host = crate::process::machine_part();
+    let wanted = Wanted { checkout: &plan.checkout, instance: &instance, branch: branch.as_deref(), host: &host };
+    let given = worktree::take(&wanted).await?;
+    world.screen.say(&format!("worktree: {} on {}", given.path.display(), given.branch));
+    if given.path != plan.checkout {
+        copy_project_file(&plan.checkout, &given.path);
+    }
+    Ok(given.path)
+}
+
+/// The Infisical project file is often ignored by git, so that a new worktree lacks it. Failure is not fatal.
+fn copy_project_file(from: &Path, to: &Path) {
+    let name = ".infisical.json";
+    if from.join(name).is_file() && !to.join(name).exists() {
+        let _ = std::fs::copy(from.join(name), to.join(name));
+    }
+}
+
+/// Returns eight characters that no other worktree of this machine has.
+fn instance() -> Result<String, Refusal> {
+    let mut bytes = [0_u8; 5];
+    getrandom::fill(&mut bytes).map_err(|error| Refusal::Run {
+        step: Step::Worktree,
+        program: "the system's random source".into(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase())
+}
+
+/// Returns the venture that a person chooses from a menu.
+#[must_use]
+pub fn menu(world: &World, ventures: &[VentureView]) -> Option<String> {
+    if ventures.is_empty() {
+        return None;
+    }
+    for (index, venture) in ventures.iter().enumerate() {
+        world.screen.say(&format!("  {}  {}  {}", index + 1, venture.code, venture.name));
+    }
+    loop {
+        let line = world.screen.ask("Which venture?")?;
+        match plan::venture::of_choice(&line, ventures) {
+            Some(found) => return Some(found.code.clone()),
+            None if line.is_empty() => return None,
+            None => world.screen.say("give its number or its code"),
+        }
+    }
+}
+
+/// How long each step took, for `--debug`.
+struct Clock<'a> {
+    world: &'a World,
+    last: Instant,
+}
+
+impl<'a> Clock<'a> {
+    fn new(world: &'a World) -> Self {
+        Self { world, last: Instant::now() }
+    }
+
+    fn step(&mut self, name: &str) {
+        self.world.screen.debug(&format!("{name} took {} ms", self.last.elapsed().as_millis()));
+        self.last = Instant::now();
+    }
+}

@@ -1,0 +1,167 @@
+//! `dev-session`: one tmux session per venture, with the launcher as its pane's command.
+//!
+//! A pane that stays after its agent ended (`remain-on-exit`) is how a second call knows that there is something to start
+//! again. Not here: tmux's own settings.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::refusal::{Refusal, Step};
+use crate::screen::Screen;
+
+/// How the tmux session of a venture stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none.
+    Absent,
+    /// Its agent runs.
+    Running,
+    /// Its agent has ended.
+    Ended,
+}
+
+/// What is done about it, before the terminal is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make it.
+    Create,
+    /// Start the launcher again in its pane.
+    Restart,
+    /// Nothing.
+    Keep,
+}
+
+/// Decides; `wanted` is what the person said about a restart, `None` when there is nobody to ask.
+#[must_use]
+pub fn decide(standing: Standing, wanted: impl FnOnce() -> Option<bool>) -> Action {
+    match standing {
+        Standing::Absent => Action::Create,
+        Standing::Running => Action::Keep,
+        Standing::Ended if wanted().unwrap_or(true) => Action::Restart,
+        Standing::Ended => Action::Keep,
+    }
+}
+
+/// tmux, and the session of a venture in it.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The venture's code, which names the session.
+    pub venture: &'a str,
+    /// The launcher.
+    pub launcher: &'a Path,
+    /// Its options.
+    pub options: &'a [OsString],
+    /// Whether this terminal is inside tmux already.
+    pub inside: bool,
+}
+
+impl Session<'_> {
+    /// Attaches to the session, after it was made or its agent started again. On a terminal this process becomes tmux.
+    ///
+    /// # Errors
+    /// When tmux cannot be run or refuses.
+    pub fn enter(&self, screen: &Screen) -> Result<(), Refusal> {
+        let standing = self.standing()?;
+        let asked = || {
+            screen.can_ask.then(|| screen.confirm(&format!("The agent of {} has ended. Start it again?", self.venture)))
+        };
+        match decide(standing, asked) {
+            Action::Create => self.create()?,
+            Action::Restart => self.restart()?,
+            Action::Keep => {}
+        }
+        if !screen.can_ask {
+            // Without a terminal there is nothing to attach; the session is there for whoever comes.
+            screen.print(&format!("session {} is ready: tmux attach -t {}", self.venture, self.exact()));
+            return Ok(());
+        }
+        let word = if self.inside { "switch-client" } else { "attach-session" };
+        Err(cannot(Command::new("tmux").args([word, "-t", &self.exact()]).exec()))
+    }
+
+    /// The target that names this session and no other that begins alike.
+    fn exact(&self) -> String {
+        format!("={}", self.venture)
+    }
+
+    fn pane(&self) -> String {
+        format!("={}:", self.venture)
+    }
+
+    /// Looks how the session stands.
+    ///
+    /// # Errors
+    /// When tmux cannot be run.
+    pub fn standing(&self) -> Result<Standing, Refusal> {
+        if !self.tmux(["has-session", "-t", &self.exact()])?.status.success() {
+            return Ok(Standing::Absent);
+        }
+        let panes = self.tmux(["list-panes", "-s", "-t", &self.exact(), "-F", "#{pane_dead}"])?;
+        let text = String::from_utf8_lossy(&panes.stdout).into_owned();
+        Ok(if text.lines().all(|line| line == "1") { Standing::Ended } else { Standing::Running })
+    }
+
+    fn create(&self) -> Result<(), Refusal> {
+        // The option is set in the same call: an agent that ends at once must not take its session with it.
+        let mut words = self.words(&["new-session", "-d", "-s", self.venture]);
+        words.extend([";", "set-option", "-t", &self.pane(), "remain-on-exit", "on"].map(OsString::from));
+        self.ok(&words)
+    }
+
+    fn restart(&self) -> Result<(), Refusal> {
+        self.ok(&self.words(&["respawn-pane", "-t", &self.pane()]))
+    }
+
+    /// A tmux command that runs the launcher as words, not as a line for a shell.
+    fn words(&self, command: &[&str]) -> Vec<OsString> {
+        let mut words: Vec<OsString> = command.iter().map(OsString::from).collect();
+        words.push("--".into());
+        words.extend([self.launcher.as_os_str().to_owned(), self.venture.into()]);
+        words.extend(self.options.iter().cloned());
+        // A word that ends with `;` would end the command for tmux.
+        words.into_iter().map(escaped).collect()
+    }
+
+    fn ok(&self, words: &[OsString]) -> Result<(), Refusal> {
+        let done = self.tmux(words)?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let reason = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+        Err(cannot(std::io::Error::other(reason)))
+    }
+
+    fn tmux<A: AsRef<std::ffi::OsStr>>(
+        &self,
+        words: impl IntoIterator<Item = A>,
+    ) -> Result<std::process::Output, Refusal> {
+        Command::new("tmux").args(words).output().map_err(cannot)
+    }
+}
+
+fn escaped(word: OsString) -> OsString {
+    match word.to_str().and_then(|text| text.strip_suffix(';')) {
+        Some(text) => format!("{text}\\;").into(),
+        None => word,
+    }
+}
+
+fn cannot(source: std::io::Error) -> Refusal {
+    Refusal::Run { step: Step::Spawn, program: PathBuf::from("tmux"), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t_03_an_ended_agent_is_started_again_when_wanted_or_nobody_can_be_asked() {
+        assert_eq!(decide(Standing::Absent, || None), Action::Create);
+        assert_eq!(decide(Standing::Running, || Some(true)), Action::Keep);
+        assert_eq!(decide(Standing::Ended, || Some(true)), Action::Restart);
+        assert_eq!(decide(Standing::Ended, || None), Action::Restart);
+        assert_eq!(decide(Standing::Ended, || Some(false)), Action::Keep);
+    }
+}
