@@ -43,7 +43,7 @@ scratch=
 
 cleanup() {
     # Only what this run made, and only halves of it.
-    rm -f "$bin_dir/.ctxnode.new.$$" "$bin_dir/.launcher.new.$$"
+    rm -f "$bin_dir/.ctxnode.new.$$" "$bin_dir/.launcher.new.$$" "$bin_dir/.dev-session.new.$$"
     if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
 }
 trap cleanup EXIT
@@ -344,6 +344,7 @@ check_toolchain
 build
 install_binary ctxnode
 install_binary launcher
+install_binary dev-session
 add_to_path
 make_replica
 start_daemon

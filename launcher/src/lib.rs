@@ -51,7 +51,7 @@ pub fn launcher(arguments: Vec<OsString>, env: Environment) -> ExitCode {
 /// Runs `dev-session`.
 #[must_use]
 pub fn dev_session(arguments: Vec<OsString>, env: Environment) -> ExitCode {
-    let options = match SessionOptions::try_parse_from(arguments) {
+    let options = match SessionOptions::read(arguments) {
         Ok(options) => options,
         // Without a venture it is 1, as for one that does not exist.
         Err(error) if error.kind() == clap::error::ErrorKind::MissingRequiredArgument => {

@@ -119,9 +119,20 @@ impl Options {
 pub struct SessionOptions {
     /// The code of the venture
     pub venture: String,
-    /// Options of the launcher
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+    /// Options of the launcher, as they are
+    #[arg(trailing_var_arg = true, value_name = "OPTIONS")]
     pub launcher: Vec<OsString>,
+}
+
+impl SessionOptions {
+    /// Reads the first word; all that follows is the launcher's, dashes included.
+    ///
+    /// # Errors
+    /// When the first word is missing, or asks for help.
+    pub fn read(mut words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let launcher = words.split_off(words.len().min(2));
+        Ok(Self { launcher, ..Self::try_parse_from(words)? })
+    }
 }
 
 /// Where a command runs: the environment and directory of a call, as values.
@@ -145,6 +156,17 @@ mod tests {
             Options::try_parse_from(["launcher", "alpha", "--track", "0", "--worktree", "--", "--model", "x"]).unwrap();
         assert_eq!((options.track, options.wants_worktree()), (Some(0), true));
         assert_eq!(options.arguments, ["--model", "x"]);
+    }
+
+    #[test]
+    fn what_follows_the_venture_is_the_launchers() {
+        let words = ["dev-session", "alpha", "--", "--model"].map(OsString::from);
+        let options = SessionOptions::read(words.into()).unwrap();
+        assert_eq!(
+            (options.venture.as_str(), options.launcher),
+            ("alpha", ["--", "--model"].map(OsString::from).into())
+        );
+        assert!(SessionOptions::read(vec!["dev-session".into()]).is_err());
     }
 
     #[test]

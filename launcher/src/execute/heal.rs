@@ -59,8 +59,7 @@ pub(super) async fn hand_over(world: &World, running: Option<&str>) {
         Ok(done) => String::from_utf8_lossy(&done.output).trim().trim_start_matches("ctxnode ").to_owned(),
         Err(_) => return,
     };
-    // A daemon that is newer than what is installed here was started by somebody who knows why.
-    if installed == running || version::compare(&installed, running).is_lt() {
+    if !should_hand_over(running, &installed) {
         return;
     }
     let done = Program::new(&program, ["daemon", "handover"]).run(HAND_OVER).await;
@@ -70,6 +69,11 @@ pub(super) async fn hand_over(world: &World, running: Option<&str>) {
             "note: the daemon still runs {running}, installed is {installed}; type: ctxnode daemon handover"
         )),
     }
+}
+
+/// A daemon that is newer than what is installed here was started by somebody who knows why.
+fn should_hand_over(running: &str, installed: &str) -> bool {
+    installed != running && !version::compare(installed, running).is_lt()
 }
 
 /// The file of a running program, as it was at the start.
@@ -107,6 +111,14 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn l_07_only_an_older_or_equal_version_of_another_build_hands_over() {
+        assert!(should_hand_over("0.1.0+a", "0.2.0+b"));
+        assert!(should_hand_over("0.1.0+a", "0.1.0+b"));
+        assert!(!should_hand_over("0.1.0+a", "0.1.0+a"));
+        assert!(!should_hand_over("0.2.0+b", "0.1.0+a"));
+    }
 
     #[test]
     fn a_file_that_was_replaced_is_noticed() {

@@ -146,7 +146,11 @@ fn offer_clone(world: &World, code: &str, repo: &str, dev_dirs: &[PathBuf]) -> R
 
 async fn fetch_secrets(world: &World, plan: &Plan, machine: &provider::MachineFile) -> Result<Secrets, Refusal> {
     let Some(source) = &plan.secrets else { return Ok(Secrets::default()) };
-    let secrets = provider::fetch(source, &world.around.env, machine).await?;
+    let mut machine = machine.clone();
+    if machine.infisical.project.is_none() {
+        machine.infisical.project = secrets::project_of(&plan.checkout);
+    }
+    let secrets = provider::fetch(source, &world.around.env, &machine, &plan.checkout).await?;
     let names: Vec<&str> = secrets.names().collect();
     world.screen.say(&format!("secrets: {} from {} ({})", names.len(), source.provider.name(), names.join(", ")));
     Ok(secrets)

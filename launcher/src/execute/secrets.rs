@@ -56,7 +56,7 @@ pub async fn check(world: &World, name: &str, venture: &str) -> Result<Checked, 
     let source = source_of(&known, world, venture)?;
     // Whether others are missing is not the question here.
     let source = Source { required: Vec::new(), ..source };
-    let found = match secrets::fetch(&source, &world.around.env, &known.machine).await {
+    let found = match secrets::fetch(&source, &world.around.env, &known.machine, &world.around.directory).await {
         Err(SecretError::NoEntries { .. }) => secrets::Secrets::default(),
         other => other?,
     };

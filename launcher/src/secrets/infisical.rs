@@ -25,12 +25,17 @@ pub(super) async fn run_provider(program: &Program) -> Result<Secrets, SecretErr
 ///
 /// # Errors
 /// When it fails, says nothing, or something of another form.
-pub async fn fetch_by_cli(cli: &Path, source: &Source, machine: &MachineFile) -> Result<Secrets, SecretError> {
+pub async fn fetch_by_cli(
+    cli: &Path,
+    source: &Source,
+    machine: &MachineFile,
+    directory: &Path,
+) -> Result<Secrets, SecretError> {
     let mut words = vec!["export", "--format=json", "--silent", "--path", &source.path, "--env", source.env.name()];
     if let Some(project) = &machine.infisical.project {
         words.extend(["--projectId", project]);
     }
-    let mut program = Program::new(cli, words);
+    let mut program = Program::new(cli, words).within(directory);
     if let Some(url) = &machine.infisical.url {
         program = program.with("INFISICAL_API_URL", url);
     }

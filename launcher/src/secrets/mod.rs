@@ -14,6 +14,7 @@ mod plan;
 mod universal;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -41,6 +42,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Zeroizing<String>> for Secret {
+    fn from(value: Zeroizing<String>) -> Self {
+        Self(value)
     }
 }
 
@@ -109,11 +116,16 @@ pub fn is_name(text: &str) -> bool {
     starts && text.len() <= 200 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Fetches the secrets of a venture, once.
+/// Fetches the secrets of a venture, once. Programs run in `directory`, where the project file of Infisical lies.
 ///
 /// # Errors
 /// One of the failures of the provider; none holds a part of its output.
-pub async fn fetch(source: &Source, env: &Environment, machine: &MachineFile) -> Result<Secrets, SecretError> {
+pub async fn fetch(
+    source: &Source,
+    env: &Environment,
+    machine: &MachineFile,
+    directory: &Path,
+) -> Result<Secrets, SecretError> {
     let secrets = match &source.provider {
         Provider::Env { names } => {
             let taken = names.iter().filter_map(|name| Some((name.clone(), Secret::new(env.get(name)?.to_owned()))));
@@ -123,19 +135,16 @@ pub async fn fetch(source: &Source, env: &Environment, machine: &MachineFile) ->
             let [program, arguments @ ..] = argv.as_slice() else {
                 return Err(SecretError::NoCommand { venture: source.venture.clone() });
             };
-            infisical::run_provider(&Program::new(program, arguments)).await?
+            infisical::run_provider(&Program::new(program, arguments).within(directory)).await?
         }
         Provider::Infisical { login } => {
             let cli = crate::program::find("infisical", env);
             match (login, cli) {
-                (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, machine).await?,
+                (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, machine, directory).await?,
                 (Login::Interactive, None) if credentials(env)?.is_none() => return Err(SecretError::CliMissing),
                 _ => http::Api::login(env, machine).await?.list(&source.path, source.env.name()).await?,
             }
         }
     };
-    if secrets.is_empty() && matches!(source.provider, Provider::Env { .. }) && source.required.is_empty() {
-        return Ok(secrets);
-    }
     secrets.require(&source.required)
 }

@@ -94,6 +94,9 @@ pub(super) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    /// The launcher could not do a step.
+    #[error(transparent)]
+    Launch(#[from] ctxnode_launcher::refusal::Refusal),
     /// The answer cannot be written.
     #[error("the output cannot be written")]
     Output(#[source] io::Error),
@@ -141,6 +144,7 @@ impl Failure {
     pub(super) fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Refused(body) => return body.hint.clone(),
+            Self::Launch(refusal) => return Some(refusal.fix()),
             Self::Client(ClientError::Unreachable { .. }) => "run `ctxnode daemon start`, or `ctxnode doctor`",
             Self::Client(ClientError::TooSlow(_) | ClientError::Broken(_)) | Self::Start(_) => "run `ctxnode doctor`",
             Self::Client(ClientError::Unreadable(_) | ClientError::NoOperation(_)) => {
@@ -197,6 +201,7 @@ impl Failure {
             Self::Init(_) => "init_failed",
             Self::Restore(_) => "restore_failed",
             Self::Command { .. } => "command_failed",
+            Self::Launch(_) => "launch_failed",
             Self::Declined => "declined",
             Self::Interrupted => "interrupted",
             Self::Runtime(_) => "internal",

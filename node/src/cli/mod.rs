@@ -11,6 +11,7 @@ mod hook;
 mod import;
 mod init;
 mod join;
+mod launch;
 mod mcp;
 mod operations;
 mod reference;
@@ -89,6 +90,7 @@ pub(crate) fn tree() -> Command {
         ("", join::command()),
         ("", doctor::command()),
         ("", import::command()),
+        ("", launch::command()),
         ("", mcp::command()),
         ("", setup::command()),
         ("", reference::completions_command()),
@@ -97,6 +99,7 @@ pub(crate) fn tree() -> Command {
     ];
     extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
+    extra.extend(launch::commands());
     operations::add_to(top, extra)
 }
 
@@ -124,6 +127,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         // Whatever is wrong with the settings: an agent waits for these.
         "hook" => return Ok(hook::hook(matches, &env, screen)),
         "statusline" => return Ok(hook::statusline(matches, &env, screen)),
+        "launch" => return Ok(launch::run(matches, env, &screen)),
         _ => {}
     }
     let world = World::look(matches, env, screen)?;
@@ -165,6 +169,10 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "event watch" => daemon::watch(world, matches).await,
         "import notes" => import::notes(world, matches).await,
         "import docs" => import::docs(world, matches).await,
+        "secret check" => launch::check(world, matches).await,
+        "secret set" => launch::set(world, matches).await,
+        "worktree list" => launch::worktrees(world).await,
+        "worktree remove" => launch::remove(world, matches).await,
         _ => operation(world, words, matches).await,
     }
 }

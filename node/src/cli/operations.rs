@@ -72,6 +72,8 @@ const NOUNS: &[(&str, &str)] = &[
     ("event", "What happened"),
     ("token", "Tokens for callers over TCP"),
     ("fleet", "The fleet: invitations, and what is rarely needed"),
+    ("secret", "Secrets of ventures; values stay with their provider"),
+    ("worktree", "Worktrees of sessions"),
     ("daemon", "The daemon of this machine"),
 ];
 

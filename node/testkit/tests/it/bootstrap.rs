@@ -24,6 +24,9 @@ program() {
 program launcher <<'X'
 #!/bin/sh
 X
+program dev-session <<'X'
+#!/bin/sh
+X
 program ctxnode <<'X'
 #!/bin/sh
 case "$*" in
@@ -95,6 +98,9 @@ fn b_02_a_second_run_changes_nothing() {
     let second = bootstrap(&sandbox, &[], &[]);
     assert!(second.status.success(), "{}", printed(&second));
     assert!(!printed(&second).contains('✗'), "{}", printed(&second));
+    for program in ["ctxnode", "launcher", "dev-session"] {
+        assert!(sandbox.home().join(".local/bin").join(program).is_file(), "{program}");
+    }
     assert_eq!(before, state(&sandbox.home()));
 }
 

@@ -70,9 +70,8 @@ const TABLE: &[Row] = &[
     },
     Row {
         package: "ctxnode-node",
-        // The launcher's library is a client like any other: it knows the agent CLIs, and not the daemon.
         never: &["openssl", "aws-lc-rs"],
-        because: "there is one TLS stack",
+        because: "there is one TLS stack (the launcher's library is a client of the API like any other)",
     },
     Row { package: "ctxnode-bench", never: &["ctxnode-launcher"], because: "benches measure the product from outside" },
     Row {
