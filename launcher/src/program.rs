@@ -175,7 +175,7 @@ mod tests {
         let script = "sleep 600 & echo $! >\"$1\"; wait";
         let program =
             Program::new("/bin/sh", ["-c".into(), script.into(), "sh".into(), dir.path().join("pid").into_os_string()]);
-        let error = program.run(Duration::from_millis(500)).await.unwrap_err();
+        let error = program.run(Duration::from_secs(3)).await.unwrap_err();
         assert!(matches!(error, RunError::TooSlow { .. }), "{error}");
         let pid: u32 = std::fs::read_to_string(dir.path().join("pid")).unwrap().trim().parse().unwrap();
         ctxnode_testkit::wait_until(Duration::from_secs(20), "the grandchild is gone", || {

@@ -1,0 +1,215 @@
+//! From the command line to the agent's end.
+
+use std::fs;
+
+use ctxnode_testkit::{bin, wait_until};
+use rustix::process::Signal;
+
+use super::service::Service;
+use super::support::{
+    ALPHA, BETA, Running, SOON, STAYING, all, checkout, ctxnode, errors, home_file, import, json, launcher, printed,
+    ready, start,
+};
+
+#[test]
+fn l_01_which_agent_is_clear_before_anything_else() {
+    // No replica and no daemon: these answers need neither.
+    let sandbox = ctxnode_testkit::Sandbox::new();
+    let refused = |words: &[&str], variable: &str| {
+        let mut command = sandbox.command("launcher");
+        let done = command.args(words).env("CTXNODE_AGENT", variable).output().unwrap();
+        assert_eq!(done.status.code(), Some(1), "{}", all(&done));
+        errors(&done)
+    };
+    let two = refused(&["alpha", "--claude", "--codex"], "");
+    assert!(two.contains("--claude and --codex were both given"), "{two}");
+    for text in [refused(&["alpha", "--agent", "cursor"], ""), refused(&["alpha"], "cursor")] {
+        assert!(text.contains("`cursor`") && text.contains("claude, codex, agy, gemini"), "{text}");
+    }
+    for (flag, hint) in [
+        ("--claude", "npm install -g @anthropic-ai/claude-code"),
+        ("--codex", "npm install -g @openai/codex"),
+        ("--gemini", "npm install -g @google/gemini-cli"),
+        ("--agy", "curl -fsSL https://antigravity.google/cli/install.sh | bash"),
+    ] {
+        let mut command = sandbox.command("launcher");
+        // A machine may have them: only the sandbox's own folder counts.
+        let done = command.args(["alpha", flag]).env("PATH", sandbox.root().join("bin")).output().unwrap();
+        assert_eq!(done.status.code(), Some(1));
+        assert!(errors(&done).contains(hint), "{}", errors(&done));
+    }
+}
+
+#[test]
+fn l_03_the_end_of_the_agent_is_the_end_of_the_launcher() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", r#"printf '%s\n' "$@" >"$HOME/args"; exit 7"#);
+    let done = launcher(&sandbox, &["alpha", "--", "a;b $(c)", "--model"]);
+    assert_eq!(done.status.code(), Some(7), "{}", all(&done));
+    assert_eq!(home_file(&sandbox, "args"), "a;b $(c)\n--model\n");
+    sandbox.fake_program("claude", STAYING);
+    let running = || {
+        let mut command = sandbox.command("launcher");
+        command.arg("alpha");
+        Running::start(&sandbox, command)
+    };
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let running = running();
+        let launcher = running.launcher();
+        assert_eq!(running.end(launcher, signal).code(), Some(code));
+    }
+    let killed = running();
+    let agent = killed.agent();
+    assert_eq!(killed.end(agent, Signal::KILL).code(), Some(137));
+}
+
+#[test]
+fn l_05_without_a_network_the_list_and_a_start_work() {
+    let sandbox = ready();
+    let secrets = r#""secrets":{"provider":"env","required":["TOKEN"]}"#;
+    let venture = ALPHA.replace("\"repos\"", &format!("{secrets},\"repos\""));
+    let _daemon = start(&sandbox, &format!("{venture},{BETA}"));
+    let repo = checkout(&sandbox);
+    // Nobody answers there.
+    fs::remove_dir_all(super::support::remote(&sandbox)).unwrap();
+    let list = launcher(&sandbox, &["--list"]);
+    let text = String::from_utf8(list.stdout).unwrap();
+    assert!(text.contains(&format!("alpha-org/console  {}", repo.path().display())), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("beta") && line.ends_with("not installed")), "{text}");
+    sandbox.fake_program("claude", r#"printf %s "$TOKEN" >"$HOME/token"; pwd >"$HOME/cwd""#);
+    let mut command = sandbox.command("launcher");
+    let done = command.arg("alpha").env("TOKEN", "given").output().unwrap();
+    assert!(done.status.success(), "{}", all(&done));
+    assert!(errors(&done).contains("could not be fetched"), "{}", errors(&done));
+    assert_eq!(home_file(&sandbox, "token"), "given");
+    assert_eq!(home_file(&sandbox, "cwd").trim(), repo.path().canonicalize().unwrap().display().to_string());
+}
+
+#[test]
+fn l_07_a_stopped_daemon_is_started_and_ctxnode_off_the_path_is_linked() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    daemon.stop();
+    sandbox.fake_program("claude", "exit 0");
+    let down = launcher(&sandbox, &["alpha"]);
+    assert_eq!(down.status.code(), Some(1));
+    assert!(errors(&down).contains("`ctxnode daemon start`"), "{}", errors(&down));
+    // The installed pair lies in a folder that is not on the PATH.
+    let installed = sandbox.root().join("installed");
+    fs::create_dir(&installed).unwrap();
+    for program in ["launcher", "ctxnode"] {
+        let to = installed.join(program);
+        fs::hard_link(bin(program), &to).or_else(|_| fs::copy(bin(program), &to).map(drop)).unwrap();
+    }
+    let home_bin = sandbox.home().join(".local/bin");
+    let run = |path: String| {
+        let mut command = sandbox.command(installed.join("launcher").to_str().unwrap());
+        command.arg("alpha").env_remove("CTXNODE_NO_AUTOSTART").env("PATH", path).output().unwrap()
+    };
+    let fakes = sandbox.root().join("bin").display().to_string();
+    let first = run(format!("{fakes}:{}:/usr/local/bin:/usr/bin:/bin", home_bin.display()));
+    assert!(first.status.success(), "{}", all(&first));
+    assert!(errors(&first).contains("ctxnode was linked to"), "{}", errors(&first));
+    assert_eq!(fs::read_link(home_bin.join("ctxnode")).unwrap(), installed.join("ctxnode"));
+    assert!(ctxnode(&sandbox, &["daemon", "status"]).status.success(), "the daemon runs");
+    let second = run(format!("{fakes}:/usr/local/bin:/usr/bin:/bin"));
+    assert!(errors(&second).contains("not on your PATH; type: export PATH="), "{}", errors(&second));
+}
+
+#[test]
+fn l_10_case_slips_and_nothing_at_all() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, &format!("{ALPHA},{BETA}"));
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", "touch \"$HOME/ran\"");
+    let shown = launcher(&sandbox, &["ALPHA", "--dry-run", "--json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((plan["venture"].as_str(), plan["agent"].as_str()), (Some("alpha"), Some("claude")));
+    assert!(!sandbox.home().join("ran").exists());
+    let slip = launcher(&sandbox, &["alpah"]);
+    assert_eq!(slip.status.code(), Some(1));
+    assert!(errors(&slip).contains("did you mean `alpha`?"), "{}", errors(&slip));
+    let nothing = launcher(&sandbox, &[]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(errors(&nothing).contains("Usage: launcher"), "{}", errors(&nothing));
+    // The same through the command line.
+    let alias = ctxnode(&sandbox, &["launch", "alpha", "--dry-run"]);
+    assert!(alias.status.success() && all(&alias).contains("plan for alpha (Alpha)"), "{}", all(&alias));
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_does_not_start_the_daemon() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox, ALPHA);
+    daemon.stop();
+    sandbox.fake_program("claude", "exit 0");
+    let mut command = sandbox.command("launcher");
+    let done = command.args(["alpha", "--dry-run"]).env_remove("CTXNODE_NO_AUTOSTART").output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(errors(&done).contains("daemon: the daemon does not run"), "{}", errors(&done));
+    assert!(!sandbox.socket().exists() || !ctxnode(&sandbox, &["daemon", "status"]).status.success());
+}
+
+#[test]
+fn l_11_a_revoked_token_is_left_out_and_a_refused_or_unheard_one_is_kept() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", r#"printf %s "${GH_TOKEN-unset}" >"$HOME/token""#);
+    let run = |url: &str| {
+        let mut command = sandbox.command("launcher");
+        let done = command.arg("alpha").env("GH_TOKEN", "gh-value").env("GITHUB_API_URL", url).output().unwrap();
+        assert!(done.status.success(), "{}", all(&done));
+        assert!(!all(&done).contains("gh-value"));
+        (home_file(&sandbox, "token"), errors(&done))
+    };
+    let revoked = Service::start(|_| (401, "{}".to_owned()));
+    let (token, text) = run(&revoked.url());
+    assert_eq!(token, "unset");
+    assert!(text.contains("GH_TOKEN from the environment was revoked"), "{text}");
+    let refused = Service::start(|_| (403, "{}".to_owned()));
+    assert_eq!(run(&refused.url()).0, "gh-value");
+    let url = refused.url();
+    drop(refused);
+    assert_eq!(run(&url).0, "gh-value", "offline");
+}
+
+#[test]
+fn l_12_track_worktree_and_arguments_arrive() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let repo = checkout(&sandbox);
+    sandbox.fake_program("claude", STAYING);
+    let mut command = sandbox.command("launcher");
+    command.args(["alpha", "--track", "0", "--worktree", "--", "--model", "x"]);
+    let running = Running::start(&sandbox, command);
+    assert_eq!(home_file(&sandbox, "args"), "--model\nx\n");
+    let cwd = home_file(&sandbox, "cwd").trim().to_owned();
+    let worktrees = repo.path().canonicalize().unwrap().with_file_name("console.worktrees");
+    assert!(cwd.starts_with(&worktrees.display().to_string()), "{cwd}\n{}", printed(&sandbox));
+    wait_until(SOON, "the session has its track", || {
+        let sessions = json(&sandbox, &["session", "list", "--json"]);
+        let first = &sessions["items"][0];
+        first["track"] == 0 && first["cli"] == "claude"
+    });
+    let sessions = json(&sandbox, &["session", "list", "--json"]);
+    assert_eq!(sessions["total"], 1, "{sessions}");
+    assert!(sessions["items"][0]["branch"].as_str().unwrap().starts_with("dev/"), "{sessions}");
+    let agent = running.agent();
+    running.end(agent, Signal::TERM);
+}
+
+#[test]
+fn p_06_a_venture_that_was_just_added_can_be_launched() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, BETA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", "exit 0");
+    assert_eq!(launcher(&sandbox, &["alpha"]).status.code(), Some(1));
+    import(&sandbox, ALPHA);
+    let done = launcher(&sandbox, &["alpha"]);
+    assert!(done.status.success(), "{}", all(&done));
+}

@@ -1,0 +1,264 @@
+//! Secrets: where they may be, where never, and how they fail.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::{Arc, Mutex};
+
+use ctxnode_testkit::{Sandbox, wait_until};
+use rustix::process::Signal;
+
+use super::service::{Vault, infisical};
+use super::support::{
+    ALPHA, BETA, Running, SOON, all, checkout, errors, files_with, home_file, launcher, printed, processes_with, ready,
+    start,
+};
+
+const CANARY: &str = "c4nary-Zq7-value";
+
+fn with_secrets(venture: &str, secrets: &str) -> String {
+    venture.replace("\"repos\"", &format!("\"secrets\":{secrets},\"repos\""))
+}
+
+/// Writes the file of this machine.
+fn machine_file(sandbox: &Sandbox, text: &str) {
+    let folder = sandbox.home().join(".config/ctxnode");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("secrets.toml"), text).unwrap();
+}
+
+/// A program that prints what lies in a file outside of the home.
+fn vault_program(sandbox: &Sandbox, content: &str) -> std::path::PathBuf {
+    let file = sandbox.root().join("vault");
+    fs::write(&file, content).unwrap();
+    sandbox.fake_program("vault", &format!("cat '{}'", file.display()));
+    file
+}
+
+/// An agent that tells only a digest of its secret: at its start, and again when it is asked.
+const DIGESTING: &str = r#"
+digest() { printf %s "$TOKEN" | sha256sum | cut -c1-16; }
+digest >"$HOME/first"
+echo $$ >"$HOME/up.new" && mv "$HOME/up.new" "$HOME/up"
+while [ ! -e "$HOME/go" ]; do sleep 0.05; done
+digest >"$HOME/second.new" && mv "$HOME/second.new" "$HOME/second"
+[ -p "$HOME/wait" ] || mkfifo "$HOME/wait"
+read -r line <"$HOME/wait"
+"#;
+
+fn alpha(sandbox: &Sandbox) -> std::process::Command {
+    let mut command = sandbox.command("launcher");
+    command.args(["alpha", "--debug"]);
+    command
+}
+
+#[test]
+fn l_04_secrets_are_in_the_agents_environment_and_nowhere_else() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    machine_file(&sandbox, "[venture.alpha]\ncommand = [\"vault\"]\n");
+    vault_program(&sandbox, &format!("{{\"TOKEN\":\"{CANARY}\"}}"));
+    sandbox.fake_program("claude", DIGESTING);
+    let running = Running::start(&sandbox, alpha(&sandbox));
+    let environment = fs::read(format!("/proc/{}/environ", running.agent().as_raw_nonzero())).unwrap();
+    assert!(super::support::contains(&environment, CANARY.as_bytes()), "the agent has it");
+    assert_eq!(processes_with(CANARY.as_bytes()), Vec::<String>::new());
+    let found = files_with(sandbox.root(), CANARY.as_bytes());
+    assert_eq!(found, [sandbox.root().join("vault")], "only the provider's own file");
+    assert!(printed(&sandbox).contains("secrets: 1 from command (TOKEN)"), "{}", printed(&sandbox));
+    let agent = running.agent();
+    running.end(agent, Signal::TERM);
+    assert_eq!(files_with(sandbox.root(), CANARY.as_bytes()).len(), 1);
+}
+
+#[test]
+fn k_01_six_failures_have_six_messages_and_show_no_value() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, &with_secrets(ALPHA, r#"{"provider":"infisical","required":["TOKEN"]}"#));
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", "touch \"$HOME/ran\"");
+    let refused = || {
+        let done = launcher(&sandbox, &["alpha"]);
+        assert_eq!(done.status.code(), Some(1), "{}", all(&done));
+        assert!(!all(&done).contains(CANARY), "{}", all(&done));
+        assert!(!sandbox.home().join("ran").exists());
+        errors(&done)
+    };
+    let mut texts = vec![refused()];
+    assert!(
+        texts[0].contains("the Infisical CLI is not installed") && texts[0].contains("hint: install it"),
+        "{texts:?}"
+    );
+    let object = format!("echo '{{\"OTHER\":\"{CANARY}\"}}'");
+    let broken = format!("echo '{{\"TOKEN\":\"{CANARY}'");
+    let failing = format!("echo {CANARY}; echo {CANARY} >&2; exit 3");
+    for (script, expected) in [
+        (failing.as_str(), "failed with exit code 3: login needed"),
+        ("exit 0", "printed nothing"),
+        (&broken, "is malformed at line"),
+        ("echo '{}'", "has no entries there"),
+        (&object, "required secrets are absent: TOKEN; found are: OTHER"),
+    ] {
+        sandbox.fake_program("infisical", script);
+        let text = refused();
+        assert!(text.contains(expected), "{expected}: {text}");
+        texts.push(text);
+    }
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), 6);
+    // A failure with a good login does not send people to log in again.
+    sandbox.fake_program("infisical", "[ \"$1\" = user ] || exit 3");
+    assert!(!refused().contains("login needed"));
+}
+
+#[test]
+fn infisical_is_asked_through_its_cli_with_path_and_environment() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, &with_secrets(ALPHA, r#"{"provider":"infisical","path":"/a b"}"#));
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program(
+        "infisical",
+        "printf '%s\\n' \"$@\" >\"$HOME/asked\"; echo '[{\"key\":\"TOKEN\",\"value\":\"v 1\"}]'",
+    );
+    sandbox.fake_program("claude", "printf %s \"$TOKEN\" >\"$HOME/token\"");
+    let done = launcher(&sandbox, &["alpha", "--env", "dev"]);
+    assert!(done.status.success(), "{}", all(&done));
+    assert!(errors(&done).contains("does not allow --env dev"), "{}", errors(&done));
+    assert_eq!(home_file(&sandbox, "asked"), "export\n--format=json\n--silent\n--path\n/a b\n--env\nprod\n");
+    assert_eq!(home_file(&sandbox, "token"), "v 1");
+}
+
+fn vault_of(path: &str, pairs: &[(&str, &str)]) -> (String, BTreeMap<String, String>) {
+    (path.to_owned(), pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+const CLIENT_SECRET: &str = "cl1ent-Zq7-secret";
+
+/// Writes the credentials of Universal Auth.
+fn credentials(sandbox: &Sandbox, mode: u32) {
+    let path = sandbox.home().join(".config/ctxnode/infisical-ua");
+    fs::write(&path, format!("client_id=machine\nclient_secret={CLIENT_SECRET}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn k_03_a_remote_session_logs_in_with_a_file_that_only_its_owner_reads() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, &with_secrets(ALPHA, "{\"provider\":\"infisical\"}"));
+    let _repo = checkout(&sandbox);
+    let vault: Vault = Arc::new(Mutex::new([vault_of("/alpha", &[("TOKEN", CANARY)])].into()));
+    let seen = Arc::default();
+    let service = infisical(&vault, CLIENT_SECRET, &seen);
+    machine_file(&sandbox, &format!("[infisical]\nurl = \"{}\"\nproject = \"p\"\n", service.url()));
+    sandbox.fake_program("claude", "printf %s \"$TOKEN\" | wc -c >\"$HOME/length\"");
+    let remote = || {
+        let mut command = sandbox.command("launcher");
+        command.arg("alpha").env("SSH_TTY", "/dev/pts/1").output().unwrap()
+    };
+    let none = remote();
+    assert!(errors(&none).contains("no credentials for Universal Auth"), "{}", errors(&none));
+    credentials(&sandbox, 0o644);
+    let wide = remote();
+    assert!(wide.status.code() == Some(1) && errors(&wide).contains("type: chmod 600"), "{}", errors(&wide));
+    credentials(&sandbox, 0o600);
+    let done = remote();
+    assert!(done.status.success(), "{}", all(&done));
+    assert_eq!(home_file(&sandbox, "length").trim(), CANARY.len().to_string());
+    assert_eq!(*seen.lock().unwrap(), Vec::<String>::new(), "the client secret is in no argument list");
+    for output in [&none, &wide, &done] {
+        assert!(!all(output).contains(CANARY) && !all(output).contains(CLIENT_SECRET));
+    }
+}
+
+#[test]
+fn k_04_secrets_are_frozen_for_the_life_of_the_agent() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    machine_file(&sandbox, "[venture.alpha]\ncommand = [\"vault\"]\n");
+    let file = vault_program(&sandbox, "TOKEN=old\n");
+    sandbox.fake_program("claude", DIGESTING);
+    let running = Running::start(&sandbox, alpha(&sandbox));
+    let first = home_file(&sandbox, "first");
+    fs::write(&file, "TOKEN=new\n").unwrap();
+    fs::write(sandbox.home().join("go"), "").unwrap();
+    wait_until(SOON, "the agent has looked again", || sandbox.home().join("second").exists());
+    assert_eq!(home_file(&sandbox, "second"), first);
+    let agent = running.agent();
+    running.end(agent, Signal::TERM);
+    let next = Running::start(&sandbox, alpha(&sandbox));
+    assert_ne!(home_file(&sandbox, "first"), first);
+    let agent = next.agent();
+    next.end(agent, Signal::TERM);
+}
+
+#[test]
+fn k_05_a_check_tells_presence_and_a_hash_and_never_the_value() {
+    let sandbox = ready();
+    let env = "{\"provider\":\"env\",\"required\":[\"TOKEN\"]}";
+    let _daemon = start(&sandbox, &format!("{},{}", with_secrets(ALPHA, env), with_secrets(BETA, env)));
+    let check = |venture: &str, value: &str, json: &[&str]| {
+        let mut command = sandbox.command("ctxnode");
+        let words = ["secret", "check", "TOKEN", "--venture", venture];
+        let done = command.args(words).args(json).env("TOKEN", value).output().unwrap();
+        assert!(!all(&done).contains(CANARY));
+        (done.status.code(), all(&done))
+    };
+    let (code, text) = check("alpha", CANARY, &[]);
+    assert!(code == Some(0) && text.contains("TOKEN of alpha: present, "), "{text}");
+    let hash = |text: &str| text.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+    assert_eq!(hash(&text), hash(&check("beta", CANARY, &[]).1), "equal values show equal hashes");
+    assert_ne!(hash(&text), hash(&check("beta", "another", &[]).1));
+    assert_eq!(check("alpha", "", &[]), (Some(1), "TOKEN of alpha: absent\n".to_owned()));
+    assert!(check("alpha", CANARY, &["--json"]).1.contains("\"present\": true"));
+    assert_eq!(check("gamma", CANARY, &[]).0, Some(1));
+}
+
+#[test]
+fn k_06_the_command_gets_its_arguments_literally() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    machine_file(&sandbox, "[venture.alpha]\ncommand = [\"vault\", \"a;b $(c) | `d`\", \"*\"]\n");
+    sandbox.fake_program("vault", "printf 'FIRST=%s\\nSECOND=%s\\n' \"$1\" \"$2\"");
+    sandbox.fake_program("claude", "printf '%s\\n' \"$FIRST\" \"$SECOND\" >\"$HOME/got\"");
+    let done = launcher(&sandbox, &["alpha"]);
+    assert!(done.status.success(), "{}", all(&done));
+    assert_eq!(home_file(&sandbox, "got"), "a;b $(c) | `d`\n*\n");
+}
+
+#[test]
+fn k_07_an_audit_tells_missing_from_different_and_copies_only_what_is_missing() {
+    let sandbox = ready();
+    let secrets = "{\"provider\":\"infisical\"}";
+    let _daemon = start(&sandbox, &format!("{},{}", with_secrets(ALPHA, secrets), with_secrets(BETA, secrets)));
+    let shared = vault_of("/shared", &[("ONE", CANARY), ("TWO", "two")]);
+    let alpha = vault_of("/alpha", &[("TWO", "changed")]);
+    let beta = vault_of("/beta", &[("ONE", CANARY), ("TWO", "two")]);
+    let vault: Vault = Arc::new(Mutex::new([shared, alpha, beta].into()));
+    let service = infisical(&vault, CLIENT_SECRET, &Arc::default());
+    let shared = "[shared]\npath = \"/shared\"\n";
+    machine_file(&sandbox, &format!("[infisical]\nurl = \"{}\"\nproject = \"p\"\n{shared}", service.url()));
+    credentials(&sandbox, 0o600);
+    let audit = |words: &[&str]| {
+        let done = launcher(&sandbox, words);
+        assert!(!all(&done).contains(CANARY));
+        (done.status.code(), all(&done))
+    };
+    let expected = "alpha  ONE  missing\nalpha  TWO  different\nbeta  ONE  equal\nbeta  TWO  equal\n";
+    assert_eq!(audit(&["--secrets-audit"]), (Some(1), expected.to_owned()));
+    let (code, text) = audit(&["--secrets-audit", "--fix"]);
+    assert!(code == Some(1) && text.contains("alpha  ONE  missing, copied"), "{text}");
+    let held = vault.lock().unwrap()["/alpha"].clone();
+    assert_eq!((held["ONE"].as_str(), held["TWO"].as_str()), (CANARY, "changed"));
+    // A secret can be stored from stdin, over what is there.
+    let file = sandbox.root().join("value");
+    fs::write(&file, "stored\n").unwrap();
+    let mut command = sandbox.command("ctxnode");
+    command.args(["secret", "set", "TWO", "--venture", "alpha"]).stdin(fs::File::open(&file).unwrap());
+    let done = command.output().unwrap();
+    assert!(done.status.success() && !all(&done).contains("stored\n\n"), "{}", all(&done));
+    assert_eq!(vault.lock().unwrap()["/alpha"]["TWO"], "stored");
+}
