@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{SOON, agent, alpha_repo, ctxnode, found, person, printed, ready, script, start, text};
 
 /// Invites on one machine and joins on a new one, as a person would.
-fn join(founder: &Sandbox, name: &str, flags: &[&str]) -> Sandbox {
+pub(crate) fn join(founder: &Sandbox, name: &str, flags: &[&str]) -> Sandbox {
     let invited = ctxnode(founder, &[&["invite", "--json"], flags].concat());
     assert!(invited.status.success(), "{}", String::from_utf8_lossy(&invited.stderr));
     let invited: Value = serde_json::from_str(&printed(&invited)).unwrap();
@@ -31,11 +31,11 @@ fn until(sandbox: &Sandbox, what: &str, call: &Call, good: impl Fn(&Value) -> bo
     last
 }
 
-fn node(sandbox: &Sandbox, what: &str, good: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn node(sandbox: &Sandbox, what: &str, good: impl Fn(&Value) -> bool) -> Value {
     until(sandbox, what, &Call::new("node", json!({})), good)
 }
 
-fn connected(reply: &Value, peers: usize) -> bool {
+pub(crate) fn connected(reply: &Value, peers: usize) -> bool {
     let list = reply["peers"].as_array().unwrap();
     list.len() == peers
         && list.iter().all(|peer| peer["state"] == "connected" && peer["we_lack"] == 0 && peer["they_lack"] == 0)

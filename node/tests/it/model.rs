@@ -1,0 +1,139 @@
+//! A model that follows a script. It speaks the APIs that agent CLIs ask their models by, on loopback, so that a whole
+//! session of a real CLI runs without an account.
+//!
+//! Each request carries the conversation so far; the number of tool calls in it says where in the script it stands.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// A conversation with all tools of a CLI fits many times.
+const MOST: usize = 32 << 20;
+
+/// A call of one of ctxnode's tools, and its input.
+pub(crate) type Step = (&'static str, Value);
+
+struct Script {
+    steps: Vec<Step>,
+    heard: Mutex<Vec<Value>>,
+    answers: AtomicU64,
+}
+
+/// The running model.
+pub(crate) struct Model {
+    address: SocketAddr,
+    script: Arc<Script>,
+    _runtime: Runtime,
+}
+
+impl Model {
+    /// Starts a model that calls the tools of the script in order and then says that it is done.
+    pub(crate) fn start(steps: Vec<Step>) -> Self {
+        let script = Arc::new(Script { steps, heard: Mutex::default(), answers: AtomicU64::new(0) });
+        let router = Router::new()
+            .route("/v1/messages", post(messages))
+            .route("/v1/messages/count_tokens", post(|| async { Json(json!({ "input_tokens": 1 })) }))
+            .route("/v1/responses", post(responses))
+            .fallback(|| async { Json(json!({ "object": "list", "data": [], "models": [] })) })
+            .layer(DefaultBodyLimit::max(MOST))
+            .with_state(Arc::clone(&script));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move {
+            axum::serve(listener, router).await.map_err(|_| unreachable!()) as Result<(), Infallible>
+        });
+        Self { address, script, _runtime: runtime }
+    }
+
+    /// Returns where it is asked.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns every request, oldest first.
+    pub(crate) fn heard(&self) -> Vec<Value> {
+        self.script.heard.lock().unwrap().clone()
+    }
+}
+
+impl Script {
+    /// Takes a request in; returns the step that follows `done` of them, and a number for the answer.
+    fn next(&self, request: Value, done: usize) -> (Option<&Step>, u64) {
+        self.heard.lock().unwrap().push(request);
+        (self.steps.get(done), self.answers.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+fn stream(events: &[Value]) -> Response {
+    let line = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
+    let body: String = events.iter().map(line).collect();
+    (StatusCode::OK, [(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
+}
+
+/// Anthropic's Messages API.
+async fn messages(State(script): State<Arc<Script>>, Json(request): Json<Value>) -> Response {
+    let blocks = |message: &Value| message["content"].as_array().cloned().unwrap_or_default();
+    let conversation = request["messages"].as_array().cloned().unwrap_or_default();
+    let done = conversation.iter().flat_map(blocks).filter(|block| block["type"] == "tool_use").count();
+    let model = request["model"].clone();
+    // Some questions are not part of the session, such as one for its title: they offer no tools.
+    let has_tools = request["tools"].as_array().is_some_and(|tools| !tools.is_empty());
+    let (step, number) = script.next(request, if has_tools { done } else { usize::MAX });
+    let (start, delta, stop) = match step {
+        Some((tool, input)) => (
+            json!({ "type": "tool_use", "id": format!("toolu_{number}"), "name": format!("mcp__ctxnode__{tool}"), "input": {} }),
+            json!({ "type": "input_json_delta", "partial_json": input.to_string() }),
+            "tool_use",
+        ),
+        None => {
+            (json!({ "type": "text", "text": "" }), json!({ "type": "text_delta", "text": "All done." }), "end_turn")
+        }
+    };
+    let usage = json!({ "input_tokens": 1, "output_tokens": 1 });
+    stream(&[
+        json!({ "type": "message_start", "message": {
+            "id": format!("msg_{number}"), "type": "message", "role": "assistant", "model": model, "content": [],
+            "stop_reason": null, "stop_sequence": null, "usage": usage,
+        } }),
+        json!({ "type": "content_block_start", "index": 0, "content_block": start }),
+        json!({ "type": "content_block_delta", "index": 0, "delta": delta }),
+        json!({ "type": "content_block_stop", "index": 0 }),
+        json!({ "type": "message_delta", "delta": { "stop_reason": stop, "stop_sequence": null }, "usage": usage }),
+        json!({ "type": "message_stop" }),
+    ])
+}
+
+/// OpenAI's Responses API.
+async fn responses(State(script): State<Arc<Script>>, Json(request): Json<Value>) -> Response {
+    let items = request["input"].as_array().cloned().unwrap_or_default();
+    let done = items.iter().filter(|item| item["type"] == "function_call_output").count();
+    let (step, number) = script.next(request, done);
+    let item = match step {
+        Some((tool, input)) => json!({
+            "type": "function_call", "id": format!("fc_{number}"), "call_id": format!("call_{number}"),
+            "namespace": "mcp__ctxnode", "name": tool, "arguments": input.to_string(),
+        }),
+        None => json!({
+            "type": "message", "role": "assistant", "id": format!("msg_{number}"),
+            "content": [{ "type": "output_text", "text": "All done." }],
+        }),
+    };
+    let id = format!("resp_{number}");
+    let usage = json!({ "input_tokens": 1, "input_tokens_details": null, "output_tokens": 1,
+        "output_tokens_details": null, "total_tokens": 2 });
+    stream(&[
+        json!({ "type": "response.created", "response": { "id": id } }),
+        json!({ "type": "response.output_item.done", "output_index": 0, "item": item }),
+        json!({ "type": "response.completed", "response": { "id": id, "usage": usage } }),
+    ])
+}
