@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::index::{self, IndexRow};
-use ctxnode_model::{DocumentId, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
 
 use crate::authority::{Authority, ControlOp, Refusal};
 use crate::document::{self, DocumentCache, Fault};
 use crate::entry::{Op, VerifiedEntry};
+use crate::fresh::{Facts, Fresh, only_adds};
 use crate::kv::{Direction, Kv, WriteTables};
-use crate::project::project;
+use crate::project::{Document, project};
 use crate::query;
 use crate::rows::{self, ChangeRow, DocumentRow, Held, JournalRow, LogRow, QuarantineReason, StoredRecord};
 use crate::screen;
@@ -27,7 +28,15 @@ const SAVE_EVERY: u32 = 32;
 /// Documents touched within one transaction, not yet projected.
 struct Dirty {
     row: DocumentRow,
-    doc: Automerge,
+    state: State,
+}
+
+/// What a document is after its changes so far.
+pub(crate) enum State {
+    /// Loaded.
+    Loaded(Automerge),
+    /// It has one change, which was never given to the document library.
+    Fresh(Fresh),
 }
 
 /// One transaction being filled.
@@ -42,8 +51,15 @@ pub(crate) struct Batch<'t> {
     fleet_space: SpaceId,
 }
 
-/// Changes that the caller has applied to their documents already.
-pub(crate) type Prepared = BTreeMap<DocumentId, (Automerge, Change)>;
+/// A change of this node, with the document after it.
+pub(crate) struct Made {
+    pub(crate) change: Vec<u8>,
+    state: State,
+    facts: Facts,
+}
+
+/// Changes that this node made, not yet written.
+pub(crate) type Prepared = BTreeMap<DocumentId, Made>;
 
 /// Where a change stands.
 #[derive(Clone, Copy)]
@@ -129,7 +145,7 @@ impl<'t> Batch<'t> {
                 Op::Change { document, change } => {
                     touched.insert(*document);
                     match prepared.remove(document) {
-                        Some((doc, made)) => self.take_made(*document, entry, place, doc, &made)?,
+                        Some(made) => self.take_made(*document, entry, place, made)?,
                         None => self.take_foreign(*document, entry, place, change)?,
                     }
                 }
@@ -143,22 +159,13 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    fn take_made(
-        &mut self,
-        id: DocumentId,
-        entry: &VerifiedEntry,
-        place: Place,
-        doc: Automerge,
-        made: &Change,
-    ) -> Result<(), StoreError> {
-        let facts =
-            Facts { hash: made.hash(), actor_seq: made.seq(), max_op: made.max_op(), deps: made.deps().to_vec() };
+    fn take_made(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, made: Made) -> Result<(), StoreError> {
         let row = match self.dirty.remove(&id) {
             Some(dirty) => dirty.row,
             None => self.row(id, entry.header().log.space)?,
         };
-        self.dirty.insert(id, Dirty { row, doc });
-        self.note(id, entry, place, &facts)
+        self.dirty.insert(id, Dirty { row, state: made.state });
+        self.note(id, entry, place, &made.facts)
     }
 
     /// Screens a foreign change, applies it when all that it depends on is here, and keeps it waiting otherwise.
@@ -181,9 +188,11 @@ impl<'t> Batch<'t> {
             return self.hold(place.log_no, place.seq, place.op, &QuarantineReason::WrongActor);
         }
         self.load(id, header.log.space)?;
-        let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
-        let key = rows::change_key(id, &facts.hash);
-        self.tables.put(Table::Waiting, &key, &held.encode())?;
+        let Some(deps) = self.known_deps(id, &facts.deps)? else {
+            let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
+            return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &held.encode());
+        };
+        self.apply_screened(id, entry, place, &facts, &deps, bytes)?;
         self.drain_waiting(id)
     }
 
@@ -196,18 +205,11 @@ impl<'t> Batch<'t> {
                 let held = Held::decode(&payload)?;
                 let (entry, bytes) = query::change_bytes(&self.tables, held)?;
                 let Ok(facts) = screen::parse(&bytes) else { continue };
-                if !self.deps_known(id, &facts.deps)? {
-                    continue;
-                }
+                let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
                 self.tables.remove(Table::Waiting, &key)?;
                 progress = true;
-                self.apply_screened(
-                    id,
-                    &entry,
-                    Place { log_no: held.log_no, seq: held.seq, op: held.op },
-                    &facts,
-                    bytes,
-                )?;
+                let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
+                self.apply_screened(id, &entry, place, &facts, &deps, &bytes)?;
             }
             if !progress {
                 return Ok(());
@@ -221,21 +223,16 @@ impl<'t> Batch<'t> {
         entry: &VerifiedEntry,
         place: Place,
         facts: &screen::ChangeFacts,
-        bytes: Vec<u8>,
+        deps: &MaxOps,
+        bytes: &[u8],
     ) -> Result<(), StoreError> {
-        if let Err(error) = self.check_context(id, place.log_no, facts)? {
+        if let Err(error) = self.check_context(id, place.log_no, facts, deps)? {
             let reason = QuarantineReason::Screened { error: error.to_string() };
             return self.hold(place.log_no, place.seq, place.op, &reason);
         }
-        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
-        let change = std::panic::catch_unwind(|| Change::from_bytes(bytes)).ok().and_then(Result::ok);
-        let applied = match &change {
-            Some(change) => document::apply_foreign(&dirty.doc, std::slice::from_ref(change)),
-            None => Err(Fault::Panicked),
-        };
-        match applied {
-            Ok(doc) => {
-                dirty.doc = doc;
+        match self.state_after(id, facts, bytes)? {
+            Ok(state) => {
+                self.dirty.get_mut(&id).ok_or(StoreError::Closed)?.state = state;
                 let facts = Facts {
                     hash: ChangeHash(facts.hash),
                     actor_seq: facts.seq,
@@ -248,30 +245,55 @@ impl<'t> Batch<'t> {
         }
     }
 
+    /// Applies a change that passed the screener; the first one of a record often needs no more than its facts.
+    fn state_after(
+        &mut self,
+        id: DocumentId,
+        facts: &screen::ChangeFacts,
+        bytes: &[u8],
+    ) -> Result<Result<State, Fault>, StoreError> {
+        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
+        if dirty.row.changes == 0
+            && let Some(fresh) = Fresh::of_change(id.kind, facts)
+        {
+            return Ok(Ok(State::Fresh(fresh)));
+        }
+        if let State::Fresh(_) = dirty.state {
+            dirty.state = State::Loaded(query::build_document(&self.tables, id)?);
+        }
+        let State::Loaded(doc) = &dirty.state else { return Err(StoreError::Closed) };
+        let change = std::panic::catch_unwind(|| Change::from_bytes(bytes.to_vec())).ok().and_then(Result::ok);
+        let applied = match change {
+            Some(change) if only_adds(id.kind, facts) => document::apply_additions(doc, change),
+            Some(change) => document::apply_foreign(doc, change),
+            None => Err(Fault::Panicked),
+        };
+        Ok(applied.map(State::Loaded))
+    }
+
     fn check_context(
         &self,
         id: DocumentId,
         log_no: u32,
         facts: &screen::ChangeFacts,
+        deps: &MaxOps,
     ) -> Result<Result<(), screen::ScreenError>, StoreError> {
         let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let mut max_ops = BTreeMap::new();
-        for dep in &facts.deps {
-            if let Some(max_op) = self.max_op_of(id, dep)? {
-                max_ops.insert(*dep, max_op);
-            }
-        }
-        let mut actors: BTreeSet<Vec<u8>> =
-            genesis::genesis(id.kind).map(|genesis| genesis.actor.to_vec()).into_iter().collect();
-        for other in dirty.row.authors.keys() {
-            if let Some(log) = query::log_by_number(&self.tables, *other)? {
-                actors.insert(document::actor(&log).to_bytes().to_vec());
+        let genesis = genesis::genesis(id.kind).map(|genesis| genesis.actor);
+        let mut actors: BTreeSet<[u8; screen::ACTOR_BYTES]> = genesis.into_iter().collect();
+        // Most changes refer to nobody but the genesis: the others need not be looked up for them.
+        if facts.other_actors.iter().any(|actor| !actors.contains(actor)) {
+            for other in dirty.row.authors.keys() {
+                let log = query::log_by_number(&self.tables, *other)?;
+                actors.extend(
+                    log.and_then(|log| <[u8; screen::ACTOR_BYTES]>::try_from(document::actor(&log).to_bytes()).ok()),
+                );
             }
         }
         let expected = screen::Expected {
             actor: &facts.actor,
             next_seq: dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1,
-            deps_max_op: &|dep| max_ops.get(dep).copied(),
+            deps_max_op: &|dep| deps.get(dep).copied(),
             actor_known: &|actor| actors.contains(actor),
         };
         Ok(screen::check(facts, &expected))
@@ -287,13 +309,9 @@ impl<'t> Batch<'t> {
         row.map(|payload| ChangeRow::decode(&payload).map(|row| row.max_op)).transpose()
     }
 
-    fn deps_known(&self, id: DocumentId, deps: &[[u8; 32]]) -> Result<bool, StoreError> {
-        for dep in deps {
-            if self.max_op_of(id, dep)?.is_none() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// Returns the greatest op counter of each dependency; `None` when one is not here.
+    fn known_deps(&self, id: DocumentId, deps: &[[u8; 32]]) -> Result<Option<MaxOps>, StoreError> {
+        deps.iter().map(|dep| Ok(self.max_op_of(id, dep)?.map(|max_op| (*dep, max_op)))).collect()
     }
 
     /// Notes an applied change: its row, the document's heads, counts and order.
@@ -336,16 +354,39 @@ impl<'t> Batch<'t> {
         }
         let row = self.row(id, space)?;
         let doc = self.document(id, &row)?;
-        self.dirty.insert(id, Dirty { row, doc });
+        self.dirty.insert(id, Dirty { row, state: State::Loaded(doc) });
         Ok(())
     }
 
-    /// Returns a copy of a document to edit, with its heads.
-    pub(crate) fn document_for_edit(&mut self, id: DocumentId) -> Result<Automerge, StoreError> {
-        match query::document_row(&self.tables, id)? {
-            Some(row) => self.document(id, &row),
-            None => Ok(genesis::base_document(id.kind)),
+    /// Makes the change that carries out edits; `None` when nothing would change.
+    pub(crate) fn make(
+        &mut self,
+        id: DocumentId,
+        log: &LogId,
+        now: Timestamp,
+        edits: &[Edit],
+    ) -> Result<Option<Made>, StoreError> {
+        let row = query::document_row(&self.tables, id)?;
+        let fresh = if row.is_none() { Fresh::of_edits(id.kind, edits) } else { None };
+        if let Some(fresh) = fresh {
+            let (change, facts) = fresh.change(document::actor(log).to_bytes(), now);
+            return Ok((!fresh.is_empty()).then_some(Made { change, facts, state: State::Fresh(fresh) }));
         }
+        let mut doc = match row {
+            Some(row) => self.document(id, &row)?,
+            None => genesis::base_document(id.kind),
+        };
+        let made = document::edit(&mut doc, id, log, now, edits)?;
+        Ok(made.map(|made| Made {
+            change: made.raw_bytes().to_vec(),
+            facts: Facts {
+                hash: made.hash(),
+                actor_seq: made.seq(),
+                max_op: made.max_op(),
+                deps: made.deps().to_vec(),
+            },
+            state: State::Loaded(doc),
+        }))
     }
 
     fn row(&self, id: DocumentId, space: SpaceId) -> Result<DocumentRow, StoreError> {
@@ -392,8 +433,9 @@ impl<'t> Batch<'t> {
         dirty: Dirty,
         changed_threads: &mut BTreeSet<(String, String)>,
     ) -> Result<(), StoreError> {
-        let Dirty { mut row, doc } = dirty;
+        let Dirty { mut row, state } = dirty;
         if row.changes >= row.saved + SAVE_EVERY
+            && let State::Loaded(doc) = &state
             && let Ok(save) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| doc.save_and_verify()))
             && let Ok(bytes) = save
         {
@@ -402,7 +444,7 @@ impl<'t> Batch<'t> {
         }
         self.tables.put(Table::Documents, &id.to_bytes(), &row.encode())?;
 
-        let (record, body) = derive(&self.tables, id, &row, &doc)?.unzip();
+        let (record, body) = derive(&self.tables, id, &row, &state)?.unzip();
         let body = body.flatten();
         let before = query::stored_record(&self.tables, id)?;
         let rows_of = |record: &StoredRecord| index::rows(id, &record.meta, &record.view);
@@ -427,7 +469,9 @@ impl<'t> Batch<'t> {
             Some(body) => self.tables.put(Table::Bodies, &id.to_bytes(), body.as_bytes())?,
             None => drop(self.tables.remove(Table::Bodies, &id.to_bytes())?),
         }
-        self.cache.keep(id, doc, body.as_deref());
+        if let State::Loaded(doc) = state {
+            self.cache.keep(id, doc, body.as_deref());
+        }
         Ok(())
     }
 
@@ -457,7 +501,7 @@ impl<'t> Batch<'t> {
         }
         self.tables.remove(Table::Saves, &id.to_bytes())?;
         let row = DocumentRow::new(id.kind, space);
-        self.dirty.insert(id, Dirty { row, doc: genesis::base_document(id.kind) });
+        self.dirty.insert(id, Dirty { row, state: State::Loaded(genesis::base_document(id.kind)) });
         for held in keep {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
             let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
@@ -483,13 +527,8 @@ impl<'t> Batch<'t> {
     }
 }
 
-/// What the tables need to know of a change.
-struct Facts {
-    hash: ChangeHash,
-    actor_seq: u64,
-    max_op: u64,
-    deps: Vec<ChangeHash>,
-}
+/// The greatest op counter of changes, by hash.
+type MaxOps = BTreeMap<[u8; 32], u64>;
 
 /// Derives record and body of a document from what is stored; `None` without a change that stands: a document that only
 /// a tombstone names, or whose changes were all withdrawn, is no record.
@@ -497,7 +536,7 @@ pub(crate) fn derive(
     kv: &dyn Kv,
     id: DocumentId,
     row: &DocumentRow,
-    doc: &Automerge,
+    state: &State,
 ) -> Result<Option<(StoredRecord, Option<String>)>, StoreError> {
     if row.changes == 0 {
         return Ok(None);
@@ -509,7 +548,10 @@ pub(crate) fn derive(
         let order = Order { stamp: change.stamp, author: log.author, epoch: log.epoch, seq: change.held.seq };
         Some((order, change.time))
     };
-    let projected = project(id.kind, doc, &order_of);
+    let projected = match state {
+        State::Loaded(doc) => project(id.kind, &Document { kind: id.kind, doc, order_of: &order_of }),
+        State::Fresh(fresh) => project(id.kind, fresh),
+    };
     let meta = RecordMeta {
         space: row.space,
         created: row.created,

@@ -2,7 +2,7 @@
 
 use ctxnode_model::{DocumentId, index};
 
-use crate::apply::derive;
+use crate::apply::{State, derive};
 use crate::entry::VerifiedEntry;
 use crate::kv::{Direction, Kv, Snapshot};
 use crate::rows::{self, DocumentRow, LogRow, StoredRecord};
@@ -133,7 +133,7 @@ impl Snapshot {
         report.documents += 1;
         let Some(id) = DocumentId::from_bytes(key) else { return Ok(()) };
         let row = DocumentRow::decode(payload)?;
-        let derived = query::build_document(self, id).and_then(|doc| derive(self, id, &row, &doc));
+        let derived = query::build_document(self, id).and_then(|doc| derive(self, id, &row, &State::Loaded(doc)));
         let (record, body) = match derived {
             Ok(derived) => derived.unzip(),
             Err(StoreError::Corrupt { .. }) => {

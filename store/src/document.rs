@@ -123,7 +123,7 @@ fn step<'a>(doc: &Automerge, kind: Kind, edit: &'a Edit) -> Result<Step<'a>, Sto
     }
 }
 
-fn register_holds(shape: Shape, value: &Scalar) -> bool {
+pub(crate) fn register_holds(shape: Shape, value: &Scalar) -> bool {
     matches!(
         (shape, value),
         (Shape::Str | Shape::Json | Shape::BodyStr, Scalar::Str(_))
@@ -132,14 +132,14 @@ fn register_holds(shape: Shape, value: &Scalar) -> bool {
     )
 }
 
-fn map_holds(shape: Shape, value: &Scalar) -> bool {
+pub(crate) fn map_holds(shape: Shape, value: &Scalar) -> bool {
     matches!(
         (shape, value),
         (Shape::Set, Scalar::Bool(true)) | (Shape::Map, _) | (Shape::JsonMap | Shape::BodyMap, Scalar::Str(_))
     )
 }
 
-fn scalar(value: &Scalar) -> ScalarValue {
+pub(crate) fn scalar(value: &Scalar) -> ScalarValue {
     match value {
         Scalar::Bool(truth) => ScalarValue::Boolean(*truth),
         Scalar::Int(number) => ScalarValue::Int(*number),
@@ -174,15 +174,27 @@ pub(crate) enum Fault {
     NotApplied,
 }
 
-/// Applies foreign changes on a copy behind a panic boundary. The given document is never left half changed.
-pub(crate) fn apply_foreign(doc: &Automerge, changes: &[Change]) -> Result<Automerge, Fault> {
+/// Applies a foreign change on a copy behind a panic boundary. The given document is never left half changed.
+pub(crate) fn apply_foreign(doc: &Automerge, change: Change) -> Result<Automerge, Fault> {
+    applied(doc, change, |copy| {
+        // A dangling reference may only show when the document is read.
+        Automerge::load(&copy.save_nocompress()).is_ok()
+    })
+}
+
+/// The same for a change that only adds, so that nothing in it can dangle: the copy need not be read back, which is most
+/// of the time of taking it in.
+pub(crate) fn apply_additions(doc: &Automerge, change: Change) -> Result<Automerge, Fault> {
+    applied(doc, change, |_| true)
+}
+
+fn applied(doc: &Automerge, change: Change, is_readable: fn(&Automerge) -> bool) -> Result<Automerge, Fault> {
     let attempt = catch_unwind(AssertUnwindSafe(|| {
         let mut copy = doc.clone();
-        copy.apply_changes(changes.iter().cloned()).map_err(|error| Fault::Refused(error.to_string()))?;
-        let applied = changes.iter().all(|change| copy.get_change_meta_by_hash(&change.hash()).is_some());
-        // A dangling reference may only show when the document is read.
-        let readable = copy.save_and_verify().is_ok();
-        if applied && readable { Ok(copy) } else { Err(Fault::NotApplied) }
+        let hash = change.hash();
+        copy.apply_changes([change]).map_err(|error| Fault::Refused(error.to_string()))?;
+        // A change that is no head after it was taken waits for something.
+        if copy.get_heads().contains(&hash) && is_readable(&copy) { Ok(copy) } else { Err(Fault::NotApplied) }
     }));
     attempt.unwrap_or(Err(Fault::Panicked))
 }

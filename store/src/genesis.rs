@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use automerge::{ActorId, Automerge, Change};
 use ctxnode_model::Kind;
+use ctxnode_model::schema::{self, Shape};
 
 /// The number of the schema that the genesis changes stand for. A second schema is a second change, not another first.
 pub const GENESIS_SCHEMA: u8 = 1;
@@ -39,6 +40,25 @@ pub fn genesis(kind: Kind) -> Option<&'static Genesis> {
         Kind::Plan => Some(&PLAN),
         Kind::Requirement | Kind::Claim | Kind::Escalation | Kind::Event => None,
     }
+}
+
+/// Whether the genesis change of a kind made a map (true) or a list (false) in its op with that counter; `None` when there
+/// is no such op. Its ops make the containers of the schema in their order, from counter 1 on.
+#[must_use]
+pub fn makes_map(kind: Kind, counter: u64) -> Option<bool> {
+    genesis(kind)?;
+    let at = usize::try_from(counter.checked_sub(1)?).ok()?;
+    let container = schema::fields(kind).iter().filter(|field| field.shape.is_container()).nth(at)?;
+    Some(container.shape != Shape::BodyText)
+}
+
+/// Returns the counter of the genesis op that makes the container of a field.
+#[must_use]
+pub fn container_counter(kind: Kind, field: &str) -> Option<u64> {
+    genesis(kind)?;
+    let at =
+        schema::fields(kind).iter().filter(|field| field.shape.is_container()).position(|known| known.name == field)?;
+    Some(at as u64 + 1)
 }
 
 /// Whether an actor belongs to a genesis change. A foreign change of such an actor is refused.
@@ -173,7 +193,7 @@ static PLAN: Genesis = Genesis {
 mod tests {
     use automerge::transaction::{CommitOptions, Transactable as _};
     use automerge::{AutomergeError, ObjId, ObjType, ROOT, ReadDoc as _, Value};
-    use ctxnode_model::schema::{self, Field, Shape};
+    use ctxnode_model::schema::Field;
 
     use super::*;
 
@@ -234,6 +254,20 @@ mod tests {
             let heads: Vec<_> = one.get_heads().iter().map(|head| head.0).collect();
             assert_eq!(heads, genesis(kind).map(|genesis| genesis.hash).into_iter().collect::<Vec<_>>());
             assert_ne!(one.get_actor(), two.get_actor());
+        }
+    }
+
+    #[test]
+    fn the_ops_of_a_genesis_make_maps_and_lists_as_is_told() {
+        for kind in Kind::ALL {
+            let doc = base_document(kind);
+            let made: Vec<_> = doc.keys(ROOT).filter_map(|key| doc.get(ROOT, key).unwrap()).collect();
+            for (value, id) in &made {
+                let (Value::Object(kind_of), ObjId::Id(counter, ..)) = (value, id) else { panic!("no container") };
+                assert_eq!(makes_map(kind, *counter), Some(*kind_of == ObjType::Map));
+            }
+            assert_eq!(genesis(kind).map_or(0, |genesis| genesis.max_op), made.len() as u64);
+            assert_eq!((makes_map(kind, 0), makes_map(kind, made.len() as u64 + 1)), (None, None));
         }
     }
 

@@ -1,5 +1,7 @@
 //! From a document to its record view: a pure function of the document and of the order of its changes.
 //!
+//! The rules read a [`Source`]: a loaded document, or a first change that never became one.
+//!
 //! Where a register has concurrent values, the one from the newest entry is shown and the others are listed. What does
 //! not have the shape that the schema gives it is left out: a hostile value never breaks a list.
 
@@ -14,7 +16,7 @@ use crate::{body, genesis};
 const PLAN_STATES: usize = 10;
 
 /// A document as callers see it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Projected {
     pub(crate) view: Map<String, Value>,
     pub(crate) body: Option<String>,
@@ -24,19 +26,74 @@ pub(crate) struct Projected {
 /// Returns when and by whom a change was made.
 pub(crate) type OrderOf<'a> = dyn Fn(&ChangeHash) -> Option<(Order, Timestamp)> + 'a;
 
-/// Reads a document.
-pub(crate) fn project(kind: Kind, doc: &Automerge, order_of: &OrderOf<'_>) -> Projected {
+/// What a view is read from.
+pub(crate) trait Source {
+    /// A container.
+    type Object;
+
+    /// Returns the container of a field.
+    fn container(&self, field: &Field) -> Option<Self::Object>;
+    /// Returns the well-shaped values at a key of a container or of the root, newest first.
+    fn values(&self, object: Option<&Self::Object>, key: &str, shape: Shape) -> Vec<(Value, (Order, Timestamp))>;
+    /// Returns the keys of a container in any order.
+    fn keys(&self, object: &Self::Object) -> Vec<String>;
+    /// Returns the text of a list; `None` when the container is something else.
+    fn text(&self, object: &Self::Object) -> Option<String>;
+}
+
+/// Reads a record.
+pub(crate) fn project(kind: Kind, source: &impl Source) -> Projected {
     let mut out = Projected::default();
     for field in fields(kind) {
-        if field.shape.is_container() {
-            if let Some(object) = container(kind, doc, field.name) {
-                project_container(kind, doc, *field, &object, order_of, &mut out);
-            }
-        } else {
-            project_register(doc, *field, order_of, &mut out);
+        if !field.shape.is_container() {
+            project_register(source, *field, &mut out);
+        } else if let Some(object) = source.container(field) {
+            project_container(kind, source, *field, &object, &mut out);
         }
     }
     out
+}
+
+/// A loaded document.
+pub(crate) struct Document<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) doc: &'a Automerge,
+    pub(crate) order_of: &'a OrderOf<'a>,
+}
+
+impl Source for Document<'_> {
+    type Object = ExId;
+
+    fn container(&self, field: &Field) -> Option<ExId> {
+        container(self.kind, self.doc, field.name)
+    }
+
+    fn values(&self, object: Option<&ExId>, key: &str, shape: Shape) -> Vec<(Value, (Order, Timestamp))> {
+        let found = self.doc.get_all(object.unwrap_or(&ROOT), key).unwrap_or_default();
+        let several = found.len() > 1;
+        let mut values: Vec<(Value, (Order, Timestamp))> = found
+            .into_iter()
+            .filter_map(|(value, id)| {
+                let AmValue::Scalar(scalar) = &value else { return None };
+                let value = shaped(scalar, shape)?;
+                // With one value there is nothing to order, and the lookup is what costs.
+                let order_of = |hash| (self.order_of)(&hash);
+                let place = several.then(|| self.doc.hash_for_opid(&id).and_then(order_of)).flatten();
+                Some((value, place.unwrap_or((Order::FIRST, Timestamp(0)))))
+            })
+            .collect();
+        values.sort_by_key(|(_, (order, _))| std::cmp::Reverse(*order));
+        values
+    }
+
+    fn keys(&self, object: &ExId) -> Vec<String> {
+        self.doc.keys(object).collect()
+    }
+
+    fn text(&self, object: &ExId) -> Option<String> {
+        let is_list = self.doc.object_type(object).is_ok_and(|found| found == ObjType::List);
+        is_list.then(|| body::text(self.doc, object))
+    }
 }
 
 /// Returns the container that the genesis change made. A rival object that somebody put at the same key is ignored.
@@ -49,8 +106,8 @@ pub(crate) fn container(kind: Kind, doc: &Automerge, name: &str) -> Option<ExId>
     })
 }
 
-fn project_register(doc: &Automerge, field: Field, order_of: &OrderOf<'_>, out: &mut Projected) {
-    let mut values = ordered(doc, &ROOT, field.name, field.shape, order_of).into_iter();
+fn project_register(source: &impl Source, field: Field, out: &mut Projected) {
+    let mut values = source.values(None, field.name, field.shape).into_iter();
     let Some((winner, _)) = values.next() else { return };
     let mut others: Vec<ctxnode_model::record::Lost> = Vec::new();
     for (value, (order, at)) in values {
@@ -68,32 +125,9 @@ fn project_register(doc: &Automerge, field: Field, order_of: &OrderOf<'_>, out: 
     }
 }
 
-/// The well-shaped values at a key, newest first.
-fn ordered(
-    doc: &Automerge,
-    object: &ExId,
-    key: &str,
-    shape: Shape,
-    order_of: &OrderOf<'_>,
-) -> Vec<(Value, (Order, Timestamp))> {
-    let found = doc.get_all(object, key).unwrap_or_default();
-    let several = found.len() > 1;
-    let mut values: Vec<(Value, (Order, Timestamp))> = found
-        .into_iter()
-        .filter_map(|(value, id)| {
-            let value = shaped(&value, shape)?;
-            // With one value there is nothing to order, and the lookup is what costs.
-            let place = several.then(|| doc.hash_for_opid(&id).and_then(|hash| order_of(&hash))).flatten();
-            Some((value, place.unwrap_or((Order::FIRST, Timestamp(0)))))
-        })
-        .collect();
-    values.sort_by_key(|(_, (order, _))| std::cmp::Reverse(*order));
-    values
-}
-
-fn shaped(value: &AmValue<'_>, shape: Shape) -> Option<Value> {
-    let AmValue::Scalar(scalar) = value else { return None };
-    match (scalar.as_ref(), shape) {
+/// Returns a value as the schema wants it; `None` when it does not have that shape.
+pub(crate) fn shaped(scalar: &ScalarValue, shape: Shape) -> Option<Value> {
+    match (scalar, shape) {
         (ScalarValue::Str(text), Shape::Str | Shape::BodyStr | Shape::Map | Shape::BodyMap) => {
             Some(Value::String(text.to_string()))
         }
@@ -104,33 +138,19 @@ fn shaped(value: &AmValue<'_>, shape: Shape) -> Option<Value> {
     }
 }
 
-fn project_container(
-    kind: Kind,
-    doc: &Automerge,
-    field: Field,
-    object: &ExId,
-    order_of: &OrderOf<'_>,
-    out: &mut Projected,
-) {
+fn project_container<S: Source>(kind: Kind, source: &S, field: Field, object: &S::Object, out: &mut Projected) {
     if field.shape == Shape::BodyText {
-        if doc.object_type(object).is_ok_and(|found| found == ObjType::List) {
-            out.body = Some(body::text(doc, object));
-        }
+        out.body = source.text(object).or(out.body.take());
         return;
     }
+    let winner = |key: &str| source.values(Some(object), key, field.shape).into_iter().next().map(|(value, _)| value);
     if field.shape == Shape::BodyMap {
-        let last = doc.keys(object).max();
-        let values = last.map(|key| ordered(doc, object, &key, field.shape, order_of)).unwrap_or_default();
-        out.body = values.into_iter().next().and_then(|(value, _)| value.as_str().map(str::to_owned));
+        let last = source.keys(object).into_iter().max();
+        out.body = last.and_then(|key| winner(&key)).and_then(|value| value.as_str().map(str::to_owned));
         return;
     }
-    let mut entries: Vec<(String, Value)> = doc
-        .keys(object)
-        .filter_map(|key| {
-            let winner = ordered(doc, object, &key, field.shape, order_of).into_iter().next();
-            winner.map(|(value, _)| (key, value))
-        })
-        .collect();
+    let keyed = source.keys(object).into_iter().filter_map(|key| winner(&key).map(|value| (key, value)));
+    let mut entries: Vec<(String, Value)> = keyed.collect();
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     if kind == Kind::Plan && entries.len() > PLAN_STATES {
         entries.drain(..entries.len() - PLAN_STATES);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::{DocumentId, SpaceId};
 
-use crate::apply::{Batch, Prepared, derive, write_index};
+use crate::apply::{Batch, Prepared, State, derive, write_index};
 use crate::entry::Op;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::rows::{self, Held, LogRow, QuarantineReason};
@@ -110,8 +110,8 @@ pub(crate) fn rederive(tables: &WriteTables<'_>) -> Result<u64, StoreError> {
                 row.saved = 0;
                 tables.put(Table::Documents, key, &row.encode())?;
             }
-            let doc = query::build_document(tables, id)?;
-            let Some((record, body)) = derive(tables, id, &row, &doc)? else { continue };
+            let state = State::Loaded(query::build_document(tables, id)?);
+            let Some((record, body)) = derive(tables, id, &row, &state)? else { continue };
             let index = ctxnode_model::index::rows(id, &record.meta, &record.view);
             write_index(tables, id, &[], &index)?;
             open_threads.extend(index.iter().filter_map(threads::thread_of));

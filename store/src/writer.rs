@@ -14,7 +14,6 @@ use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, Space, SpaceId, Stam
 
 use crate::apply::{Batch, Prepared};
 use crate::authority::{ControlOp, Cut, required_for};
-use crate::document;
 use crate::entry::{EntryError, Header, Op, VerifiedEntry};
 use crate::kv::Kv as _;
 use crate::open::Shared;
@@ -281,11 +280,10 @@ impl Group<'_, '_> {
         for (space, edits) in staged {
             let log = self.shared.log(space);
             for (id, edits) in edits {
-                let mut doc = self.batch.document_for_edit(id)?;
-                if let Some(change) = document::edit(&mut doc, id, &log, now, &edits)? {
-                    let op = Op::Change { document: id, change: change.raw_bytes().to_vec() };
+                if let Some(mut made) = self.batch.make(id, &log, now, &edits)? {
+                    let op = Op::Change { document: id, change: std::mem::take(&mut made.change) };
                     ops.entry(space).or_default().push(op);
-                    documents.entry(space).or_default().insert(id, (doc, change));
+                    documents.entry(space).or_default().insert(id, made);
                 }
             }
         }

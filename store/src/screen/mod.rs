@@ -19,7 +19,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use ctxnode_model::rules::canonical::sha256_hex;
+use ctxnode_model::Scalar;
+use ctxnode_model::rules::canonical::sha256;
 
 pub use columns::Column;
 pub use error::{OpFault, Part, ScreenError};
@@ -86,6 +87,32 @@ pub struct ChangeFacts {
     pub time: i64,
     /// The message, if there is one.
     pub message: Option<String>,
+    /// What it adds, op by op, when that is all it does: each op sets a truth value, an integer or a text, replaces nothing,
+    /// and stands at a key that no other op of the change sets, or in a list that the change fills from its beginning on.
+    /// `None` when it does more. Nothing in such a change can dangle but the objects that it writes into.
+    pub adds: Option<Vec<Addition>>,
+}
+
+/// One op of a change that only adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addition {
+    /// The object; the root when absent.
+    pub target: Option<Target>,
+    /// The key; the next element of a list when absent.
+    pub key: Option<String>,
+    /// The value.
+    pub value: Scalar,
+}
+
+/// An object that another change made, or this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// The counter of the op that made it.
+    pub counter: u64,
+    /// The actor of that op.
+    pub actor: [u8; ACTOR_BYTES],
+    /// Whether it is written into as a map; otherwise as a list.
+    pub as_map: bool,
 }
 
 /// What is known of the document and the signer.
@@ -137,9 +164,9 @@ pub fn parse(bytes: &[u8]) -> Result<ChangeFacts, ScreenError> {
         return Err(ScreenError::Extra { count: input.remaining() });
     }
     let actors: Vec<_> = [actor].into_iter().chain(other_actors.iter().copied()).collect();
-    let ops = ops::walk(&columns, &actors, start_op)?;
+    let (ops, adds) = ops::walk(&columns, &actors, start_op)?;
     let end = within(Part::EndOp, start_op + u64::from(ops), 1, OP_COUNTER_END - 1)?;
-    Ok(ChangeFacts { hash, actor, seq, start_op, max_op: end - 1, deps, other_actors, ops, time, message })
+    Ok(ChangeFacts { hash, actor, seq, start_op, max_op: end - 1, deps, other_actors, ops, time, message, adds })
 }
 
 /// Applies the rules that need to know the signer and the document.
@@ -187,13 +214,6 @@ fn open_chunk(bytes: &[u8]) -> Result<([u8; 32], Reader<'_>), ScreenError> {
         return Err(ScreenError::Checksum);
     }
     Ok((hash, input))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let hex = sha256_hex(bytes);
-    std::array::from_fn(|at| {
-        u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("a hash in hex has two digits for each of its 32 bytes")
-    })
 }
 
 fn read_actor(input: &mut Reader<'_>) -> Result<[u8; ACTOR_BYTES], ScreenError> {

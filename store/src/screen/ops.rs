@@ -3,12 +3,16 @@
 //! References to ops of other changes are not followed; whether those exist only a document can tell. References within
 //! the change are, since a bad one is enough to make Automerge panic.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use ctxnode_model::Scalar;
+
 use super::columns::{Column, Columns};
 use super::error::{OpFault, Part};
 use super::reader::Reader;
 use super::runs::{Deltas, Flags, Runs};
 use super::value::{self, Value};
-use super::{MAX_OPS, MAX_PREDS, ScreenError, within};
+use super::{Addition, MAX_OPS, MAX_PREDS, ScreenError, Target, within};
 
 /// The id of an op: the counter first, since that is how ids are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +71,13 @@ struct Op<'a> {
 
 /// Walks all ops.
 ///
-/// `actors` are the author and the others, in the order of their indices. Returns how many ops there are.
-pub(super) fn walk(columns: &Columns<'_>, actors: &[[u8; 16]], start_op: u64) -> Result<u32, ScreenError> {
+/// `actors` are the author and the others, in the order of their indices. Returns how many ops there are, and what they
+/// add when they do nothing else.
+pub(super) fn walk(
+    columns: &Columns<'_>,
+    actors: &[[u8; 16]],
+    start_op: u64,
+) -> Result<(u32, Option<Vec<Addition>>), ScreenError> {
     let mut walk = Walk::new(columns, actors, start_op);
     while !walk.action.is_done() {
         within(Part::Ops, walk.ops.len() as u64 + 1, 0, MAX_OPS)?;
@@ -82,6 +91,10 @@ struct Walk<'a, 'b> {
     used: Vec<bool>,
     start_op: u64,
     ops: Vec<Op<'a>>,
+    adds: Option<Vec<Addition>>,
+    /// The keys that were set, and the last element that was put into each list.
+    keys: BTreeSet<(Option<Target>, &'a str)>,
+    ends: BTreeMap<Target, Id>,
     preds: u64,
     object_actor: Runs<'a, u64>,
     object_counter: Runs<'a, u64>,
@@ -111,6 +124,9 @@ impl<'a, 'b> Walk<'a, 'b> {
             used,
             start_op,
             ops: Vec::new(),
+            adds: Some(Vec::new()),
+            keys: BTreeSet::new(),
+            ends: BTreeMap::new(),
             preds: 0,
             object_actor: Runs::new(columns, Column::ObjectActor),
             object_counter: Runs::new(columns, Column::ObjectCounter),
@@ -137,11 +153,40 @@ impl<'a, 'b> Walk<'a, 'b> {
         let insert = self.insert.next()?;
         let op = Op { object, key, action, insert };
         self.check_place(&op)?;
-        let value = value::read(self.value_meta.value()?, &mut self.values)?;
+        let (meta, values) = (self.value_meta.value()?, self.values);
+        let value = value::read(meta, &mut self.values)?;
         self.check_value(action, value.ok_or_else(|| self.fault(OpFault::Value))?)?;
-        self.read_preds(&op)?;
+        let preds = self.read_preds(&op)?;
+        if self.adds.is_some() {
+            let addition = if preds == 0 { self.addition(&op, value::plain(meta, values)) } else { None };
+            self.adds = self.adds.take().zip(addition).map(|(mut adds, addition)| {
+                adds.push(addition);
+                adds
+            });
+        }
         self.ops.push(op);
         Ok(())
+    }
+
+    /// Returns what an op without predecessors adds; `None` when it does something else.
+    fn addition(&mut self, op: &Op<'a>, value: Option<Scalar>) -> Option<Addition> {
+        let value = value.filter(|_| op.action == Action::Set)?;
+        let target = op.object.map(|object| Target {
+            counter: object.counter,
+            actor: self.actors[object.actor],
+            as_map: matches!(op.key, Key::Text(_)),
+        });
+        let is_next = match (op.key, target) {
+            (Key::Text(key), _) => !key.is_empty() && self.keys.insert((target, key)),
+            (_, None) => false,
+            (place, Some(list)) => {
+                let id = Id { counter: self.start_op + self.ops.len() as u64, actor: 0 };
+                let end = self.ends.insert(list, id).map_or(Key::Head, Key::Element);
+                op.insert && place == end
+            }
+        };
+        let key = if let Key::Text(key) = op.key { Some(key.to_owned()) } else { None };
+        is_next.then_some(Addition { target, key, value })
     }
 
     fn object(&mut self) -> Result<Option<Id>, ScreenError> {
@@ -231,7 +276,7 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// Reads the predecessors of an op: what it replaces, sorted by counter and then by actor.
-    fn read_preds(&mut self, op: &Op<'a>) -> Result<(), ScreenError> {
+    fn read_preds(&mut self, op: &Op<'a>) -> Result<u64, ScreenError> {
         let count = self.pred_count.value()?;
         self.preds = within(Part::Preds, self.preds.saturating_add(count), 0, MAX_PREDS)?;
         let needed = matches!(op.action, Action::Delete | Action::Increment);
@@ -250,7 +295,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             }
             last = Some(order);
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Whether a predecessor within this change is a value at the same place. Others are not looked at.
@@ -261,7 +306,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         })
     }
 
-    fn finish(self) -> Result<u32, ScreenError> {
+    fn finish(self) -> Result<(u32, Option<Vec<Addition>>), ScreenError> {
         self.object_actor.finish()?;
         self.object_counter.finish()?;
         self.key_actor.finish()?;
@@ -288,7 +333,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         if let Some(index) = self.used.iter().position(|used| !used) {
             return Err(ScreenError::UnusedActor { index });
         }
-        Ok(u32::try_from(self.ops.len()).expect("at most MAX_OPS ops were walked"))
+        let count = u32::try_from(self.ops.len()).expect("at most MAX_OPS ops were walked");
+        Ok((count, self.adds))
     }
 
     fn fault(&self, fault: OpFault) -> ScreenError {

@@ -1,5 +1,7 @@
 //! Scalar values: their type and length stand in one column, their bytes in another. Not what an op may do with them.
 
+use ctxnode_model::Scalar;
+
 use super::ScreenError;
 use super::reader::Reader;
 
@@ -37,4 +39,16 @@ pub(super) fn read(meta: u64, values: &mut Reader<'_>) -> Result<Option<Value>, 
         _ => return Ok(None),
     };
     Ok(bytes.is_empty().then_some(value))
+}
+
+/// Returns the value that `meta` announces when it is of a type that records hold. It has been read before.
+pub(super) fn plain(meta: u64, mut values: Reader<'_>) -> Option<Scalar> {
+    let length = meta >> 4;
+    match meta & 0xf {
+        1 => Some(Scalar::Bool(false)),
+        2 => Some(Scalar::Bool(true)),
+        4 => values.signed().ok().map(Scalar::Int),
+        6 => Some(Scalar::from(std::str::from_utf8(values.take(length).ok()?).ok()?)),
+        _ => None,
+    }
 }

@@ -11,10 +11,10 @@ use automerge::transaction::Transactable as _;
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, ObjType, ROOT, ReadDoc as _};
 use ctxnode_model::Kind;
 use ctxnode_model::rules::canonical::sha256_hex;
-use ctxnode_store::genesis::{base_document, genesis};
+use ctxnode_store::genesis::{base_document, genesis, makes_map};
 use ctxnode_store::screen::{
-    Column, Expected, MAX_DEPS, MAX_MESSAGE, MAX_OPS, MAX_OTHER_ACTORS, MAX_TIME, OP_COUNTER_END, OpFault, Part,
-    ScreenError, parse, screen,
+    Addition, Column, Expected, MAX_DEPS, MAX_MESSAGE, MAX_OPS, MAX_OTHER_ACTORS, MAX_TIME, OP_COUNTER_END, OpFault,
+    Part, ScreenError, Target, parse, screen,
 };
 
 const AUTHOR: [u8; 16] = [7; 16];
@@ -408,6 +408,39 @@ impl Sequence {
     }
 }
 
+/// A change that only sets new values is known as such, with where it puts them.
+#[test]
+fn what_a_change_adds_is_told_and_anything_else_is_not() {
+    let adds = |forged: &Forged| parse(&forged.bytes()).unwrap().adds;
+    let add = |target, key: Option<&str>| Addition { target, key: key.map(str::to_owned), value: true.into() };
+    assert_eq!(adds(&two()), Some(vec![add(None, Some("a")), add(None, Some("b"))]));
+    let within = |actor: u8, insert: &[u8]| {
+        Forged { start_op: 5, others: vec![vec![9; 16]], ..Forged::default() }
+            .with(Column::ObjectActor, &[0x7f, actor])
+            .with(Column::ObjectCounter, &[0x7f, 2])
+            .with(Column::Insert, insert)
+    };
+    let target = Target { counter: 2, actor: [9; 16], as_map: true };
+    assert_eq!(adds(&within(1, &[1])), Some(vec![add(Some(target), Some("a"))]));
+    let in_list = within(1, &[0, 1]).with(Column::KeyText, &[]);
+    let at_head = in_list.clone().with(Column::KeyCounter, &[0x7f, 0]);
+    assert_eq!(adds(&at_head), Some(vec![add(Some(Target { as_map: false, ..target }), None)]));
+    // Behind an element of another change, which may not be there.
+    let behind = in_list.with(Column::KeyActor, &[0x7f, 1]).with(Column::KeyCounter, &[0x7f, 4]);
+    assert_eq!(adds(&behind), None);
+    // A key that is set twice, a value that is replaced, a null, an object that is made.
+    let replaces = two()
+        .with(Column::KeyText, &[2, 1, b'a'])
+        .with(Column::PredCount, &[0x7e, 0, 1])
+        .with(Column::PredActor, &[0x7f, 0])
+        .with(Column::PredCounter, &[0x7f, 1]);
+    assert_eq!(adds(&replaces), None);
+    assert_eq!(adds(&two().with(Column::KeyText, &[2, 1, b'a'])), None);
+    assert_eq!(adds(&Forged::default().with(Column::ValueMeta, &[0x7f, 0])), None);
+    let makes = Forged::default().with(Column::Action, &[0x7f, 0]).with(Column::ValueMeta, &[0x7f, 0]);
+    assert_eq!(adds(&makes), None);
+}
+
 /// A change and the document that it was made on.
 struct Sample {
     base: Automerge,
@@ -430,7 +463,24 @@ fn samples() -> Vec<Sample> {
             other.merge(&mut doc).unwrap();
         }
     }
+    out.extend((0..4).map(created));
     out
+}
+
+/// A note as it is created: nothing but additions.
+fn created(tags: usize) -> Sample {
+    let mut doc = base_document(Kind::Note).with_actor(ActorId::from([3; 16]));
+    let base = doc.clone();
+    let object = |name: &str| base.get(ROOT, name).unwrap().unwrap().1;
+    doc.transact::<_, _, AutomergeError>(|tx| {
+        tx.put(ROOT, "title", "created")?;
+        tx.put(ROOT, "created_at", 1_700_000_000_000_i64)?;
+        tx.put(ROOT, "archived", false)?;
+        (0..tags).try_for_each(|tag| tx.put(object("tags"), format!("tag{tag}"), true))?;
+        (0..=tags).try_for_each(|at| tx.insert(object("content"), at, format!("sentence {at}. ")))
+    })
+    .unwrap();
+    Sample { base, bytes: doc.get_last_local_change().unwrap().raw_bytes().to_vec() }
 }
 
 fn edit(doc: &mut Automerge, turn: usize) {
@@ -473,6 +523,15 @@ struct Tally {
     refused: usize,
     panicked: usize,
     unloadable: usize,
+    additions: usize,
+}
+
+/// Whether the store takes a change in without reading the document back: it only adds to the root and to the containers.
+fn only_adds(bytes: &[u8]) -> bool {
+    let actor = genesis(Kind::Note).unwrap().actor;
+    let is_container =
+        |target: Target| target.actor == actor && makes_map(Kind::Note, target.counter) == Some(target.as_map);
+    parse(bytes).unwrap().adds.is_some_and(|adds| adds.iter().filter_map(|add| add.target).all(is_container))
 }
 
 /// Decoding must be quick and never panic; applying may, for references into other changes.
@@ -481,6 +540,8 @@ fn feed(sample: &Sample, bytes: &[u8], tally: &mut Tally) {
         return;
     }
     tally.accepted += 1;
+    let additions = only_adds(bytes);
+    let bad_before = tally.refused + tally.panicked + tally.unloadable;
     let begun = Instant::now();
     let change = Change::from_bytes(bytes.to_vec()).expect("an accepted change decodes");
     assert!(begun.elapsed() < Duration::from_secs(1), "decoding took {:?}", begun.elapsed());
@@ -498,6 +559,9 @@ fn feed(sample: &Sample, bytes: &[u8], tally: &mut Tally) {
             tally.unloadable += usize::from(!loads.unwrap_or(false));
         }
     }
+    tally.additions += usize::from(additions);
+    let bad = tally.refused + tally.panicked + tally.unloadable;
+    assert!(!additions || bad == bad_before, "a change that only adds did harm: {:?}", parse(bytes));
 }
 
 fn mutate(bytes: &[u8], sequence: &mut Sequence) -> Vec<u8> {
@@ -530,4 +594,5 @@ fn twenty_thousand_mutations_never_reach_a_decoder_that_panics_or_hangs() {
     println!("{tally:?}");
     assert!(tally.accepted > 1_000, "the screener refuses nearly everything, so this proves nothing: {tally:?}");
     assert!(tally.applied > 0 && tally.refused == 0, "{tally:?}");
+    assert!(tally.additions > 300, "{tally:?}");
 }
