@@ -251,6 +251,7 @@ fn status_of(peer: &Peer, node: NodeKey, name: String, role: Option<ctxnode_stor
         role,
         state,
         path: peer.link.as_ref().and_then(|link| link.path()),
+        traffic: peer.link.as_ref().map(|link| link.traffic()).unwrap_or_default(),
         lacks: figures.lacks,
         behind_for: figures.behind_since.map(|since| now.duration_since(since)),
         last_seen: peer.row.last_seen,

@@ -23,7 +23,7 @@ pub use endpoint::{BindError, NetConfig, Relays};
 pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
 pub use join::{JoinError, Joined, join};
-pub use link::Path;
+pub use link::{Path, Traffic};
 pub use peers::{Alert, PeerState, PeerStatus, Reach, remember_inviter};
 pub use presence::{Beat, Statement};
 

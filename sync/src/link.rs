@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::NodeKey;
@@ -48,9 +49,30 @@ pub struct Path {
     pub rtt: Duration,
 }
 
+/// What went over a connection since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes of frames that were sent.
+    pub sent: u64,
+    /// Bytes of frames that arrived.
+    pub received: u64,
+    /// Bytes of all UDP datagrams that were sent: handshake, frames, acknowledgements, probes of paths.
+    pub udp_sent: u64,
+    /// Bytes of all UDP datagrams that arrived.
+    pub udp_received: u64,
+}
+
+/// Bytes of frames, counted by the tasks that read and write them.
+#[derive(Debug, Default)]
+struct Frames {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
 /// A connection as others see it.
 #[derive(Debug)]
 pub(crate) struct Link {
+    frames: Arc<Frames>,
     pub(crate) connection: Connection,
     pub(crate) dialled_by: NodeKey,
     pub(crate) stop: watch::Sender<Option<Bye>>,
@@ -68,7 +90,18 @@ pub(crate) struct Figures {
 
 impl Link {
     pub(crate) fn new(connection: Connection, dialled_by: NodeKey) -> Self {
-        Self { connection, dialled_by, stop: watch::Sender::new(None), figures: Mutex::default() }
+        let (frames, stop) = (Arc::default(), watch::Sender::new(None));
+        Self { frames, connection, dialled_by, stop, figures: Mutex::default() }
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        let udp = self.connection.stats();
+        Traffic {
+            sent: self.frames.sent.load(Ordering::Relaxed),
+            received: self.frames.received.load(Ordering::Relaxed),
+            udp_sent: udp.udp_tx.bytes,
+            udp_received: udp.udp_rx.bytes,
+        }
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -144,9 +177,9 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
         return Bye { code: code::REVOKED, text: "not a member any more".to_owned() };
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(read_frames(receive, frames));
+    tasks.spawn(read_frames(receive, frames, Arc::clone(&link.frames)));
     let (done_writing, written) = tokio::sync::oneshot::channel();
-    tasks.spawn(write_frames(send, to_write, done_writing));
+    tasks.spawn(write_frames(send, to_write, done_writing, Arc::clone(&link.frames)));
     tasks.spawn(take_batches(Arc::clone(shared), to_ingest, events.clone()));
     let exchange = Exchange::new(me, (*seen).clone(), allowed);
     let mut running =
@@ -284,9 +317,9 @@ impl Running<'_> {
     }
 }
 
-async fn read_frames(mut stream: RecvStream, frames: mpsc::Sender<Result<Message, WireError>>) {
+async fn read_frames(mut stream: RecvStream, frames: mpsc::Sender<Result<Message, WireError>>, counted: Arc<Frames>) {
     loop {
-        let read = wire::read(&mut stream).await;
+        let read = wire::read(&mut stream, &counted.received).await;
         let failed = read.is_err();
         if frames.send(read).await.is_err() || failed {
             return;
@@ -298,13 +331,17 @@ async fn write_frames(
     mut stream: SendStream,
     mut messages: mpsc::Receiver<Message>,
     done: tokio::sync::oneshot::Sender<()>,
+    counted: Arc<Frames>,
 ) {
     while let Some(message) = messages.recv().await {
-        if let Err(error) = wire::write(&mut stream, &message).await {
-            tracing::debug!(%error, "a peer took nothing more");
-            // The reader sees the reset as the end.
-            let _ = stream.reset(VarInt::from_u32(0));
-            return;
+        match wire::write(&mut stream, &message).await {
+            Ok(bytes) => drop(counted.sent.fetch_add(bytes as u64, Ordering::Relaxed)),
+            Err(error) => {
+                tracing::debug!(%error, "a peer took nothing more");
+                // The reader sees the reset as the end.
+                let _ = stream.reset(VarInt::from_u32(0));
+                return;
+            }
         }
     }
     // A stream that is gone needs no end.

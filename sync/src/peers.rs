@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 
 use crate::join::Joined;
-use crate::link::{Link, Path};
+use crate::link::{Link, Path, Traffic};
 use crate::presence::{Beat, Statement};
 
 /// How many addresses of a peer are kept.
@@ -106,6 +106,8 @@ pub struct PeerStatus {
     pub state: PeerState,
     /// How the connection goes.
     pub path: Option<Path>,
+    /// What went over it.
+    pub traffic: Traffic,
     /// How many entries each side lacks; `None` before it has said.
     pub lacks: Option<Lacks>,
     /// For how long it has lacked something that we hold.

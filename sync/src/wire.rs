@@ -1,5 +1,6 @@
 //! Frames on a QUIC stream: read with a bound, written with a deadline.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ctxnode_sync_proto::frame::{self, FrameError};
@@ -29,8 +30,8 @@ pub(crate) enum WireError {
     Io(String),
 }
 
-/// Reads the next message of a known kind.
-pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, WireError> {
+/// Reads the next message of a known kind; adds what it and unknown ones before it took on the wire to `bytes`.
+pub(crate) async fn read(stream: &mut RecvStream, bytes: &AtomicU64) -> Result<Message, WireError> {
     loop {
         let mut field = [0; 4];
         // Between frames a peer may be silent as long as the connection lives.
@@ -50,6 +51,7 @@ pub(crate) async fn read(stream: &mut RecvStream) -> Result<Message, WireError> 
             Ok(body)
         });
         let body = body.await.map_err(|_| WireError::Slow)??;
+        bytes.fetch_add((field.len() + body.len()) as u64, Ordering::Relaxed);
         if let Some(message) = frame::decode(&body)? {
             return Ok(message);
         }
