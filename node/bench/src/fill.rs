@@ -11,6 +11,8 @@ use crate::stats::say;
 
 /// Records per command; an entry holds at most 256 ops.
 const BATCH: usize = 200;
+/// Callers at a time when each record is an entry of its own.
+const CALLERS: usize = 64;
 /// Sessions are spread over this many ventures and repos.
 const VENTURES: [&str; 5] = ["alpha", "beta", "gamma", "delta", "omega"];
 
@@ -43,6 +45,22 @@ pub(crate) fn run(data_dir: &Path, records: usize, corpus: Option<&Path>) {
         }
     }
     store.close();
+}
+
+/// Writes records one to an entry, as agents do, with as many callers at a time as a busy daemon has.
+pub(crate) async fn write_records(store: &Store, numbers: std::ops::Range<usize>, texts: &[String]) {
+    let mut running = tokio::task::JoinSet::new();
+    for number in numbers {
+        if running.len() == CALLERS {
+            running.join_next().await.expect("a caller").expect("a caller that did not panic");
+        }
+        let (store, text) = (store.clone(), texts[number % texts.len()].clone());
+        running.spawn(async move {
+            let done = store.write(move |draft| add(draft, number, &text)).await;
+            done.map_err(ctxnode_store::WriteError::<StoreError>::flatten).expect("a written record");
+        });
+    }
+    running.join_all().await;
 }
 
 pub(crate) fn texts(corpus: Option<&Path>) -> Vec<String> {

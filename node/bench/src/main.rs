@@ -3,7 +3,9 @@
 //! Each prints its distribution beside a reference measured in the same run, because absolute times say as much about
 //! the machine as about the code.
 
+mod exchange;
 mod fill;
+mod newcomer;
 mod search;
 mod stats;
 mod whole;
@@ -52,6 +54,30 @@ enum Bench {
         #[arg(long)]
         corpus: Option<PathBuf>,
     },
+    /// Two replicas on loopback: nothing changed, changes on both sides, live writes, a new replica.
+    Exchange {
+        /// Records that both have.
+        #[arg(long, default_value_t = 100_000)]
+        records: usize,
+        /// Changes on each side while apart.
+        #[arg(long, default_value_t = 1_000)]
+        changed: usize,
+        /// Writes while connected.
+        #[arg(long, default_value_t = 300)]
+        live: usize,
+        /// A directory of Markdown files.
+        #[arg(long)]
+        corpus: Option<PathBuf>,
+    },
+    /// Two daemons: a new node takes in a filled data directory, until it is readable and indexed.
+    Newcomer {
+        /// The filled data directory.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The `ctxnode` binary.
+        #[arg(long)]
+        binary: PathBuf,
+    },
     /// Start of day, daemon start, MCP handshake and memory over a filled data directory.
     Whole {
         /// The data directory.
@@ -71,6 +97,10 @@ fn main() {
         Bench::Writes { count } => writes::run(count),
         Bench::Fill { data_dir, records, corpus } => fill::run(&data_dir, records, corpus.as_deref()),
         Bench::Search { notes, queries, corpus } => search::run(corpus.as_deref(), notes, queries),
+        Bench::Exchange { records, changed, live, corpus } => {
+            exchange::run(corpus.as_deref(), records, changed, live);
+        }
+        Bench::Newcomer { data_dir, binary } => newcomer::run(&data_dir, &binary),
         Bench::Whole { data_dir, binary, count } => whole::run(&data_dir, &binary, count),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::stats::{Times, line, say};
 
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -44,7 +44,7 @@ fn start(binary: &Path, data_dir: &Path, socket: &Path) -> (Running, Duration) {
     (running, began.elapsed())
 }
 
-fn rss(pid: u32) -> u64 {
+pub(crate) fn rss(pid: u32) -> u64 {
     let Ok(mut system) = sysinfo::System::new() else { return 0 };
     let pid = sysinfo::Pid::from_u32(pid);
     system.refresh_processes(sysinfo::ProcessesToUpdate::Some(&[pid]), true);
