@@ -10,11 +10,11 @@ use tantivy::query::{
     RangeQuery, TermQuery, TermSetQuery,
 };
 use tantivy::schema::{IndexRecordOption, Value as _};
-use tantivy::snippet::SnippetGenerator;
-use tantivy::{DocAddress, DocId, IndexReader, IndexWriter, ReloadPolicy, Score, SegmentReader, TantivyDocument, Term};
+use tantivy::{DocId, IndexReader, IndexWriter, ReloadPolicy, Score, SegmentReader, TantivyDocument, Term};
 
 use crate::query::{Clause, parse};
 use crate::schema::{Fields, VERSION, build};
+use crate::snippet::Snippets;
 use crate::tokens::{EXACT, STEMMED, exact, stemmed, tokens};
 use crate::{Change, Query, SearchDoc, SearchError, SearchKind, rank};
 
@@ -22,6 +22,8 @@ use crate::{Change, Query, SearchDoc, SearchError, SearchKind, rank};
 const WRITER_MEMORY: usize = 15_000_000;
 /// Characters of a snippet.
 const SNIPPET_CHARS: usize = 200;
+/// Up to this many terms of a filter are looked up one by one.
+const FEW_TERMS: usize = 8;
 /// How far paging reaches. Whoever reads on past a thousand hits should ask a narrower question.
 const MAX_OFFSET: usize = 1_000;
 
@@ -234,27 +236,25 @@ impl Index {
             }
         });
         let (found, total) = searcher.search(&*full, &(ranked, Count))?;
-        let mut snippets = SnippetGenerator::create(&searcher, &*matching, self.fields.body)?;
-        snippets.set_max_num_chars(SNIPPET_CHARS);
+        let mut snippets = Snippets::new(&searcher, &*matching, self.fields.body, SNIPPET_CHARS)?;
         let mut hits = Vec::new();
         for ((score, _), address) in &found {
-            hits.push(self.hit(&searcher.doc(*address)?, *score, &snippets, *address));
+            hits.push(self.hit(&searcher.doc(*address)?, *score, &mut snippets));
         }
         let end = offset + hits.len();
         Ok(Results { next: (end < total && end < MAX_OFFSET && !hits.is_empty()).then_some(end), hits, total })
     }
 
-    fn hit(&self, doc: &TantivyDocument, score: f32, snippets: &SnippetGenerator, _: DocAddress) -> Hit {
+    fn hit(&self, doc: &TantivyDocument, score: f32, snippets: &mut Snippets) -> Hit {
         let text = |field| doc.get_first(field).and_then(|value| value.as_str()).unwrap_or_default();
         let body = text(self.fields.body);
-        let snippet = snippets.snippet(body);
-        let (fragment, highlights) = if snippet.is_empty() {
-            (body.chars().take(SNIPPET_CHARS).collect(), Vec::new())
-        } else {
-            let fragment = snippet.fragment().to_owned();
-            let chars = |bytes: usize| fragment.get(..bytes).map_or(0, |head| head.chars().count());
-            let marks = snippet.highlighted().iter().map(|range| (chars(range.start), chars(range.end))).collect();
-            (fragment, marks)
+        let (fragment, highlights) = match snippets.best(body) {
+            None => (body.chars().take(SNIPPET_CHARS).collect(), Vec::new()),
+            Some(found) => {
+                let chars = |to: usize| body.get(found.range.start..to).map_or(0, |head| head.chars().count());
+                let marks = found.marks.iter().map(|mark| (chars(mark.start), chars(mark.end))).collect();
+                (body.get(found.range.clone()).unwrap_or_default().to_owned(), marks)
+            }
         };
         let number = |field| doc.get_first(field).and_then(|value| value.as_u64());
         Hit {
@@ -311,8 +311,14 @@ impl Index {
         let fields = self.fields;
         let mut all: Vec<(Occur, Box<dyn TantivyQuery>)> = vec![(Occur::Must, matching)];
         let mut any_of = |field, texts: Vec<&str>| {
-            let terms = texts.into_iter().map(|text| Term::from_field_text(field, text));
-            all.push((Occur::Must, Box::new(ConstScoreQuery::new(Box::new(TermSetQuery::new(terms)), 0.0))));
+            let mut terms: Vec<Term> = texts.into_iter().map(|text| Term::from_field_text(field, text)).collect();
+            // A set is an automaton, which takes longer to build than to look up a few terms one by one.
+            let few: Box<dyn TantivyQuery> = match terms.len() {
+                1 => Box::new(TermQuery::new(terms.remove(0), IndexRecordOption::Basic)),
+                2..=FEW_TERMS => Box::new(BooleanQuery::new_multiterms_query(terms)),
+                _ => Box::new(TermSetQuery::new(terms)),
+            };
+            all.push((Occur::Must, Box::new(ConstScoreQuery::new(few, 0.0))));
         };
         if !query.kinds.is_empty() {
             any_of(fields.kind, query.kinds.iter().map(|kind| kind.name()).collect());

@@ -7,6 +7,7 @@ mod index;
 mod query;
 mod rank;
 mod schema;
+mod snippet;
 mod tokens;
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn stands_alone(c: char) -> bool {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Words;
+pub(crate) struct Words;
 
 impl Tokenizer for Words {
     type TokenStream<'a> = WordStream<'a>;
@@ -55,7 +55,7 @@ impl Tokenizer for Words {
     }
 }
 
-struct WordStream<'a> {
+pub(crate) struct WordStream<'a> {
     text: &'a str,
     at: usize,
     token: Token,
