@@ -89,6 +89,9 @@ enum Bench {
         /// Starts of day to measure.
         #[arg(long, default_value_t = 300)]
         count: usize,
+        /// A smaller filled data directory to compare starts of day with.
+        #[arg(long)]
+        reference: Option<PathBuf>,
     },
 }
 
@@ -101,6 +104,8 @@ fn main() {
             exchange::run(corpus.as_deref(), records, changed, live);
         }
         Bench::Newcomer { data_dir, binary } => newcomer::run(&data_dir, &binary),
-        Bench::Whole { data_dir, binary, count } => whole::run(&data_dir, &binary, count),
+        Bench::Whole { data_dir, binary, count, reference } => {
+            whole::run(&data_dir, &binary, count, reference.as_deref());
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::stats::{Times, line, say};
-use crate::whole::{Running, rss};
+use crate::whole::{Running, pause, rss};
 
 struct Daemon<'a> {
     runtime: &'a Runtime,
@@ -37,7 +37,7 @@ impl<'a> Daemon<'a> {
         let began = Instant::now();
         while daemon.try_ask("node", &json!({})).is_none() {
             assert!(began.elapsed() < Duration::from_secs(60), "the daemon did not become ready");
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(5)));
+            runtime.block_on(pause(5));
         }
         daemon
     }
@@ -62,7 +62,7 @@ pub(crate) fn run(data_dir: &Path, binary: &Path) {
     let mut a = Daemon::start(&runtime, binary, data_dir);
     let target = records(&a.ask("node", &json!({})));
     while !indexed(&a.ask("node", &json!({}))) {
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(200)));
+        runtime.block_on(pause(200));
     }
     let code = a.ask("invite.create", &json!({ "role": "admin" }))["code"].as_str().expect("a code").to_owned();
     let dir = tempfile::tempdir_in(".").expect("a directory");
@@ -85,7 +85,7 @@ pub(crate) fn run(data_dir: &Path, binary: &Path) {
             }
         }
         assert!(began.elapsed() < Duration::from_secs(1_800), "the newcomer did not take in everything: {node}");
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(100)));
+        runtime.block_on(pause(100));
     }
     let rate = |time: Option<Duration>| target as f64 / time.map_or(f64::INFINITY, |time| time.as_secs_f64());
     say(&format!(

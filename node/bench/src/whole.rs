@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ctxnode_api::{Call, Client, Endpoint};
 use serde_json::{Value, json};
 
-use crate::stats::{Times, line, say};
+use crate::stats::{Times, line, ratio, say};
 
 pub(crate) struct Running(pub(crate) Child);
 
@@ -51,7 +51,7 @@ pub(crate) fn rss(pid: u32) -> u64 {
     system.process(pid).map_or(0, sysinfo::Process::memory)
 }
 
-pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
+pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize, reference: Option<&Path>) {
     let socket = data_dir.join("bench.sock");
     let mut ready = Times::default();
     for _ in 0..5 {
@@ -64,6 +64,7 @@ pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
     let (running, _) = start(binary, data_dir, &socket);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     say(&format!("resident memory when ready: {} MB", rss(running.0.id()) >> 20));
+    indexed(&socket);
     let mut starts = Times::default();
     let mut client = Client::new(Endpoint::Socket(socket.clone()));
     for number in 0..count {
@@ -77,9 +78,41 @@ pub(crate) fn run(data_dir: &Path, binary: &Path, count: usize) {
     say(&format!("resident memory after {count} starts: {} MB", rss(running.0.id()) >> 20));
     findable(&runtime, &mut client);
     handshake(binary, data_dir, &socket);
-    sod_over_mcp(binary, data_dir, &socket);
+    let here = sod_over_mcp(binary, data_dir, &socket);
     stop(&socket, running);
     cold_handshake(binary, data_dir);
+    if let Some(smaller) = reference {
+        let socket = smaller.join("bench.sock");
+        let (running, _) = start(binary, smaller, &socket);
+        indexed(&socket);
+        let there = sod_over_mcp(binary, smaller, &socket);
+        stop(&socket, running);
+        let growth = ratio(here.percentile(50), there.percentile(50));
+        say(&format!("sod p50 is {growth:.2}x that of the reference (goal < 1.5x)"));
+    }
+}
+
+/// A pause, whose timer is made inside the runtime that runs it.
+pub(crate) async fn pause(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Waits until everything is findable: while the index is being filled, it takes one of the two cores.
+fn indexed(socket: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut client = Client::new(Endpoint::Socket(socket.to_owned()));
+    let began = now();
+    loop {
+        // Imports have no limit of calls per minute.
+        let import = [(ctxnode_api::headers::CALLER, "import")];
+        let node = runtime.block_on(client.call_with(&Call::new("node", json!({})), &import)).expect("the node").body;
+        if node["search"]["watermark"].as_u64() >= node["journal"].as_u64() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(3_600), "the index does not catch up: {node}");
+        runtime.block_on(pause(200));
+    }
+    say(&format!("the index had caught up after {:.1?}", began.elapsed()));
 }
 
 /// From an acknowledged write to the first search that finds it.
@@ -172,7 +205,7 @@ fn handshake(binary: &Path, data_dir: &Path, socket: &Path) {
 
 /// The tool `sod` in a checkout, from the request on the shim's input to the answer on its output. Twenty agents, because
 /// each has its own limit of calls per minute; who calls follows from the parent process, so each has a parent of its own.
-fn sod_over_mcp(binary: &Path, data_dir: &Path, socket: &Path) {
+fn sod_over_mcp(binary: &Path, data_dir: &Path, socket: &Path) -> Times {
     let checkout = tempfile::tempdir().expect("a directory");
     for arguments in [&["init", "--quiet"][..], &["remote", "add", "origin", "git@github.com:org/alpha.git"]] {
         let done = Command::new("git").args(arguments).current_dir(checkout.path()).status();
@@ -194,6 +227,7 @@ fn sod_over_mcp(binary: &Path, data_dir: &Path, socket: &Path) {
     }
     line("sod at the MCP boundary, first of a process", &first);
     line("sod at the MCP boundary, later", &again);
+    again
 }
 
 /// The same handshake when there is no daemon yet: the shim starts one.
@@ -214,10 +248,12 @@ fn cold_handshake(binary: &Path, data_dir: &Path) {
         drop(shim);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut client = Client::new(Endpoint::Socket(socket.clone()));
+        let node = runtime.block_on(client.call(&Call::new("node", json!({})))).expect("the node").body;
         runtime.block_on(client.call(&Call::new("node.stop", json!({})))).expect("a stop");
-        // The socket goes when the daemon has let go of the store.
+        // The next one starts when this one has let go of the store. One that has ended and was not reaped has no program.
+        let program = format!("/proc/{}/exe", node["pid"]);
         let (pause, wait) = std::sync::mpsc::sync_channel::<()>(0);
-        while socket.exists() {
+        while socket.exists() || std::fs::read_link(&program).is_ok() {
             let _ = wait.recv_timeout(Duration::from_millis(5));
         }
         drop(pause);
