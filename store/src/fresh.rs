@@ -1,9 +1,10 @@
 //! New records without the document library: the first change of a document, made and read directly.
 //!
 //! Most changes create a record: they set registers, add members and entries, and fill a list, in a document that holds
-//! nothing but its genesis. Writing such a change through Automerge costs 60 us and reading its view back 15 us, which is
-//! half of what the one writer does. Here it is encoded into the same bytes that Automerge would write, and its view is
-//! read with the same rules. Anything else goes the general way, as does every later change of the document.
+//! nothing but its genesis. Through Automerge, making such a change and reading its view back took 44 of 100 samples in a
+//! profile of note writes; without it a write on a RAM disk went from 390 to 200 us. Here the change is encoded into the
+//! bytes that Automerge would write, and its view is read with the same rules. Anything else goes the general way, as
+//! does every later change of the document.
 
 use std::collections::BTreeSet;
 
