@@ -95,6 +95,23 @@ install_agent_clis() {
     export CTXNODE_TEST_AGENTS=$folder
 }
 
+# Tests of real networks give each machine a namespace and a TAP device.
+prepare_network() {
+    local probe=ctxtest-$$-probe
+    if [ "$(uname)" != Linux ]; then
+        skip "networks of namespaces" "only Linux has them"
+    elif [ "$(id -u)" -ne 0 ]; then
+        skip "networks of namespaces" "they need root"
+    elif ! PATH=$PATH:/usr/sbin:/sbin command -v ip >/dev/null \
+        && ! { command -v apt-get >/dev/null && limited "$INSTALL_SECONDS" apt-get install -y -qq iproute2 >/dev/null; }; then
+        skip "networks of namespaces" "iproute2 could not be installed"
+    elif [ ! -c /dev/net/tun ] || ! PATH=$PATH:/usr/sbin:/sbin ip netns add "$probe" 2>/dev/null; then
+        skip "networks of namespaces" "this machine does not allow them"
+    else
+        PATH=$PATH:/usr/sbin:/sbin ip netns del "$probe"
+    fi
+}
+
 fuzz() { # <target> <seconds>: without sanitizers, so that the stable compiler will do
     local log=target/fuzz-$1.log seeds=store/fuzz/seeds/$1 status
     mkdir -p "store/fuzz/corpus/$1"
@@ -123,6 +140,7 @@ unset CTXNODE_TEST_PYTHON CTXNODE_TEST_INSPECTOR CTXNODE_TEST_AGENTS
 install_python_client
 install_inspector
 install_agent_clis
+prepare_network
 if [ ! -d "${CTXNODE_CORPUS:-../shared/corpus/rfcs}" ]; then
     skip "tests on real text" "no folder at CTXNODE_CORPUS or ../shared/corpus/rfcs"
 fi

@@ -1,5 +1,5 @@
-//! Tools for tests with real binaries: a home of their own, a guarded daemon, waiting for a condition, checkouts,
-//! and what the machine provides.
+//! Tools for tests with real binaries: a home of their own, a guarded daemon, a network of namespaces, waiting for a
+//! condition, checkouts, and what the machine provides.
 //!
 //! A test that uses them touches nothing of the person who runs it: no variable, no file, no daemon. Nothing here
 //! sleeps; everything that waits has a deadline and says what it waited for.
@@ -19,12 +19,14 @@
 //! ```
 
 mod daemon;
+mod lan;
 mod provided;
 mod repo;
 mod sandbox;
 mod wait;
 
 pub use daemon::Daemon;
+pub use lan::{Lan, Packet, Place, Wire};
 pub use provided::{agent_clis, corpus, mcp_inspector, python_with_mcp};
 pub use repo::Repo;
 pub use sandbox::{Sandbox, bin};

@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::lan::Place;
+
 /// Where sandboxes are made. A socket path has about 100 bytes, and the temporary directory of a macOS user alone takes
 /// half of them.
 const BASE: &str = "/tmp";
@@ -23,6 +25,7 @@ const SYSTEM_PATH: [&str; 4] = ["/opt/homebrew/bin", "/usr/local/bin", "/usr/bin
 #[derive(Debug)]
 pub struct Sandbox {
     root: TempDir,
+    place: Option<Place>,
 }
 
 impl Sandbox {
@@ -34,11 +37,22 @@ impl Sandbox {
     #[expect(clippy::new_without_default, reason = "making directories is not a default value")]
     pub fn new() -> Self {
         let root = TempDir::with_prefix_in("ctx-", BASE).expect("a temporary directory can be made");
-        let sandbox = Self { root };
+        let sandbox = Self { root, place: None };
         for dir in [sandbox.home(), sandbox.run_dir(), sandbox.bin_dir(), sandbox.tmp_dir(), sandbox.dev_dir()] {
             fs::create_dir_all(&dir).expect("a directory in the sandbox can be made");
         }
         fs::set_permissions(sandbox.run_dir(), fs::Permissions::from_mode(0o700)).expect("own directory");
+        sandbox
+    }
+
+    /// Makes an empty sandbox whose programs run at a place on a network of its own, with ctxnode's own settings for it.
+    ///
+    /// # Panics
+    /// When the file system refuses.
+    #[must_use]
+    pub fn at(place: &Place) -> Self {
+        let mut sandbox = Self::new();
+        sandbox.place = Some(place.clone());
         sandbox
     }
 
@@ -97,7 +111,7 @@ impl Sandbox {
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         let home = self.home();
-        vec![
+        let mut variables: Vec<(&'static str, OsString)> = vec![
             ("HOME", home.clone().into()),
             ("USER", "ada".into()),
             ("LOGNAME", "ada".into()),
@@ -116,11 +130,14 @@ impl Sandbox {
             ("GIT_CONFIG_NOSYSTEM", "1".into()),
             ("GIT_TERMINAL_PROMPT", "0".into()),
             ("CTXNODE_NO_AUTOSTART", "1".into()),
+        ];
+        if self.place.is_none() {
             // Fleets of tests stay on loopback, and many run at once.
-            ("CTXNODE_SYNC_BIND", "127.0.0.1".into()),
-            ("CTXNODE_SYNC_PORT", "0".into()),
-            ("CTXNODE_SYNC_MDNS", "false".into()),
-        ]
+            variables.push(("CTXNODE_SYNC_BIND", "127.0.0.1".into()));
+            variables.push(("CTXNODE_SYNC_PORT", "0".into()));
+            variables.push(("CTXNODE_SYNC_MDNS", "false".into()));
+        }
+        variables
     }
 
     fn path(&self) -> OsString {
@@ -142,7 +159,10 @@ impl Sandbox {
         } else {
             PathBuf::from(program)
         };
-        let mut command = Command::new(program);
+        let mut command = match &self.place {
+            Some(place) => place.command(&program),
+            None => Command::new(program),
+        };
         command.env_clear().envs(self.environment()).current_dir(self.home()).stdin(Stdio::null());
         command
     }
