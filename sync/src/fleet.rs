@@ -3,6 +3,8 @@
 //!
 //! A machine that is alone opens no port: the endpoint is bound when there is another member or an open invitation.
 
+mod dial;
+mod network;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,7 @@ use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
 use ctxnode_sync_proto::{Hello, code};
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, SecretKey};
+use iroh_mdns_address_lookup::MdnsAddressLookup;
 use thiserror::Error;
 use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, watch};
 use tokio::task::JoinSet;
@@ -32,6 +35,8 @@ use crate::standing::Standing;
 const ALERTS: usize = 20;
 /// How many statements a slow connection may lag behind.
 const TOLD: usize = 256;
+/// How soon the word of peers that this node's log has forked is believed again. A disk is cloned once in years.
+const RENEW: Duration = Duration::from_secs(3_600);
 const ALERTS_KEY: &[u8] = b"sync_alerts";
 const PORT_KEY: &[u8] = b"sync_port";
 
@@ -72,9 +77,11 @@ pub(crate) struct Shared {
     alerted: Mutex<BTreeSet<LogId>>,
     /// Asks for a new epoch.
     renew: Notify,
+    renewed: Mutex<Option<Instant>>,
     dialled: Mutex<BTreeSet<NodeKey>>,
-    /// Wakes every dialler at once: the network changed, or somebody asked.
-    wake: Notify,
+    /// Counts the times that every dialler should try at once: the network changed, or somebody asked.
+    wake: watch::Sender<u64>,
+    mdns: Mutex<Option<MdnsAddressLookup>>,
     speak: Notify,
     stop: CancellationToken,
 }
@@ -132,8 +139,10 @@ impl Fleet {
             alerts_unsaved: AtomicBool::new(false),
             alerted: Mutex::default(),
             renew: Notify::new(),
+            renewed: Mutex::default(),
             dialled: Mutex::default(),
-            wake: Notify::new(),
+            wake: watch::Sender::new(0),
+            mdns: Mutex::default(),
             speak: Notify::new(),
             stop: CancellationToken::new(),
         });
@@ -141,6 +150,7 @@ impl Fleet {
         running.spawn(tasks::follow_store(Arc::clone(&shared)));
         running.spawn(tasks::accept(Arc::clone(&shared)));
         running.spawn(tasks::speak(Arc::clone(&shared)));
+        running.spawn(network::follow(Arc::clone(&shared)));
         Ok(Self { shared, tasks: Arc::new(AsyncMutex::new(running)) })
     }
 
@@ -167,11 +177,7 @@ impl Fleet {
 
     /// Tries every peer now, and looks at the network anew.
     pub async fn wake(&self) {
-        let endpoint = self.shared.bound.borrow().clone();
-        if let Some(endpoint) = endpoint {
-            endpoint.network_change().await;
-        }
-        self.shared.wake.notify_waiters();
+        self.shared.network_changed().await;
     }
 
     /// Tells the others soon that sessions began or ended.
@@ -285,7 +291,8 @@ impl Shared {
         let config = NetConfig { port: last.unwrap_or(self.config.port), ..self.config.clone() };
         let bound = endpoint::bind(secret, &config, Some(admission)).await;
         *self.bind_error.lock().unwrap_or_else(PoisonError::into_inner) = bound.as_ref().err().map(ToString::to_string);
-        let endpoint = bound?;
+        let (endpoint, mdns) = bound?;
+        *self.mdns.lock().unwrap_or_else(PoisonError::into_inner) = mdns;
         tracing::info!(addresses = ?endpoint.bound_sockets(), "listening for peers");
         if let Some(port) = endpoint.bound_sockets().first().map(SocketAddr::port)
             && last != Some(port)
@@ -318,6 +325,11 @@ impl Shared {
             peer.last_error = None;
             peer.unsaved = true;
         });
+        let speaks = |peer: &Peer| peer.link.as_ref().is_some_and(|link| link.figures().software.is_some());
+        if self.peers.with(|peers| peers.iter().all(|(other, peer)| *other == node || !speaks(peer))) {
+            // Where one can be reached, others can: nothing on this machine need have changed for it.
+            self.look_anew();
+        }
     }
 
     /// A statement arrived from a peer, about itself or about another.
@@ -381,6 +393,13 @@ impl Shared {
             return;
         }
         if log.author == self.store.node() && log.epoch == self.store.epoch() {
+            // What a peer states of heads is no proof: one that lies would have this node begin logs without end.
+            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            if renewed.is_some_and(|at| at.elapsed() < RENEW) {
+                return;
+            }
+            *renewed = Some(Instant::now());
+            drop(renewed);
             self.alert(
                 "two copies of this replica have written different entries (a cloned disk?): this one goes on in new logs",
             );
@@ -442,14 +461,15 @@ impl Shared {
     }
 
     /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
-    /// that the lower key dialled; of two that the same node dialled, the newer.
+    /// that the lower key dialled; of two that the same node dialled, the newer. One on which nothing is heard gives way to
+    /// any: its peer dials because it hears nothing either.
     async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey) {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
         let link = Arc::new(Link::new(connection, dialled_by));
         let is_wanted = self.peers.one(peer, |known| {
             if let Some(other) = &known.link {
-                if other.dialled_by != dialled_by && dialled_by != preferred {
+                if other.dialled_by != dialled_by && dialled_by != preferred && !other.is_silent() {
                     return false;
                 }
                 other.end(code::DUPLICATE, "there is a second connection");
@@ -462,7 +482,9 @@ impl Shared {
             return;
         }
         tracing::info!(%peer, dialled = dialled_by == self.store.node(), "connected");
+        let begun = Instant::now();
         let bye = link::run(self, peer, &link).await;
+        let was_good = begun.elapsed() >= dial::GOOD;
         tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
         let now = self.store.clock().now();
         self.peers.one(peer, |known| {
@@ -477,13 +499,35 @@ impl Shared {
                 if bye.code != code::STOPPING {
                     known.last_error = Some(bye.text);
                 }
+                let signal = if was_good { &known.signals.urgent } else { &known.signals.ended };
+                signal.notify_one();
             }
         });
         self.speak.notify_one();
     }
 
-    fn is_linked(&self, node: NodeKey) -> bool {
-        self.peers.one(node, |peer| peer.link.is_some())
+    /// Whether there is a connection on which what is said is answered.
+    fn is_answered(&self, node: NodeKey) -> bool {
+        self.peers.one(node, |peer| peer.link.as_ref().is_some_and(|link| !link.is_unanswered()))
+    }
+
+    /// Lets the dialler of one peer try at once.
+    pub(crate) fn redial(&self, peer: NodeKey) {
+        self.peers.one(peer, |peer| peer.signals.urgent.notify_one());
+    }
+
+    /// Lets every dialler try at once.
+    fn look_anew(&self) {
+        self.wake.send_modify(|times| *times += 1);
+    }
+
+    /// The network may be another: connections look for new paths, diallers try at once.
+    async fn network_changed(&self) {
+        let endpoint = self.bound.borrow().clone();
+        if let Some(endpoint) = endpoint {
+            endpoint.network_change().await;
+        }
+        self.look_anew();
     }
 }
 

@@ -80,7 +80,7 @@ pub enum JoinError {
 pub async fn join(secret: &NodeSecret, code: &Code, name: &str, config: &NetConfig) -> Result<Joined, JoinError> {
     // Any port: this endpoint lives for one question.
     let config = NetConfig { port: 0, ..config.clone() };
-    let endpoint = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
+    let (endpoint, _mdns) = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
     let asked = ask(&endpoint, code, name).await;
     endpoint.close().await;
     asked

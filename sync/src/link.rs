@@ -23,6 +23,9 @@ use crate::wire::{self, WireError};
 
 const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
                          and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
+/// How long nothing may be heard on a connection on which something was said before another is tried beside it. Every
+/// packet is acknowledged within a round trip; the slowest that are in use (satellites) take less than a second.
+const SILENCE: Duration = Duration::from_secs(3);
 /// How often the exchange looks at the time.
 const TICK: Duration = Duration::from_secs(1);
 /// How long the stream may take to be opened by the side that dialled.
@@ -86,6 +89,22 @@ pub(crate) struct Figures {
     pub(crate) behind_since: Option<Instant>,
     pub(crate) software: Option<String>,
     pub(crate) skew_ms: Option<i64>,
+    pub(crate) heard: Heard,
+}
+
+/// When something last came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    at: Instant,
+    /// Datagrams that had come in and gone out then.
+    received: u64,
+    sent: u64,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { at: Instant::now(), received: 0, sent: 0 }
+    }
 }
 
 impl Link {
@@ -106,6 +125,17 @@ impl Link {
 
     pub(crate) fn figures(&self) -> Figures {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether nothing has come in for so long that another connection is as good.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.figures().heard.at.elapsed() >= SILENCE
+    }
+
+    /// Whether nothing has come in although something went out.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let heard = self.figures().heard;
+        heard.at.elapsed() >= SILENCE && self.connection.stats().udp_tx.datagrams > heard.sent
     }
 
     pub(crate) fn path(&self) -> Option<Path> {
@@ -309,6 +339,15 @@ impl Running<'_> {
         figures.lacks = lacks;
         let behind = lacks.is_some_and(|lacks| lacks.peer > 0);
         figures.behind_since = if behind { figures.behind_since.or_else(|| Some(Instant::now())) } else { None };
+        let stats = self.link.connection.stats();
+        if stats.udp_rx.datagrams != figures.heard.received {
+            let (received, sent) = (stats.udp_rx.datagrams, stats.udp_tx.datagrams);
+            figures.heard = Heard { at: Instant::now(), received, sent };
+        }
+        drop(figures);
+        if self.link.is_unanswered() {
+            self.shared.redial(self.peer);
+        }
     }
 
     fn lost(&self, error: &WireError) -> Bye {

@@ -11,6 +11,7 @@ use ctxnode_model::{NodeKey, Timestamp};
 use ctxnode_store::{LocalTable, Reader, Role, Store, StoreError, WriteError};
 use ctxnode_sync_proto::Lacks;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
 use crate::join::Joined;
@@ -144,6 +145,16 @@ pub(crate) struct Peer {
     /// The newest statement ever heard: an older one that somebody repeats never makes a node look alive.
     pub(crate) last_at: i64,
     pub(crate) last_error: Option<String>,
+    pub(crate) signals: Arc<Signals>,
+}
+
+/// What a peer's dialler waits for.
+#[derive(Default)]
+pub(crate) struct Signals {
+    /// It was seen, a good connection was lost, or one is silent.
+    pub(crate) urgent: Notify,
+    /// A connection ended that had just begun.
+    pub(crate) ended: Notify,
 }
 
 impl Peer {

@@ -21,6 +21,7 @@ mod hooks;
 mod idempotency;
 mod mcp;
 mod model;
+mod network;
 mod note_rules;
 mod notes;
 mod offers;

@@ -1,25 +1,19 @@
-//! The tasks of the fleet: following the store, dialling, accepting, speaking.
+//! The tasks of the fleet: following the store, accepting, speaking.
 
 use std::sync::{Arc, PoisonError};
 
-use ctxnode_model::{NodeKey, Timestamp};
+use ctxnode_model::Timestamp;
 use iroh::endpoint::{Connection, Incoming};
-use iroh::{EndpointAddr, TransportAddr};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 
 use super::Shared;
+use super::dial::dial;
 use crate::endpoint::{self, node_of};
 use crate::invite::any_open;
-use crate::{ALPN_EXCHANGE, ALPN_JOIN, join};
+use crate::{ALPN_JOIN, join};
 
-/// How long a peer may take to be reached.
-const CONNECT: Duration = Duration::from_secs(5);
-/// The shortest and the longest pause between two attempts to reach a peer.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-/// A connection that lasted this long was a good one: the next attempt is made at once.
-const GOOD: Duration = Duration::from_secs(10);
 /// How often a node says who is alive on it.
 const SPEAK: Duration = Duration::from_secs(20);
 /// How often changed rows of peers are saved.
@@ -68,54 +62,6 @@ pub(super) async fn follow_store(shared: Arc<Shared>) {
         }
         while diallers.try_join_next().is_some() {}
     }
-}
-
-/// Keeps a connection to one member as long as it is one.
-async fn dial(shared: Arc<Shared>, peer: NodeKey) {
-    let mut pause = BACKOFF.0;
-    loop {
-        if shared.stop.is_cancelled() || shared.standing.admits(peer).is_err() {
-            shared.dialled.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
-            return;
-        }
-        let begun = Instant::now();
-        let is_linked = shared.is_linked(peer);
-        if !is_linked && let Err(reason) = attempt(&shared, peer).await {
-            shared.peers.one(peer, |peer| peer.last_error = Some(reason));
-        }
-        if is_linked || begun.elapsed() >= GOOD {
-            pause = BACKOFF.0;
-        }
-        let jitter = 0.5 + f64::from(shared.store.entropy().number() as u8) / 255.0;
-        tokio::select! {
-            () = shared.stop.cancelled() => {}
-            () = sleep(pause.mul_f64(jitter)) => pause = (pause * 2).min(BACKOFF.1),
-            () = shared.wake.notified() => pause = BACKOFF.0,
-        }
-    }
-}
-
-/// Dials once and, when it works, serves the connection to its end.
-async fn attempt(shared: &Arc<Shared>, peer: NodeKey) -> Result<(), String> {
-    let endpoint = shared.bind().await.map_err(|error| error.to_string())?;
-    let mut addresses = shared.peers.one(peer, |peer| peer.row.addresses.clone());
-    for address in shared.host.addresses(&peer) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() && !shared.config.mdns {
-        return Err("no address is known".to_owned());
-    }
-    let id = endpoint::endpoint_id(peer).ok_or("its key is none")?;
-    let address = EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip));
-    let connection = match timeout(CONNECT, endpoint.connect(address, ALPN_EXCHANGE)).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(format!("no connection: {error}")),
-        Err(_) => return Err("no answer".to_owned()),
-    };
-    shared.serve(connection, shared.store.node()).await;
-    Ok(())
 }
 
 /// Accepts connections whenever there is an endpoint.
@@ -193,11 +139,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
                 let now = shared.store.clock().now();
                 if now.since(last) > SLEPT_MS {
                     tracing::info!("the machine slept; looking for peers anew");
-                    let endpoint = shared.bound.borrow().clone();
-                    if let Some(endpoint) = endpoint {
-                        endpoint.network_change().await;
-                    }
-                    shared.wake.notify_waiters();
+                    shared.network_changed().await;
                 }
                 last = now;
                 shared.save().await;
