@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ctxnode_model::Timestamp;
-use ctxnode_store::{LocalTable, StoreError};
+use ctxnode_store::{LocalTable, Role, StoreError};
 
 use super::presence::Presence;
 use super::spool;
@@ -30,9 +30,23 @@ const BACKUP_MS: i64 = 24 * 3_600_000;
 
 /// Runs until the daemon ends.
 pub(super) async fn run(app: Arc<App>) {
-    if let Err(failure) = handlers::register_this_machine(&app).await {
+    tokio::join!(register(&app), by_the_clock(&app));
+}
+
+/// Registers this machine as soon as it may: a newcomer has no right to write before its first exchange brought its grant.
+async fn register(app: &Arc<App>) {
+    let mut journal = app.store.watch();
+    while app.store.authority().role(&app.store.node()) < Some(Role::Writer) {
+        if journal.changed().await.is_err() {
+            return;
+        }
+    }
+    if let Err(failure) = handlers::register_this_machine(app).await {
         tracing::warn!(?failure, "this machine could not be registered");
     }
+}
+
+async fn by_the_clock(app: &Arc<App>) {
     let mut save_tick = tokio::time::interval(SAVE);
     let mut sweep_tick = tokio::time::interval(SWEEP);
     let mut purge_tick = tokio::time::interval(PURGE);
@@ -44,18 +58,18 @@ pub(super) async fn run(app: Arc<App>) {
     loop {
         tokio::select! {
             // The first tick comes at once: what waited for this daemon is applied before anything else is swept.
-            _ = spool_tick.tick() => spool::replay(&app).await,
-            _ = save_tick.tick() => save(&app).await,
+            _ = spool_tick.tick() => spool::replay(app).await,
+            _ = save_tick.tick() => save(app).await,
             _ = sweep_tick.tick() => {
-                if let Err(failure) = handlers::sweep(&app).await {
+                if let Err(failure) = handlers::sweep(app).await {
                     tracing::warn!(?failure, "the session sweep failed");
                 }
             }
             _ = purge_tick.tick() => {
-                if let Err(error) = purge(&app).await {
+                if let Err(error) = purge(app).await {
                     tracing::warn!(%error, "the purge failed");
                 }
-                backup_when_due(&app).await;
+                backup_when_due(app).await;
             }
         }
     }

@@ -249,3 +249,19 @@ fn f_02_a_person_is_told_why_a_code_does_not_work() {
     let states: Vec<&str> = invites["items"].as_array().unwrap().iter().map(|row| text(row, "state")).collect();
     assert_eq!(states, ["open", "used"]);
 }
+
+/// F-01: a machine that joined is registered on all nodes without a further step.
+#[test]
+fn f_01_a_machine_that_joined_is_registered_everywhere() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let server = join(&mac, "server", &[]);
+    let _server_daemon = Daemon::start(&server);
+    let list = Call::new("machine.list", json!({}));
+    for sandbox in [&mac, &server] {
+        until(sandbox, "both machines are known", &list, |reply| {
+            let keys = reply["items"].as_array().unwrap().iter().map(|machine| machine["node_key"].as_str());
+            keys.flatten().collect::<std::collections::BTreeSet<_>>().len() == 2
+        });
+    }
+}
