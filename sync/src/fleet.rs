@@ -461,15 +461,15 @@ impl Shared {
     }
 
     /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
-    /// that the lower key dialled; of two that the same node dialled, the newer. One on which nothing is heard gives way to
-    /// any: its peer dials because it hears nothing either.
+    /// that the lower key dialled; of two that the same node dialled, the newer. One that is older than any attempt gives
+    /// way: its peer dials because it has lost it.
     async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey) {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
         let link = Arc::new(Link::new(connection, dialled_by));
         let is_wanted = self.peers.one(peer, |known| {
             if let Some(other) = &known.link {
-                if other.dialled_by != dialled_by && dialled_by != preferred && !other.is_silent() {
+                if other.dialled_by != dialled_by && dialled_by != preferred && !other.is_settled() {
                     return false;
                 }
                 other.end(code::DUPLICATE, "there is a second connection");

@@ -78,6 +78,7 @@ pub(crate) struct Link {
     frames: Arc<Frames>,
     pub(crate) connection: Connection,
     pub(crate) dialled_by: NodeKey,
+    opened: Instant,
     pub(crate) stop: watch::Sender<Option<Bye>>,
     pub(crate) figures: Mutex<Figures>,
 }
@@ -109,8 +110,14 @@ impl Default for Heard {
 
 impl Link {
     pub(crate) fn new(connection: Connection, dialled_by: NodeKey) -> Self {
-        let (frames, stop) = (Arc::default(), watch::Sender::new(None));
-        Self { frames, connection, dialled_by, stop, figures: Mutex::default() }
+        Self {
+            frames: Arc::default(),
+            connection,
+            dialled_by,
+            opened: Instant::now(),
+            stop: watch::Sender::new(None),
+            figures: Mutex::default(),
+        }
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -127,9 +134,9 @@ impl Link {
         self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether nothing has come in for so long that another connection is as good.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.figures().heard.at.elapsed() >= SILENCE
+    /// Whether it is too old to have been made at the same moment as one that the peer makes now: the peer has lost it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.opened.elapsed() >= SILENCE
     }
 
     /// Whether nothing has come in although something went out.

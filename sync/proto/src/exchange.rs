@@ -157,7 +157,9 @@ impl Exchange {
     /// Returns what each side lacks; `None` before the peer has said what it has.
     #[must_use]
     pub fn lacks(&self) -> Option<Lacks> {
-        let count = |runs: Vec<Run>| runs.iter().map(|run| run.to - run.from + 1).sum();
+        // A peer may state any length.
+        let length = |run: &Run| (run.to - run.from).saturating_add(1);
+        let count = |runs: Vec<Run>| runs.iter().map(length).fold(0, u64::saturating_add);
         let own = self.allowed_heads().frontier();
         self.stated.then(|| Lacks { peer: count(own.beyond(&self.said)), own: count(self.said.beyond(&own)) })
     }
@@ -239,6 +241,8 @@ impl Exchange {
 
     fn heads(&mut self, heads: &Heads, out: &mut Vec<Output>) {
         self.stated = true;
+        // It is a full statement: what it does not name is not there. A peer that names ever new logs fills nothing.
+        self.said = Frontier::default();
         self.learn(heads, out);
         self.resend_from_said();
     }
@@ -307,7 +311,9 @@ impl Exchange {
         self.progress = now;
         let arrived: BTreeSet<LogId> = self.on_the_way.drain(..batches as usize).flatten().map(|run| run.log).collect();
         let before = self.sent.clone();
-        self.learn(heads, out);
+        let mut heads = heads.clone();
+        heads.0.retain(|log, _| arrived.contains(log));
+        self.learn(&heads, out);
         self.resend_from_said();
         // What was sent, is not on its way any more and did not arrive was refused there.
         for log in &arrived {

@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use crate::limits::{COMPRESS_FROM, MAX_FRAME, MAX_LOGS, MAX_PAYLOAD, MAX_PRESENCE};
-use crate::message::{Bye, Hello, Message, WireAck, WireEntries, WireHeads};
+use crate::message::{Bye, Entries, Hello, Message, WireAck, WireEntries, WireHeads};
 
 /// How many bytes come before the payload.
 pub const HEADER_LEN: usize = 6;
@@ -114,9 +114,14 @@ pub fn decode(frame: &[u8]) -> Result<Option<Message>, FrameError> {
     };
     match &message {
         Message::Heads(heads) | Message::Ack { heads, .. } if heads.0.len() > MAX_LOGS => Err(bad),
-        Message::Entries(runs) if runs.iter().any(|run| run.entries.is_empty() || run.from == 0) => Err(bad),
+        Message::Entries(runs) if runs.iter().any(|run| !is_run(run)) => Err(bad),
         _ => Ok(Some(message)),
     }
+}
+
+/// Positions begin at 1, and those of a run can be counted.
+fn is_run(run: &Entries) -> bool {
+    run.from > 0 && !run.entries.is_empty() && run.from.checked_add(run.entries.len() as u64).is_some()
 }
 
 fn inflate(body: &[u8]) -> Result<Vec<u8>, FrameError> {

@@ -76,11 +76,7 @@ fn an_old_copy_of_a_replica_is_noticed_and_goes_on_in_new_logs() {
         equal(&[&mac, &server]).await;
         assert_ne!(server.store.epoch(), epoch);
         assert!(server.body(lost).is_some());
-        assert!(
-            server.fleet.alerts().iter().any(|alert| alert.text.contains("older copy")),
-            "{:?}",
-            server.fleet.alerts()
-        );
+        until("a person is told", || server.fleet.alerts().iter().any(|alert| alert.text.contains("older copy"))).await;
         let after = server.note(None, "after").await;
         until("what it writes now is taken", || mac.body(after).is_some()).await;
         assert!(mac.fleet.alerts().is_empty(), "{:?}", mac.fleet.alerts());

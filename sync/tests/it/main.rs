@@ -3,5 +3,6 @@
 
 mod exchange;
 mod hostile;
+mod liar;
 mod membership;
 mod support;
