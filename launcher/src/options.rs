@@ -58,7 +58,7 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["venture", "list"])]
     pub secrets_audit: bool,
     /// With --secrets-audit: copies those that are missing
-    #[arg(long, requires = "secrets_audit")]
+    #[arg(long, requires = "secrets_audit", conflicts_with = "venture")]
     pub fix: bool,
     /// Says how long each step took; never a value
     #[arg(long, short = 'd')]

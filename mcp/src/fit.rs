@@ -98,10 +98,14 @@ fn shorten_largest(value: &mut Value, path: &str) -> Option<(String, usize)> {
             }
             Some((path.to_owned(), was))
         }
+        // The largest may hold nothing that can be shortened; then another one gives way.
         Value::Object(object) => {
-            let (name, inner) = object.iter_mut().max_by_key(|(_, inner)| encoded(inner))?;
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            shorten_largest(inner, &path)
+            let mut inner: Vec<(&String, &mut Value)> = object.iter_mut().collect();
+            inner.sort_by_cached_key(|(_, inner)| std::cmp::Reverse(encoded(inner)));
+            inner.into_iter().find_map(|(name, inner)| {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                shorten_largest(inner, &path)
+            })
         }
         Value::Array(items) if items.len() > 1 => {
             let was = items.len();

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::index::{self, IndexRow};
+use ctxnode_model::index;
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
 
 use crate::authority::{Authority, ControlOp, Refusal};
 use crate::document::{self, DocumentCache, Fault};
 use crate::entry::{Op, VerifiedEntry};
 use crate::fresh::{Facts, Fresh, only_adds};
+use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::project::{Document, project};
 use crate::query;
@@ -32,11 +33,19 @@ struct Dirty {
 }
 
 /// What a document is after its changes so far.
+#[expect(clippy::large_enum_variant, reason = "a transaction touches few, and documents move in and out of the cache")]
 pub(crate) enum State {
     /// Loaded.
     Loaded(Automerge),
     /// It has one change, which was never given to the document library.
     Fresh(Fresh),
+}
+
+/// A foreign change that passed the screener, and the highest ops of what it depends on.
+struct Screened<'a> {
+    facts: &'a screen::ChangeFacts,
+    deps: &'a MaxOps,
+    bytes: &'a [u8],
 }
 
 /// One transaction being filled.
@@ -192,7 +201,7 @@ impl<'t> Batch<'t> {
             let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
             return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &held.encode());
         };
-        self.apply_screened(id, entry, place, &facts, &deps, bytes)?;
+        self.apply_screened(id, entry, place, &Screened { facts: &facts, deps: &deps, bytes })?;
         self.drain_waiting(id)
     }
 
@@ -209,7 +218,7 @@ impl<'t> Batch<'t> {
                 self.tables.remove(Table::Waiting, &key)?;
                 progress = true;
                 let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
-                self.apply_screened(id, &entry, place, &facts, &deps, &bytes)?;
+                self.apply_screened(id, &entry, place, &Screened { facts: &facts, deps: &deps, bytes: &bytes })?;
             }
             if !progress {
                 return Ok(());
@@ -222,10 +231,9 @@ impl<'t> Batch<'t> {
         id: DocumentId,
         entry: &VerifiedEntry,
         place: Place,
-        facts: &screen::ChangeFacts,
-        deps: &MaxOps,
-        bytes: &[u8],
+        screened: &Screened<'_>,
     ) -> Result<(), StoreError> {
+        let Screened { facts, deps, bytes } = *screened;
         if let Err(error) = self.check_context(id, place.log_no, facts, deps)? {
             let reason = QuarantineReason::Screened { error: error.to_string() };
             return self.hold(place.log_no, place.seq, place.op, &reason);
@@ -561,34 +569,4 @@ pub(crate) fn derive(
         conflicts: projected.conflicts,
     };
     Ok(Some((StoredRecord { meta, view: projected.view }, projected.body)))
-}
-
-/// Moves index rows and their counts from old to new.
-pub(crate) fn write_index(
-    tables: &WriteTables<'_>,
-    id: DocumentId,
-    old: &[IndexRow],
-    new: &[IndexRow],
-) -> Result<(), StoreError> {
-    for row in old.iter().filter(|row| !new.contains(row)) {
-        if tables.remove(Table::Index, &rows::index_key(row, id))? {
-            count(tables, row, id.kind, -1)?;
-        }
-    }
-    for row in new.iter().filter(|row| !old.contains(row)) {
-        tables.put(Table::Index, &rows::index_key(row, id), &[])?;
-        count(tables, row, id.kind, 1)?;
-    }
-    Ok(())
-}
-
-fn count(tables: &WriteTables<'_>, row: &IndexRow, kind: Kind, by: i64) -> Result<(), StoreError> {
-    let key = rows::index_prefix(row.index, kind, &row.prefix);
-    let known = tables.get(Table::Counts, &key)?.map_or(0, |payload| rows::be_u64(&payload));
-    let next = known.saturating_add_signed(by);
-    if next == 0 {
-        tables.remove(Table::Counts, &key)?;
-        return Ok(());
-    }
-    tables.put(Table::Counts, &key, &next.to_be_bytes())
 }

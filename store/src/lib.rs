@@ -22,6 +22,7 @@ mod fresh;
 pub mod genesis;
 mod guard;
 mod history;
+mod index_rows;
 mod ingest;
 mod keys;
 mod kv;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::{DocumentId, SpaceId};
 
-use crate::apply::{Batch, Prepared, State, derive, write_index};
+use crate::apply::{Batch, Prepared, State, derive};
 use crate::entry::Op;
+use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::rows::{self, Held, LogRow, QuarantineReason};
 use crate::tables::Table;

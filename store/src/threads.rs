@@ -11,7 +11,7 @@ use ctxnode_model::record::Handoff;
 use ctxnode_model::{DocumentId, Kind, Stamp};
 
 use crate::StoreError;
-use crate::apply::write_index;
+use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv as _, WriteTables};
 use crate::query::{Listing, Reader};
 use crate::rows::{self, StoredRecord};

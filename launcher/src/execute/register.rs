@@ -21,7 +21,8 @@ const BAD_USAGE: i32 = 2;
 /// When a file cannot be used; the agent would start without our server.
 pub(super) async fn register(world: &World, agent: Agent, directory: &Path) -> Result<(), Refusal> {
     let program = world.ctxnode()?;
-    let setup = Program::new(&program, ["setup", agent.name(), "--json"]).within(directory);
+    let scope = scope(directory);
+    let setup = Program::new(&program, ["setup", agent.name(), "--scope", scope, "--json"]).within(directory);
     let done = setup.run(LIMIT).await.map_err(|error| match error {
         RunError::Spawn { source, .. } | RunError::Output { source, .. } => {
             Refusal::Run { step: Step::Setup, program: program.clone(), source }
@@ -48,6 +49,15 @@ pub(super) async fn register(world: &World, agent: Agent, directory: &Path) -> R
     }
 }
 
+/// Returns where the registration belongs: with the checkout when it already carries ours, for everybody who clones it, and
+/// with the user otherwise. A launch must not leave files in a checkout that nobody asked for: it would never be clean again.
+fn scope(directory: &Path) -> &'static str {
+    let text = std::fs::read(directory.join(".mcp.json")).unwrap_or_default();
+    // A file that does not parse is what `ctxnode setup` reports.
+    let ours = serde_json::from_slice::<Value>(&text).is_ok_and(|file| !file["mcpServers"]["ctxnode"].is_null());
+    if ours { "project" } else { "user" }
+}
+
 /// Returns what a person should know of a report: changes, what was left alone and why, what must be confirmed.
 fn lines(report: &Value) -> Vec<String> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
@@ -71,6 +81,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_checkout_is_left_clean_unless_it_carries_our_entry() {
+        let checkout = tempfile::tempdir().unwrap();
+        assert_eq!(scope(checkout.path()), "user");
+        let write = |text: &str| std::fs::write(checkout.path().join(".mcp.json"), text).unwrap();
+        write(r#"{ "mcpServers": { "other": {} } }"#);
+        assert_eq!(scope(checkout.path()), "user");
+        write(r#"{ "mcpServers": { "ctxnode": { "command": "ctxnode" } } }"#);
+        assert_eq!(scope(checkout.path()), "project");
+    }
 
     #[test]
     fn a_report_is_shown_without_what_did_not_change() {

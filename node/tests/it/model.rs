@@ -3,7 +3,6 @@
 //!
 //! Each request carries the conversation so far; the number of tool calls in it says where in the script it stands.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,9 +48,8 @@ impl Model {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(async move {
-            axum::serve(listener, router).await.map_err(|_| unreachable!()) as Result<(), Infallible>
-        });
+        // It serves until the runtime is dropped.
+        runtime.spawn(async move { drop(axum::serve(listener, router).await) });
         Self { address, script, _runtime: runtime }
     }
 

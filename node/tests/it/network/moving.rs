@@ -16,7 +16,7 @@ const SLOW: Wire = Wire { cut: false, loss: 0, delay: Duration::from_millis(5), 
 fn write_docs(sandbox: &Sandbox, name: &str) {
     for number in 0..DOCS {
         let put = Call::new("doc.put", json!({ "content": format!("# Doc\n{}", noise(SIZE, number as u64 + 1)) }));
-        person(sandbox).ok(&put.param("scope", "global").param("name", &format!("{name}-{number:02}.md")));
+        person(sandbox).ok(&put.param("scope", "global").param("name", format!("{name}-{number:02}.md")));
     }
 }
 

@@ -121,7 +121,7 @@ impl World {
         let limited = index > 0 && !lies && self.chance(25);
         let mut node = Node {
             key: secret.public(),
-            newer: index == 1 && self.seed % 3 == 0,
+            newer: index == 1 && self.seed.is_multiple_of(3),
             disk: Disk::default(),
             store: None,
             standing: None,
