@@ -1,4 +1,5 @@
-//! What ctxnode knows about running on a machine: today, the daemon as a user service of systemd or launchd.
+//! What ctxnode knows about running on a machine: the daemon as a user service of systemd or launchd, where the machine
+//! is on the network, and field mode.
 //!
 //! Everything is rendered and planned as data, from paths that the caller passes in. The caller writes the files and
 //! runs the commands, so that `--dry-run` shows exactly what a run would do.
@@ -13,4 +14,6 @@
 //! assert!(matches!(&plan[0], Step::Write { path, .. } if path.ends_with("systemd/user/ctxnode.service")));
 //! ```
 
+pub mod field;
+pub mod network;
 pub mod service;

@@ -16,6 +16,7 @@ pub mod glob;
 pub mod handoff;
 pub mod identity;
 pub mod limits;
+pub mod machine;
 pub mod note;
 pub mod plan;
 pub mod presence;

@@ -1,0 +1,160 @@
+//! Field mode: a laptop away from the desk trades freshness for battery and data.
+//!
+//! Here is what is decided: what was asked for, when the next look at the others is due, what is left of the day's bytes,
+//! which process keeps the machine awake, what to advise. The daemon does it.
+
+mod advice;
+mod awake;
+
+use std::time::Duration;
+
+pub use advice::{Advice, Facts, Power, advice, cautions};
+pub use awake::{Awake, System};
+
+/// The shortest interval: below it an open connection costs less than coming back.
+pub const MIN_EVERY: Duration = Duration::from_secs(60);
+/// The longest interval.
+pub const MAX_EVERY: Duration = Duration::from_secs(24 * 3_600);
+/// The smallest budget: a look at the others that finds nothing costs some kilobytes.
+pub const MIN_BUDGET: u64 = 100_000;
+/// The longest time for which a machine is kept awake.
+pub const MAX_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
+const DAY_MS: i64 = 24 * 3_600_000;
+
+/// Reads a time like `15m`, `2h`, `90s` or `1d`.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// Reads an amount like `20MB`, `500KB`, `1GB` (powers of ten) or `20MiB` (powers of two).
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = split(text)?;
+    let unit = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1_000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text.find(|found: char| !found.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, text[end..].trim()))
+}
+
+/// Writes an amount with one digit after the point: `1.5 MB`.
+#[must_use]
+pub fn bytes_text(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        ..1_000 => return format!("{bytes} B"),
+        1_000..1_000_000 => (1_000, "KB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+}
+
+/// The bytes of a day. Days are those of UTC, so that a change of time zone under way starts no new one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// Days since 1970.
+    pub day: i64,
+    /// Bytes sent and received on that day.
+    pub used: u64,
+}
+
+impl Meter {
+    /// Adds bytes at a time in milliseconds since 1970. Another day starts from nothing.
+    #[must_use]
+    pub fn plus(self, bytes: u64, now_ms: i64) -> Self {
+        let day = now_ms.div_euclid(DAY_MS);
+        let before = if day == self.day { self.used } else { 0 };
+        Self { day, used: before.saturating_add(bytes) }
+    }
+
+    /// Returns what is left of a budget.
+    #[must_use]
+    pub fn left(self, budget: u64, now_ms: i64) -> u64 {
+        budget.saturating_sub(self.plus(0, now_ms).used)
+    }
+
+    /// Returns when the next day begins, in milliseconds since 1970.
+    #[must_use]
+    pub fn renews_at(now_ms: i64) -> i64 {
+        (now_ms.div_euclid(DAY_MS) + 1) * DAY_MS
+    }
+}
+
+/// Returns whether the others are to be looked for now: an interval was asked for, it has passed since the last look,
+/// and there are bytes left.
+#[must_use]
+pub fn is_due(every: Option<Duration>, last_ms: Option<i64>, left: Option<u64>, now_ms: i64) -> bool {
+    let Some(every) = every else { return false };
+    let every = i64::try_from(every.as_millis()).unwrap_or(i64::MAX);
+    // A clock that was set back must not put the next look off for ever.
+    let passed = last_ms.is_none_or(|last| now_ms < last || now_ms.saturating_sub(last) >= every);
+    passed && left != Some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_amounts_are_read_as_people_write_them() {
+        let seconds = |text| parse_time(text).map(|time| time.as_secs());
+        assert_eq!(
+            (seconds("15m"), seconds("2 h"), seconds("90s"), seconds("1d")),
+            (Some(900), Some(7_200), Some(90), Some(86_400))
+        );
+        assert_eq!(
+            (seconds("15"), seconds("m"), seconds("-1m"), seconds("99999999999999999999d")),
+            (None, None, None, None)
+        );
+        assert_eq!(
+            (parse_bytes("20MB"), parse_bytes("1 MiB"), parse_bytes("500kb")),
+            (Some(20_000_000), Some(1 << 20), Some(500_000))
+        );
+        assert_eq!((parse_bytes("20 parrots"), parse_bytes("20000000000 GB"), parse_bytes("")), (None, None, None));
+        assert_eq!(
+            (bytes_text(999), bytes_text(1_540_000), bytes_text(20_000_000)),
+            ("999 B".into(), "1.5 MB".into(), "20.0 MB".into())
+        );
+    }
+
+    #[test]
+    fn a_budget_is_used_up_and_is_whole_again_the_next_day() {
+        let noon = 12 * 3_600_000;
+        let meter = Meter::default().plus(700, noon).plus(200, noon + 1);
+        assert_eq!((meter.left(1_000, noon), meter.left(800, noon)), (100, 0));
+        let next = Meter::renews_at(noon);
+        assert_eq!((meter.left(1_000, next - 1), meter.left(1_000, next)), (100, 1_000));
+        assert_eq!(meter.plus(5, next).used, 5);
+    }
+
+    #[test]
+    fn a_look_is_due_after_the_interval_and_never_without_bytes() {
+        let every = Some(Duration::from_secs(60));
+        assert!(is_due(every, None, None, 0));
+        assert!(!is_due(every, Some(0), None, 59_999) && is_due(every, Some(0), None, 60_000));
+        assert!(is_due(every, Some(1_000_000), None, 0), "the clock was set back");
+        assert!(!is_due(every, None, Some(0), 0) && is_due(every, None, Some(1), 0));
+        assert!(!is_due(None, None, None, 0), "on demand only");
+    }
+}
