@@ -15,8 +15,9 @@ pub use awake::{Awake, System};
 pub const MIN_EVERY: Duration = Duration::from_secs(60);
 /// The longest interval.
 pub const MAX_EVERY: Duration = Duration::from_secs(24 * 3_600);
-/// The smallest budget: a look at the others that finds nothing costs some kilobytes.
-pub const MIN_BUDGET: u64 = 100_000;
+/// The smallest budget. Entries come in batches of up to 2 MiB that are taken in whole: with less for a day, a backlog of
+/// larger ones would never arrive.
+pub const MIN_BUDGET: u64 = 3_000_000;
 /// The longest time for which a machine is kept awake.
 pub const MAX_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 const DAY_MS: i64 = 24 * 3_600_000;

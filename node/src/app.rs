@@ -14,9 +14,11 @@ use tokio::sync::{broadcast, watch};
 use crate::caller::Caller;
 use crate::daemon::presence::Presence;
 use crate::failure::Failure;
+use crate::field::Field;
 use crate::gate::idempotency::{InFlight, Kept, Reserved};
 use crate::gate::rate::Limiter;
 use crate::gate::request_log::RequestLog;
+use crate::returns::Returns;
 use crate::search_index::SearchIndex;
 
 /// How many changes a slow reader of events may lag behind before it has to read the lists again.
@@ -63,6 +65,9 @@ pub(crate) struct App {
     pub(crate) presence: Presence,
     /// Set once the daemon serves; tests of single operations run without.
     pub(crate) fleet: OnceLock<Fleet>,
+    /// When this node was out of touch.
+    pub(crate) returns: Returns,
+    pub(crate) field: Field,
     pub(crate) search: SearchIndex,
     pub(crate) config: Config,
     pub(crate) host: Host,

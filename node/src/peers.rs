@@ -12,6 +12,9 @@ use ctxnode_sync::{Beat, Fleet, Host, NetConfig, Reach, Relays, StartError};
 
 use crate::app::App;
 
+/// The name under which a machine's record holds the UDP port of its daemon.
+pub(crate) const SYNC_PORT: &str = "sync_port";
+
 /// Starts the fleet of a daemon.
 ///
 /// # Errors
@@ -20,7 +23,7 @@ pub(crate) fn start(app: &Arc<App>, secret: NodeSecret) -> Result<Fleet, StoreEr
     let daemon = Arc::new(Daemon(OnceLock::new()));
     // The fleet lives in the daemon that it asks; a strong reference would keep both alive for ever.
     daemon.0.get_or_init(|| Arc::downgrade(app));
-    let config = net_config(&app.config.sync);
+    let config = NetConfig { pace: crate::field::pace(app), ..net_config(&app.config.sync) };
     let build = ctxnode_api::version::BUILD.to_owned();
     let fleet = Fleet::start(app.store.clone(), secret, config, build, daemon);
     fleet.map_err(|StartError::Store(error)| error)
@@ -33,7 +36,7 @@ pub(crate) fn net_config(settings: &SyncSettings) -> NetConfig {
         Relay::Public => Relays::Public,
         Relay::Url(url) => url.parse().map_or(Relays::None, Relays::Own),
     };
-    NetConfig { port: settings.port, bind: settings.bind.clone(), relays, mdns: settings.mdns, keep_alive: true }
+    NetConfig { port: settings.port, bind: settings.bind.clone(), relays, mdns: settings.mdns, ..NetConfig::default() }
 }
 
 struct Daemon(OnceLock<Weak<App>>);
@@ -64,8 +67,9 @@ impl Host for Daemon {
         let machines = app.store.read().and_then(|snapshot| snapshot.reader().all::<Machine>(Kind::Machine));
         let machines = machines.unwrap_or_default();
         let machine = machines.iter().find(|machine| machine.node_key.as_deref() == Some(&key));
-        // Its record says which addresses it has; that it listens on the port that is the same everywhere is likely.
-        let port = if app.config.sync.port == 0 { None } else { Some(app.config.sync.port) };
+        // Its record says which addresses and which port it has; otherwise the port that is the same everywhere is likely.
+        let said = machine.and_then(|machine| u16::try_from(machine.value.meta.get(SYNC_PORT)?.as_u64()?).ok());
+        let port = said.or_else(|| Some(app.config.sync.port).filter(|port| *port != 0));
         let ips = machine.into_iter().flat_map(|machine| machine.addresses.iter().filter_map(|text| text.parse().ok()));
         found.extend(ips.filter_map(|ip: IpAddr| Some(SocketAddr::new(ip, port?))));
         found

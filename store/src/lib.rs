@@ -48,6 +48,6 @@ pub use keys::{KeyError, NodeSecret, RecoveryKey, verify};
 pub use kv::Snapshot;
 pub use location::Location;
 pub use open::{Created, FORMAT, Options, Store};
-pub use query::{JournalRow, Listing, LocalRow, QuarantineRow, Reader, ViewBytes};
+pub use query::{JournalRow, Listing, LocalRow, QuarantineRow, Reader, Touched, ViewBytes};
 pub use tables::LocalTable;
 pub use writer::{Committed, Draft};

@@ -1,12 +1,13 @@
 //! Reading the replica: typed records, lists with totals, node-local rows, the journal, the frontier.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use automerge::{Automerge, Change};
 use ctxnode_model::frontier::{Frontier, Head, Heads, LogId, Run};
 use ctxnode_model::index::Index;
 use ctxnode_model::page::{Cursor, Page};
-use ctxnode_model::{DocumentId, Kind, Rec, Record, Timestamp};
+use ctxnode_model::{DocumentId, Kind, NodeKey, Rec, Record, Timestamp};
 use serde_json::Value;
 
 use crate::entry::{Op, VerifiedEntry};
@@ -35,6 +36,8 @@ pub struct Listing<'a> {
     pub limit: usize,
 }
 
+/// The author of an entry and the documents that it changed.
+pub type Touched = (NodeKey, Vec<DocumentId>);
 /// Key and value of a node-local row.
 pub type LocalRow = (Vec<u8>, Vec<u8>);
 /// The stored bytes of a record's view and of its body.
@@ -337,6 +340,36 @@ impl<'a> Reader<'a> {
         let bounds = (Bound::Excluded(from.as_slice()), Bound::Unbounded);
         let found = self.kv.scan(Table::Journal, bounds, Direction::Forward, limit)?;
         found.into_iter().map(|(key, payload)| Ok((rows::be_u64(&key), JournalRow::decode(&payload)?))).collect()
+    }
+
+    /// Returns journal rows after a position that came with entries of other nodes, oldest first: author and documents.
+    /// At most `limit` rows of any node are looked at; the flag says whether there are more.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn journal_of_others(
+        &self,
+        own: NodeKey,
+        position: u64,
+        limit: usize,
+    ) -> Result<(Vec<Touched>, bool), StoreError> {
+        let rows = self.journal_after(position, limit)?;
+        let more = rows.len() == limit;
+        let mut authors: BTreeMap<u32, Option<NodeKey>> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (_, row) in rows {
+            let Some((number, _)) = row.log else { continue };
+            let author = match authors.get(&number) {
+                Some(author) => *author,
+                None => {
+                    let author = log_by_number(self.kv, number)?.map(|log| log.author);
+                    authors.insert(number, author);
+                    author
+                }
+            };
+            found.extend(author.filter(|author| *author != own).map(|author| (author, row.documents)));
+        }
+        Ok((found, more))
     }
 
     /// Returns the last journal position; 0 when nothing was accepted yet.

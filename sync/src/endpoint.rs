@@ -15,6 +15,7 @@ use iroh_mdns_address_lookup::MdnsAddressLookup;
 use thiserror::Error;
 
 use crate::invite::any_open;
+use crate::pace::Pace;
 use crate::standing::{Refused, Standing};
 use crate::{ALPN_EXCHANGE, ALPN_JOIN};
 
@@ -26,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(20);
 const FIRST_RTT: Duration = Duration::from_millis(100);
 /// What a peer may send without it being read: a little more than the largest frame, twice.
 const WINDOW: u32 = 10 << 20;
+/// The same while bytes are counted: what is on its way when they are used up has been paid for.
+pub(crate) const METERED_WINDOW: u32 = 128 << 10;
 /// The close codes of admission.
 pub(crate) const UNKNOWN: u32 = 0x401;
 pub(crate) const REVOKED: u32 = 0x403;
@@ -44,11 +47,13 @@ pub struct NetConfig {
     pub mdns: bool,
     /// Whether idle connections are kept alive.
     pub keep_alive: bool,
+    /// How eagerly to keep in touch at first.
+    pub pace: Pace,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { port: 0, bind: Vec::new(), relays: Relays::None, mdns: false, keep_alive: true }
+        Self { port: 0, bind: Vec::new(), relays: Relays::None, mdns: false, keep_alive: true, pace: Pace::Live }
     }
 }
 
@@ -114,7 +119,7 @@ async fn bind_port(
         .secret_key(secret)
         .relay_mode(relay)
         .net_report_config(NetReportConfig::minimal())
-        .transport_config(transport(config.keep_alive))
+        .transport_config(transport(config.keep_alive, WINDOW))
         .clear_ip_transports();
     if let Some(admission) = admission {
         builder = builder.alpns(vec![ALPN_EXCHANGE.to_vec(), ALPN_JOIN.to_vec()]).hooks(admission);
@@ -141,7 +146,7 @@ async fn bind_port(
     Ok((endpoint, mdns))
 }
 
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -151,12 +156,12 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn transport(keep_alive: bool) -> QuicTransportConfig {
+pub(crate) fn transport(keep_alive: bool, window: u32) -> QuicTransportConfig {
     let mut builder = QuicTransportConfig::builder()
         .max_concurrent_bidi_streams(VarInt::from_u32(4))
         .max_concurrent_uni_streams(VarInt::from_u32(4))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .stream_receive_window(VarInt::from_u32(WINDOW))
+        .receive_window(VarInt::from_u32(window))
+        .stream_receive_window(VarInt::from_u32(window))
         .send_window(u64::from(WINDOW))
         .datagram_receive_buffer_size(None)
         .initial_rtt(FIRST_RTT)

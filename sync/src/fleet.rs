@@ -6,6 +6,7 @@
 mod dial;
 mod network;
 mod tasks;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
 use crate::link::{self, Link};
-use crate::peers::{Alert, Peer, PeerState, PeerStatus, Peers, Reach, read_rows};
+use crate::pace::{Pace, Pacing};
+use crate::peers::{Alert, Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
 use crate::presence::{Beat, Statement};
 use crate::standing::Standing;
 
@@ -73,6 +75,7 @@ pub(crate) struct Shared {
     bind_error: Mutex<Option<String>>,
     alerts: Mutex<Vec<Alert>>,
     started: Timestamp,
+    last_contact: Option<Timestamp>,
     alerts_unsaved: AtomicBool,
     alerted: Mutex<BTreeSet<LogId>>,
     /// Asks for a new epoch.
@@ -83,6 +86,7 @@ pub(crate) struct Shared {
     wake: watch::Sender<u64>,
     mdns: Mutex<Option<MdnsAddressLookup>>,
     speak: Notify,
+    pub(crate) pacing: Pacing,
     stop: CancellationToken,
 }
 
@@ -119,6 +123,7 @@ impl Fleet {
         let alerts = alerts.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         drop(snapshot);
         let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);
+        let last_contact = rows.values().filter_map(|row| row.last_seen).max();
         let standing = Arc::new(Standing::new(store.clone(), inviter));
         let started = store.clock().now();
         let shared = Arc::new(Shared {
@@ -136,6 +141,7 @@ impl Fleet {
             bind_error: Mutex::default(),
             alerts: Mutex::new(alerts),
             started,
+            last_contact,
             alerts_unsaved: AtomicBool::new(false),
             alerted: Mutex::default(),
             renew: Notify::new(),
@@ -144,8 +150,10 @@ impl Fleet {
             wake: watch::Sender::new(0),
             mdns: Mutex::default(),
             speak: Notify::new(),
+            pacing: Pacing::default(),
             stop: CancellationToken::new(),
         });
+        shared.pacing.set(shared.config.pace);
         let mut running = JoinSet::new();
         running.spawn(tasks::follow_store(Arc::clone(&shared)));
         running.spawn(tasks::accept(Arc::clone(&shared)));
@@ -169,15 +177,53 @@ impl Fleet {
         self.shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default()
     }
 
+    /// Waits until this node listens.
+    pub async fn bound(&self) {
+        // An error means that the fleet is gone, and with it everybody who waits.
+        let _ = self.shared.bound.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Returns the UDP port on which this node listens.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.shared.bound.borrow().as_ref()?.bound_sockets().first().map(SocketAddr::port)
+    }
+
     /// Returns why no port could be opened.
     #[must_use]
     pub fn bind_error(&self) -> Option<String> {
         self.shared.bind_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tries every peer now, and looks at the network anew.
+    /// Tries every peer now, and looks at the network anew. Where peers are only looked for in rounds, begins one.
     pub async fn wake(&self) {
+        if !self.shared.pacing.is_live() {
+            self.shared.pacing.begin_round();
+        }
         self.shared.network_changed().await;
+    }
+
+    /// Says how eagerly to keep in touch from now on.
+    pub fn set_pace(&self, pace: Pace) {
+        self.shared.pacing.set(pace);
+    }
+
+    /// Whether peers may be connected to now: not between two rounds, and not without bytes.
+    #[must_use]
+    pub fn is_in_touch(&self) -> bool {
+        self.shared.pacing.may_connect()
+    }
+
+    /// Returns when another member was last heard before this fleet was started.
+    #[must_use]
+    pub fn last_contact_before(&self) -> Option<Timestamp> {
+        self.shared.last_contact
+    }
+
+    /// Takes the bytes that were sent and received since the last call.
+    #[must_use]
+    pub fn take_spent(&self) -> u64 {
+        self.shared.pacing.take_spent()
     }
 
     /// Tells the others soon that sessions began or ended.
@@ -191,6 +237,8 @@ impl Fleet {
         let authority = self.shared.store.authority();
         let own = self.shared.store.node();
         let now = Instant::now();
+        let unsent = self.shared.unsent();
+        let is_live = self.shared.pacing.is_live();
         let mut nodes: BTreeMap<NodeKey, _> = authority.members().map(|(node, role)| (node, Some(role))).collect();
         nodes.extend(authority.revoked().map(|node| (node, None)));
         nodes.remove(&own);
@@ -198,7 +246,14 @@ impl Fleet {
             let status = |(node, role): (NodeKey, Option<_>)| {
                 let peer = peers.entry(node).or_default();
                 let name = authority.name(&node).unwrap_or_default().to_owned();
-                status_of(peer, node, name, role, now)
+                let status = status_of(peer, node, name, role, now);
+                let unsent = unsent.get(&node).copied().unwrap_or(0);
+                let paused = || Trouble { reason: Reason::Paused, text: "this machine is in field mode".to_owned() };
+                let trouble = match (status.trouble, status.state) {
+                    (None, PeerState::Unreachable) if !is_live => Some(paused()),
+                    (trouble, _) => trouble,
+                };
+                PeerStatus { unsent, trouble, ..status }
             };
             nodes.into_iter().map(status).collect()
         })
@@ -264,7 +319,9 @@ fn status_of(peer: &Peer, node: NodeKey, name: String, role: Option<ctxnode_stor
         software: figures.software.unwrap_or_else(|| peer.row.software.clone()),
         skew_ms: figures.skew_ms,
         sessions,
-        last_error: peer.last_error.clone(),
+        unsent: 0,
+        unsent_since: peer.row.unsent_since,
+        trouble: peer.trouble.clone(),
         addresses: peer.row.addresses.clone(),
     }
 }
@@ -322,7 +379,7 @@ impl Shared {
         self.peers.one(node, |peer| {
             peer.row.last_seen = Some(now);
             peer.row.software.clone_from(&hello.software);
-            peer.last_error = None;
+            peer.trouble = None;
             peer.unsaved = true;
         });
         let speaks = |peer: &Peer| peer.link.as_ref().is_some_and(|link| link.figures().software.is_some());
@@ -438,6 +495,7 @@ impl Shared {
     }
 
     async fn save(&self) {
+        self.note_unsent();
         let rows = self.peers.take_unsaved();
         let alerts = self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| {
             let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -485,6 +543,8 @@ impl Shared {
         let begun = Instant::now();
         let bye = link::run(self, peer, &link).await;
         let was_good = begun.elapsed() >= dial::GOOD;
+        link.spend(self);
+        let code = link::close_code(&link.connection).or(Some(u64::from(bye.code)));
         tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
         let now = self.store.clock().now();
         self.peers.one(peer, |known| {
@@ -496,14 +556,24 @@ impl Shared {
                     known.row.last_seen = Some(now);
                     known.unsaved = true;
                 }
-                if bye.code != code::STOPPING {
-                    known.last_error = Some(bye.text);
+                let left_here = bye.code == code::AWAY && !self.pacing.is_live();
+                if left_here {
+                    known.round_done = self.pacing.round();
+                }
+                if bye.code != code::STOPPING && !left_here {
+                    known.trouble = Some(Trouble::of(code, bye.text));
                 }
                 let signal = if was_good { &known.signals.urgent } else { &known.signals.ended };
                 signal.notify_one();
             }
         });
         self.speak.notify_one();
+    }
+
+    /// Whether a connection to this peer may be made now. In field mode, once in a round.
+    fn may_connect(&self, node: NodeKey) -> bool {
+        let is_done = || self.peers.one(node, |peer| peer.round_done >= self.pacing.round());
+        self.pacing.may_connect() && (self.pacing.is_live() || !is_done())
     }
 
     /// Whether there is a connection on which what is said is answered.

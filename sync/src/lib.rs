@@ -11,6 +11,7 @@ mod fleet;
 mod invite;
 mod join;
 mod link;
+mod pace;
 mod peers;
 mod presence;
 mod standing;
@@ -24,7 +25,8 @@ pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
 pub use join::{JoinError, Joined, join};
 pub use link::{Path, Traffic};
-pub use peers::{Alert, PeerState, PeerStatus, Reach, remember_inviter};
+pub use pace::Pace;
+pub use peers::{Alert, PeerState, PeerStatus, Reach, Reason, Trouble, remember_inviter};
 pub use presence::{Beat, Statement};
 
 /// Where `ctxnode/exchange/1` is spoken.

@@ -32,6 +32,8 @@ const TICK: Duration = Duration::from_secs(1);
 const OPEN: Duration = Duration::from_secs(10);
 /// How long the last message may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a connection of a round lasts at least, so that what is written meanwhile goes with it.
+const SETTLE: Duration = Duration::from_secs(2);
 /// How many frames are read ahead.
 const AHEAD: usize = 2;
 /// How many events of the link's own tasks may wait; a batch each, and one statement for each node.
@@ -81,6 +83,7 @@ pub(crate) struct Link {
     opened: Instant,
     pub(crate) stop: watch::Sender<Option<Bye>>,
     pub(crate) figures: Mutex<Figures>,
+    counter: Counter,
 }
 
 /// What is measured on a connection.
@@ -112,6 +115,7 @@ impl Link {
     pub(crate) fn new(connection: Connection, dialled_by: NodeKey) -> Self {
         Self {
             frames: Arc::default(),
+            counter: Counter { connection: connection.clone(), counted: Arc::default() },
             connection,
             dialled_by,
             opened: Instant::now(),
@@ -155,9 +159,30 @@ impl Link {
         Some(Path { address, relay, rtt: chosen.rtt() })
     }
 
+    /// Counts what was sent and received since the last call.
+    pub(crate) fn spend(&self, shared: &Shared) {
+        self.counter.spend(shared);
+    }
+
     /// Asks the exchange to end.
     pub(crate) fn end(&self, code: u16, text: &str) {
         self.stop.send_replace(Some(Bye { code, text: text.to_owned() }));
+    }
+}
+
+/// Counts the bytes of a connection, each once, from wherever it is called.
+#[derive(Clone, Debug)]
+struct Counter {
+    connection: Connection,
+    counted: Arc<AtomicU64>,
+}
+
+impl Counter {
+    fn spend(&self, shared: &Shared) {
+        let stats = self.connection.stats();
+        let all = stats.udp_tx.bytes + stats.udp_rx.bytes;
+        let before = self.counted.fetch_max(all, Ordering::SeqCst);
+        shared.pacing.spend(all.saturating_sub(before));
     }
 }
 
@@ -202,6 +227,14 @@ pub(crate) fn closed_because(connection: &Connection) -> Option<String> {
     }
 }
 
+/// The code with which the peer closed the connection.
+pub(crate) fn close_code(connection: &Connection) -> Option<u64> {
+    match connection.close_reason()? {
+        iroh::endpoint::ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),
+        _ => None,
+    }
+}
+
 async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendStream, receive: RecvStream) -> Bye {
     let (events, mut inner) = mpsc::channel(EVENTS);
     let (batches, to_ingest) = mpsc::channel(limits::WINDOW as usize + 1);
@@ -214,7 +247,8 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
         return Bye { code: code::REVOKED, text: "not a member any more".to_owned() };
     };
     let mut tasks = JoinSet::new();
-    tasks.spawn(read_frames(receive, frames, Arc::clone(&link.frames)));
+    let counted = (Arc::clone(&link.frames), link.counter.clone());
+    tasks.spawn(read_frames(receive, frames, Arc::clone(shared), counted));
     let (done_writing, written) = tokio::sync::oneshot::channel();
     tasks.spawn(write_frames(send, to_write, done_writing, Arc::clone(&link.frames)));
     tasks.spawn(take_batches(Arc::clone(shared), to_ingest, events.clone()));
@@ -262,7 +296,9 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
                 running.handle(Event::Tick)
             }
         };
+        over = running.paced().or(over);
     }
+    running.measure();
     let Running { out, tasks, .. } = running;
     drop(out);
     // What was said last should arrive; a peer that reads nothing any more does not get longer.
@@ -340,7 +376,30 @@ impl Running<'_> {
         }
     }
 
+    /// Ends an exchange that the pace does not allow to go on.
+    fn paced(&mut self) -> Option<Bye> {
+        let pacing = &self.shared.pacing;
+        if pacing.is_live() {
+            return None;
+        }
+        if pacing.is_metered() {
+            self.link.spend(self.shared);
+        }
+        let text = if !pacing.has_bytes() {
+            "in field mode, and its bytes for today are used up"
+        } else if self.started.elapsed() > SETTLE && self.exchange.lacks() == Some(Lacks::default()) {
+            "in field mode"
+        } else {
+            return None;
+        };
+        self.handle(Event::Stop(Bye { code: code::AWAY, text: text.to_owned() }))
+    }
+
     fn measure(&self) {
+        self.link.spend(self.shared);
+        if let Some(confirmed) = self.exchange.confirmed(self.shared.store.node()) {
+            self.shared.confirmed(self.peer, confirmed);
+        }
         let lacks = self.exchange.lacks();
         let mut figures = self.link.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.lacks = lacks;
@@ -363,9 +422,20 @@ impl Running<'_> {
     }
 }
 
-async fn read_frames(mut stream: RecvStream, frames: mpsc::Sender<Result<Message, WireError>>, counted: Arc<Frames>) {
+async fn read_frames(
+    mut stream: RecvStream,
+    frames: mpsc::Sender<Result<Message, WireError>>,
+    shared: Arc<Shared>,
+    (counted, counter): (Arc<Frames>, Counter),
+) {
+    let may_go_on = || {
+        if shared.pacing.is_metered() {
+            counter.spend(&shared);
+        }
+        shared.pacing.has_bytes()
+    };
     loop {
-        let read = wire::read(&mut stream, &counted.received).await;
+        let read = wire::read(&mut stream, &counted.received, may_go_on).await;
         let failed = read.is_err();
         if frames.send(read).await.is_err() || failed {
             return;

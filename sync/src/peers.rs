@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::{NodeKey, Timestamp};
 use ctxnode_store::{LocalTable, Reader, Role, Store, StoreError, WriteError};
-use ctxnode_sync_proto::Lacks;
+use ctxnode_sync_proto::{Lacks, code};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
+use crate::endpoint::{REVOKED, UNKNOWN};
 use crate::join::Joined;
 use crate::link::{Link, Path, Traffic};
 use crate::presence::{Beat, Statement};
@@ -37,6 +38,12 @@ pub(crate) struct Row {
     /// It invited this node.
     #[serde(default)]
     pub(crate) inviter: bool,
+    /// How many of this node's own entries it is known to have.
+    #[serde(default)]
+    pub(crate) confirmed: u64,
+    /// Since when it has lacked some of them.
+    #[serde(default)]
+    pub(crate) unsent_since: Option<Timestamp>,
 }
 
 /// Notes who invited this node and where it is; the first connection goes there.
@@ -94,6 +101,61 @@ pub enum PeerState {
     Revoked,
 }
 
+/// Why there is no connection to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nobody has said where it is.
+    NoAddress,
+    /// Nothing answers where it was: the machine, its daemon or its port is not there.
+    NoAnswer,
+    /// It does not know this node's key.
+    UnknownKey,
+    /// It says that this node was revoked.
+    Revoked,
+    /// No protocol version in common.
+    Protocol,
+    /// It is of another fleet.
+    OtherFleet,
+    /// It is in field mode, and comes back by itself.
+    Away,
+    /// This node is in field mode.
+    Paused,
+    /// Something else.
+    Other,
+}
+
+/// Why there is no connection to a peer, and in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Why.
+    pub reason: Reason,
+    /// What happened.
+    pub text: String,
+}
+
+impl Trouble {
+    /// Reads why a connection could not be made, or was closed, from its close code and from what was said.
+    pub(crate) fn of(code: Option<u64>, text: String) -> Self {
+        let by_code = match code {
+            Some(found) if found == u64::from(UNKNOWN) => Some(Reason::UnknownKey),
+            Some(found) if found == u64::from(REVOKED) || found == u64::from(code::REVOKED) => Some(Reason::Revoked),
+            Some(found) if found == u64::from(code::VERSION) => Some(Reason::Protocol),
+            Some(found) if found == u64::from(code::FLEET) => Some(Reason::OtherFleet),
+            Some(found) if found == u64::from(code::AWAY) => Some(Reason::Away),
+            _ => None,
+        };
+        // The handshake itself gives no code.
+        let by_text = || match () {
+            () if text.contains("not a member") => Reason::UnknownKey,
+            () if text.contains("revoked") => Reason::Revoked,
+            () if text.contains("application protocol") => Reason::Protocol,
+            () if text.contains("no answer") || text.contains("timed out") => Reason::NoAnswer,
+            () => Reason::Other,
+        };
+        Self { reason: by_code.unwrap_or_else(by_text), text }
+    }
+}
+
 /// Everything about one peer.
 #[derive(Clone, Debug)]
 pub struct PeerStatus {
@@ -121,8 +183,12 @@ pub struct PeerStatus {
     pub skew_ms: Option<i64>,
     /// Its living sessions, as it last said.
     pub sessions: Vec<Beat>,
-    /// Why the last attempt to reach it failed.
-    pub last_error: Option<String>,
+    /// How many entries that were written here it is not known to have.
+    pub unsent: u64,
+    /// Since when.
+    pub unsent_since: Option<Timestamp>,
+    /// Why there is no connection.
+    pub trouble: Option<Trouble>,
     /// Where it is looked for.
     pub addresses: Vec<SocketAddr>,
 }
@@ -144,8 +210,10 @@ pub(crate) struct Peer {
     pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
     /// The newest statement ever heard: an older one that somebody repeats never makes a node look alive.
     pub(crate) last_at: i64,
-    pub(crate) last_error: Option<String>,
+    pub(crate) trouble: Option<Trouble>,
     pub(crate) signals: Arc<Signals>,
+    /// The last round in which both sides had the same at the end.
+    pub(crate) round_done: u64,
 }
 
 /// What a peer's dialler waits for.
@@ -158,6 +226,11 @@ pub(crate) struct Signals {
 }
 
 impl Peer {
+    /// Whether it said that it comes back by itself.
+    pub(crate) fn is_away(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Away)
+    }
+
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
         self.said.as_ref().is_some_and(|(_, _, heard)| now.duration_since(*heard) < FRESH)
     }
@@ -206,6 +279,23 @@ impl Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_comes_from_the_close_code_and_else_from_what_was_said() {
+        let reason = |code: Option<u64>, text: &str| Trouble::of(code, text.to_owned()).reason;
+        assert_eq!(reason(Some(0x401), "refused: not a member"), Reason::UnknownKey);
+        assert_eq!(reason(Some(0x403), "refused: revoked"), Reason::Revoked);
+        assert_eq!(reason(Some(u64::from(code::REVOKED)), "x"), Reason::Revoked);
+        assert_eq!(reason(Some(u64::from(code::VERSION)), "protocol 2 to 3 here, 1 to 1 there"), Reason::Protocol);
+        assert_eq!(reason(Some(u64::from(code::FLEET)), "another fleet"), Reason::OtherFleet);
+        assert_eq!(reason(Some(u64::from(code::AWAY)), "refused: in field mode"), Reason::Away);
+        assert_eq!(
+            reason(None, "no connection: peer doesn't support any known application protocol"),
+            Reason::Protocol
+        );
+        assert_eq!(reason(None, "no connection: timed out"), Reason::NoAnswer);
+        assert_eq!(reason(Some(6), "a frame that is none"), Reason::Other);
+    }
 
     #[test]
     fn new_addresses_come_first_and_old_ones_fall_off() {

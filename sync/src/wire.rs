@@ -25,13 +25,21 @@ pub(crate) enum WireError {
     /// The peer took too long.
     #[error("the peer took too long over one frame")]
     Slow,
+    /// No more bytes may be read today.
+    #[error("the bytes of field mode are used up")]
+    Spent,
     /// The connection failed.
     #[error("{0}")]
     Io(String),
 }
 
-/// Reads the next message of a known kind; adds what it and unknown ones before it took on the wire to `bytes`.
-pub(crate) async fn read(stream: &mut RecvStream, bytes: &AtomicU64) -> Result<Message, WireError> {
+/// Reads the next message of a known kind, as long as more may be read; adds what it and unknown ones before it took on the
+/// wire to `bytes`.
+pub(crate) async fn read(
+    stream: &mut RecvStream,
+    bytes: &AtomicU64,
+    may_go_on: impl Fn() -> bool,
+) -> Result<Message, WireError> {
     loop {
         let mut field = [0; 4];
         // Between frames a peer may be silent as long as the connection lives.
@@ -41,6 +49,9 @@ pub(crate) async fn read(stream: &mut RecvStream, bytes: &AtomicU64) -> Result<M
             // The buffer grows with what has really arrived.
             let mut body = Vec::new();
             while body.len() < length {
+                if !may_go_on() {
+                    return Err(WireError::Spent);
+                }
                 let most = (length - body.len()).min(limits::COMPRESS_FROM.max(64 << 10));
                 match stream.read_chunk(most).await {
                     Ok(Some(chunk)) => body.extend_from_slice(&chunk),

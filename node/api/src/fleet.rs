@@ -102,6 +102,30 @@ pub enum PeerState {
     Revoked,
 }
 
+/// Why a node is not connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerReason {
+    /// Nobody has said where it is.
+    NoAddress,
+    /// Nothing answers where it was: the machine, its daemon or its port is not there.
+    NoAnswer,
+    /// It does not know this node's key.
+    UnknownKey,
+    /// It says that this node was revoked.
+    Revoked,
+    /// No protocol version in common.
+    Protocol,
+    /// It is of another fleet.
+    OtherFleet,
+    /// It is in field mode, and comes back by itself.
+    Away,
+    /// This node is in field mode.
+    Paused,
+    /// Something else.
+    Other,
+}
+
 /// Another node.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PeerView {
@@ -123,8 +147,11 @@ pub struct PeerView {
     pub we_lack: Option<u64>,
     /// Entries that it lacks.
     pub they_lack: Option<u64>,
-    /// For how many seconds it has lacked something.
+    /// For how many seconds it has lacked something that was written here, or that it is known to lack.
     pub unacknowledged_seconds: Option<u64>,
+    /// Entries that were written here and that it is not known to have; known without a connection too.
+    #[serde(default)]
+    pub unsent: u64,
     /// When it was last heard.
     pub last_seen: Option<Iso>,
     /// Since then.
@@ -135,6 +162,9 @@ pub struct PeerView {
     pub clock_skew_seconds: Option<i64>,
     /// Sessions that are alive there; null when that is not known.
     pub active_sessions: Option<u64>,
+    /// Why it is not connected, as a word for programs.
+    #[serde(default)]
+    pub reason: Option<PeerReason>,
     /// Why it is not connected.
     pub problem: Option<String>,
     /// What to do about it.

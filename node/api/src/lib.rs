@@ -11,6 +11,7 @@ pub mod correlation;
 pub mod docs;
 pub mod edge;
 pub mod error;
+pub mod field;
 pub mod fleet;
 pub mod handoffs;
 pub mod headers;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::edge::Iso;
+use crate::field::FieldView;
 use crate::fleet::{AlertView, PeerView};
 use crate::routes::Right;
 
@@ -68,6 +69,71 @@ pub struct NodeReply {
     /// What happened between replicas that a person should know.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
+    /// Where this node listens for others; empty when it is alone.
+    #[serde(default)]
+    pub listening: Vec<String>,
+    /// Why it cannot listen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listening_problem: Option<String>,
+    /// Claims on one thing by several sessions.
+    #[serde(default)]
+    pub clashes: Vec<ClashView>,
+    /// What came when this node was last back after it had been out of touch.
+    #[serde(default)]
+    pub arrived: Option<ArrivedView>,
+    /// Field mode, when it is on.
+    #[serde(default)]
+    pub field: Option<FieldView>,
+    /// What somebody should look at, the worst first; empty when all is well.
+    #[serde(default)]
+    pub attention: Vec<Attention>,
+}
+
+/// A claim that another one beats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClashView {
+    /// The venture code.
+    pub venture: String,
+    /// `issue`, `branch` or `path`.
+    pub kind: String,
+    /// The issue, branch or path.
+    pub key: String,
+    /// Who has to give way.
+    pub loser: String,
+    /// Who keeps it.
+    pub winner: String,
+}
+
+/// What changed on other machines while this one was out of touch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArrivedView {
+    /// Since when it had been out of touch; null when that is not known.
+    pub since: Option<Iso>,
+    /// When it had caught up.
+    pub at: Iso,
+    /// Records by kind.
+    pub records: BTreeMap<String, u64>,
+    /// The machines that changed them.
+    pub machines: Vec<String>,
+    /// Records with two values of one field, to be looked at.
+    pub conflicts: Vec<String>,
+    /// Whether there was more than was counted.
+    #[serde(default)]
+    pub more: bool,
+}
+
+/// Something to look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Attention {
+    /// How bad it is.
+    pub state: CheckState,
+    /// What it is about: `this node`, or the name of another.
+    pub about: String,
+    /// What is the matter.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 /// How far the search index is.

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{claims, docs, edge::List, fleet, handoffs, hooks, node, notes, operations, sessions};
+use crate::{claims, docs, edge::List, field, fleet, handoffs, hooks, node, notes, operations, sessions};
 
 /// What a caller must be allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -211,6 +211,9 @@ routes! {
     "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
     "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
     "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now.";
+    "field.get" Get "/v1/field" Reader SMALL_BODY node::Empty => field::FieldView, "field status", "Shows field mode, the network, what is unsent, and where to work.";
+    "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake.";
+    "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake.";
     "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet; what it wrote so far stays.";
     "peer.role" Post "/v1/peers/{node}/role" Admin SMALL_BODY fleet::RoleSet => fleet::PeerView, "role", "Changes what a node may do from now on.";
     "invite.create" Post "/v1/invites" Admin SMALL_BODY fleet::InviteCreate => fleet::InviteCreated, "invite", "Makes a code with which one more machine joins the fleet.";

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use ctxnode_api::node::{CheckRow, CheckState, NodeReply};
+use ctxnode_api::fleet::PeerState;
+use ctxnode_api::node::{Attention, CheckRow, CheckState, NodeReply};
 use ctxnode_api::{Call, version};
 use ctxnode_store::{Clock as _, NewestBackup, SystemClock, newest_backup};
 use serde_json::json;
@@ -153,6 +154,32 @@ async fn daemon(world: &World, fix: bool) -> Vec<CheckRow> {
         if current { node.build.clone() } else { format!("runs {}, installed is {}", node.build, version::BUILD) };
     checks.push(check("build", pass_if(current, CheckState::Warn), builds, Some("run `ctxnode daemon handover`")));
     checks.extend(state(&node));
+    checks.extend(fleet(&node));
+    checks
+}
+
+/// The other nodes, each with why it is not reached and what to do, and what else the daemon found.
+fn fleet(node: &NodeReply) -> Vec<CheckRow> {
+    let about = |name: &str| node.attention.iter().filter(move |found| found.about == name).collect::<Vec<_>>();
+    let row = |name: &str, found: &Attention| check(name, found.state, found.message.clone(), found.fix.as_deref());
+    // What is quarantined has a row of its own.
+    let own = about("this node").into_iter().filter(|found| !found.message.contains("kept and not applied"));
+    let mut checks: Vec<CheckRow> = own.map(|found| row("this node", found)).collect();
+    for peer in node.peers.iter().filter(|peer| peer.state != PeerState::Revoked) {
+        let name = format!("peer {}", peer.name);
+        let found = about(&peer.name);
+        if found.is_empty() {
+            let path = peer.path.as_deref().map(|path| format!(", {path}")).unwrap_or_default();
+            let rtt = peer.rtt_ms.map(|rtt| format!(", {rtt} ms")).unwrap_or_default();
+            let message = match peer.problem.as_deref() {
+                Some(problem) => problem.to_owned(),
+                None if peer.state == PeerState::ViaOthers => "reached through others".to_owned(),
+                None => format!("connected{path}{rtt}"),
+            };
+            checks.push(check(&name, CheckState::Pass, message, None));
+        }
+        checks.extend(found.into_iter().map(|found| row(&name, found)));
+    }
     checks
 }
 

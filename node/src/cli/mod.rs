@@ -18,6 +18,7 @@ mod reference;
 mod screen;
 mod setup;
 mod show;
+mod status;
 mod world;
 
 use std::process::ExitCode;
@@ -83,7 +84,7 @@ pub(crate) fn tree() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args(world::flags())
-        .after_help("Exit codes: 0 done, 1 refused or not found, 2 bad usage, 3 daemon unreachable, 70 bug, 130 interrupted.\nFor preflight and doctor: 0 pass, 2 warn, 1 fail.");
+        .after_help("Exit codes: 0 done, 1 refused or not found, 2 bad usage, 3 daemon unreachable, 70 bug, 130 interrupted.\nFor status, preflight and doctor: 0 pass, 2 warn, 1 fail.");
     let mut extra = vec![
         ("", init::command()),
         ("", init::restore_command()),
@@ -100,7 +101,7 @@ pub(crate) fn tree() -> Command {
     extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     extra.extend(launch::commands());
-    operations::add_to(top, extra)
+    operations::add_to(top, extra).mut_subcommand("status", status::complete)
 }
 
 /// The tree for what agent CLIs run with each of their tools: making all the others takes longer than the rest.
@@ -166,6 +167,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "doctor" => doctor::run(world, matches).await,
         "budget" => hook::budget(world).await,
         "join" => join::run(world, matches).await,
+        "status" => status::run(world, matches).await,
         "event watch" => daemon::watch(world, matches).await,
         "import notes" => import::notes(world, matches).await,
         "import docs" => import::docs(world, matches).await,

@@ -2,7 +2,7 @@
 
 pub mod lock;
 
-mod host;
+pub(crate) mod host;
 mod indexer;
 pub(crate) mod presence;
 mod schedule;

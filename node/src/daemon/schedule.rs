@@ -59,7 +59,12 @@ async fn by_the_clock(app: &Arc<App>) {
         tokio::select! {
             // The first tick comes at once: what waited for this daemon is applied before anything else is swept.
             _ = spool_tick.tick() => spool::replay(app).await,
-            _ = save_tick.tick() => save(app).await,
+            _ = save_tick.tick() => {
+                save(app).await;
+                if let Err(failure) = crate::returns::look(app).await {
+                    tracing::warn!(?failure, "what came from others could not be looked at");
+                }
+            }
             _ = sweep_tick.tick() => {
                 if let Err(failure) = handlers::sweep(app).await {
                     tracing::warn!(?failure, "the session sweep failed");

@@ -165,6 +165,7 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     tasks.spawn(indexer::run(Arc::clone(&app)));
     tasks.spawn(schedule::run(Arc::clone(&app)));
     tasks.spawn(announce(Arc::clone(&app)));
+    tasks.spawn(crate::field::run(Arc::clone(&app)));
     tasks.spawn(signals(app.lifecycle.clone()));
     tracing::info!("ready");
 
@@ -200,12 +201,16 @@ fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, S
     let store = Store::open(Options { incarnation, ..Options::file(&files.store, secret) })?;
     let snapshot = store.read()?;
     let presence = Presence::load(snapshot.reader())?;
+    let field = crate::field::Field::load(snapshot.reader())?;
+    let journal = snapshot.reader().journal_end()?;
     drop(snapshot);
     let search = SearchIndex::open(&files.index, config.search_enabled);
     let started = store.clock().now();
     Ok(Arc::new(App {
         presence,
         fleet: OnceLock::new(),
+        returns: crate::returns::Returns::starting(started, journal),
+        field,
         search,
         host: host::look(),
         started,

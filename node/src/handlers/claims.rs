@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ctxnode_api::claims::{ClaimQuery, ClaimRelease, ClaimReply, ClaimTake, ClaimView, ReleaseReply};
+use ctxnode_api::node::ClashView;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Claim, ClaimKind, Session};
@@ -106,6 +107,23 @@ pub(crate) async fn list(cx: &Cx, input: ClaimQuery) -> Handled {
         items.extend(all.iter().map(|claim| view(&cx.app, reader, claim, &all, now)));
     }
     Answer::ok(List::all(items))
+}
+
+/// The claims of all ventures that have to give way to another.
+pub(super) fn clashes(reader: Reader<'_>, cx: &Cx, now: Timestamp) -> Result<Vec<ClashView>, Failure> {
+    let mut found = Vec::new();
+    let codes = ventures::all_living(reader)?.into_iter().map(|venture| venture.code.clone());
+    for venture in codes.filter(|code| cx.caller.sees(Some(code))) {
+        let all = standing(reader, &cx.app, &venture, now)?;
+        let name = |claim: &Rec<Claim>| format!("{} on {}", claim.agent, claim.machine);
+        found.extend(all.iter().filter_map(|claim| {
+            let winner = beaten_by(claim, &all)?;
+            let kind = kind_name(claim.claim_kind).to_owned();
+            let (loser, winner) = (name(claim), name(winner));
+            Some(ClashView { venture: venture.clone(), kind, key: claim.key.clone(), loser, winner })
+        }));
+    }
+    Ok(found)
 }
 
 pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {

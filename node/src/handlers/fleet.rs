@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use ctxnode_api::fleet::{
-    AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerState, PeerView, PeersReply, RoleSet,
+    AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerReason, PeerState, PeerView, PeersReply,
+    RoleSet,
 };
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::DeleteRequest;
@@ -12,7 +13,7 @@ use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
 use ctxnode_store::{ControlOp, Cut, Role, StoreError};
-use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus};
+use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
 
 use super::ventures;
 use crate::app::{Answer, App, Cx, Handled};
@@ -23,7 +24,7 @@ const TTL_S: std::ops::RangeInclusive<i64> = 60..=604_800;
 /// Clocks that differ less are not worth a word.
 const SKEW_MS: i64 = 120_000;
 
-fn fleet(app: &App) -> Result<&Fleet, Failure> {
+pub(super) fn fleet(app: &App) -> Result<&Fleet, Failure> {
     app.fleet.get().ok_or_else(|| Failure::new(ErrorCode::Starting, "the daemon is starting"))
 }
 
@@ -81,7 +82,8 @@ fn view(status: PeerStatus, now: Timestamp) -> PeerView {
     let path = status.path.as_ref();
     let skew = status.skew_ms.filter(|skew| skew.abs() > SKEW_MS).map(|skew| skew / 1_000);
     let reachable = matches!(state, PeerState::Connected | PeerState::ViaOthers);
-    let problem = (!reachable && state != PeerState::Revoked).then_some(status.last_error).flatten();
+    let trouble = (!reachable && state != PeerState::Revoked).then_some(status.trouble).flatten();
+    let unsent_for = status.unsent_since.and_then(|since| u64::try_from(now.since(since) / 1_000).ok());
     PeerView {
         node: status.node.to_string(),
         name: status.name,
@@ -92,14 +94,16 @@ fn view(status: PeerStatus, now: Timestamp) -> PeerView {
         rtt_ms: path.map(|path| (path.rtt.as_secs_f64() * 10_000.0).round() / 10.0),
         we_lack: status.lacks.map(|lacks| lacks.own),
         they_lack: status.lacks.map(|lacks| lacks.peer),
-        unacknowledged_seconds: status.behind_for.map(|time| time.as_secs()),
+        unacknowledged_seconds: status.behind_for.map(|time| time.as_secs()).or(unsent_for.filter(|_| !reachable)),
+        unsent: status.unsent,
         last_seen: status.last_seen.map(Iso),
         last_seen_age: status.last_seen.map(|at| at.age(now)),
         build: Some(status.software).filter(|build| !build.is_empty()),
         clock_skew_seconds: skew,
         active_sessions: reachable.then_some(status.sessions.len() as u64),
-        fix: problem.as_deref().map(|problem| fix_of(problem).to_owned()),
-        problem,
+        reason: trouble.as_ref().map(|trouble| reason_of(trouble.reason)),
+        fix: trouble.as_ref().map(|trouble| fix_of(trouble.reason).to_owned()),
+        problem: trouble.map(|trouble| trouble.text),
         addresses: status.addresses.iter().map(ToString::to_string).collect(),
     }
 }
@@ -113,19 +117,35 @@ fn kind_of_path(ip: IpAddr) -> &'static str {
     }
 }
 
+fn reason_of(reason: Reason) -> PeerReason {
+    match reason {
+        Reason::NoAddress => PeerReason::NoAddress,
+        Reason::NoAnswer => PeerReason::NoAnswer,
+        Reason::UnknownKey => PeerReason::UnknownKey,
+        Reason::Revoked => PeerReason::Revoked,
+        Reason::Protocol => PeerReason::Protocol,
+        Reason::OtherFleet => PeerReason::OtherFleet,
+        Reason::Away => PeerReason::Away,
+        Reason::Paused => PeerReason::Paused,
+        Reason::Other => PeerReason::Other,
+    }
+}
+
 /// What a person can do about a peer that is not reached.
-fn fix_of(problem: &str) -> &'static str {
-    const FIXES: &[(&str, &str)] = &[
-        ("no address", "add it to `[sync] peers`, or invite it again; `ctxnode peers` there shows where it listens"),
-        ("no answer", "is its daemon running, and is its UDP port open (4748 unless configured)?"),
-        ("no connection", "is its daemon running, and is its UDP port open (4748 unless configured)?"),
-        ("not a member", "it does not know this node yet; it will when it has met a node that does"),
-        ("revoked", "this node was taken out of the fleet; ask for a new invitation"),
-        ("protocol", "update the older of the two: `ctxnode --version` on both"),
-        ("another fleet", "that machine belongs to another fleet"),
-    ];
-    let found = FIXES.iter().find(|(part, _)| problem.contains(part));
-    found.map_or("`ctxnode fleet sync` tries again; the daemon's log has the details", |(_, fix)| fix)
+fn fix_of(reason: Reason) -> &'static str {
+    match reason {
+        Reason::NoAddress => "add it to `[sync] peers`; `ctxnode peers` on that machine shows where it listens",
+        Reason::NoAnswer => {
+            "is that machine on, does its daemon run, and is its UDP port open (4748 unless configured)?"
+        }
+        Reason::UnknownKey => "it does not know this node yet; it will when it has met a node that does",
+        Reason::Revoked => "this node was taken out of the fleet; ask for a new invitation",
+        Reason::Protocol => "update the older of the two: `ctxnode --version` on both",
+        Reason::OtherFleet => "that machine belongs to another fleet",
+        Reason::Away => "it is in field mode and comes back by itself",
+        Reason::Paused => "`ctxnode fleet sync` looks for it now; `ctxnode field off` keeps in touch",
+        Reason::Other => "`ctxnode fleet sync` tries again; the daemon's log has the details",
+    }
 }
 
 /// Finds a node by its name or the beginning of its key.
@@ -207,7 +227,8 @@ async fn change(cx: &Cx, node: NodeKey, ops: impl FnOnce(Vec<Cut>) -> Vec<Contro
 }
 
 pub(crate) async fn wake(cx: &Cx, _: PlainAction) -> Handled {
-    fleet(&cx.app)?.wake().await;
+    fleet(&cx.app)?;
+    crate::field::sync_now(&cx.app).await;
     cx.commit(|_| Ok((200, Done { changed: true }))).await
 }
 

@@ -1,5 +1,7 @@
 //! The operations: decode the input, ask the rules, read or write the store, answer. One file per area.
 
+mod arrivals;
+mod attention;
 mod claims;
 mod context;
 mod docs;
@@ -7,6 +9,7 @@ mod drafts;
 mod escalations;
 mod events;
 mod export;
+mod field;
 mod fleet;
 mod git_view;
 mod handoffs;
@@ -104,6 +107,9 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "quarantine.accept" => fleet::accept,
         "peer.list" => fleet::peers,
         "peer.wake" => fleet::wake,
+        "field.get" => field::get,
+        "field.on" => field::on,
+        "field.off" => field::off,
         "peer.revoke" => fleet::revoke,
         "peer.role" => fleet::role,
         "invite.create" => fleet::invite,
@@ -125,8 +131,9 @@ fn unreachable_operation(operation: &str) -> Handled {
     ))
 }
 
+pub(crate) use arrivals::Arrivals;
 pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled};
-pub(crate) use machines::register_this as register_this_machine;
+pub(crate) use machines::register_this_machine;
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;
 pub(crate) use sessions::{sweep, touch};

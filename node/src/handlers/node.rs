@@ -14,8 +14,9 @@ use ctxnode_model::index::Index;
 use ctxnode_model::record::Session;
 use ctxnode_model::{Kind, Rec, Timestamp};
 use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
+use ctxnode_sync::Fleet;
 
-use super::{export, fleet, sessions};
+use super::{attention, claims, export, field, fleet, sessions};
 use crate::app::{Answer, App, Cx, Handled, Lifecycle};
 use crate::caller::effective;
 use crate::failure::Failure;
@@ -42,7 +43,7 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
     let live = open.iter().filter(|session: &&Rec<Session>| sessions::is_live(app, session, now)).count();
     let role = app.store.authority().role(&app.store.node());
     let store_bytes = app.store.path().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
-    Answer::ok(NodeReply {
+    let mut reply = NodeReply {
         build: version::BUILD.to_owned(),
         fleet: app.store.fleet().to_string(),
         node: app.store.node().to_string(),
@@ -62,7 +63,15 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         last_backup: last_backup(app).map(Iso),
         peers: fleet::views(app, now),
         alerts: fleet::alerts(app),
-    })
+        listening: app.fleet.get().map(Fleet::addresses).unwrap_or_default().iter().map(ToString::to_string).collect(),
+        listening_problem: app.fleet.get().and_then(Fleet::bind_error),
+        clashes: claims::clashes(reader, cx, now)?,
+        arrived: crate::returns::last(app),
+        field: app.field.is_on().then(|| field::view(app)),
+        attention: Vec::new(),
+    };
+    reply.attention = attention::of(&reply, now);
+    Answer::ok(reply)
 }
 
 pub(crate) async fn check(cx: &Cx, input: IntegrityRequest) -> Handled {

@@ -33,6 +33,9 @@ pub(super) struct Bound {
     pub(super) session: DocumentId,
     pub(super) venture: String,
     pub(super) repo: String,
+    /// Up to where in the journal it was told what other machines changed.
+    #[serde(default)]
+    pub(super) seen: u64,
 }
 
 /// The sessions of a caller, the last used first. They are found by the agent id, which follows from the process, so

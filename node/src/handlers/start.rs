@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 mod gather;
 
 use super::sessions::{self, Bound};
-use super::ventures;
+use super::{arrivals, ventures};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::checkout::Checkout;
 use crate::checkouts;
@@ -61,11 +61,12 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
     let mut answer = cx
         .commit(move |draft| {
             let now = draft.now();
-            let (status, session) = prepared_for_commit.start(draft, &app, now)?;
+            let (status, session, news) = prepared_for_commit.start(draft, &app, now)?;
             // The heartbeat moves here, so that the lists below already see this session as alive.
             app.presence.bind(session.id, now, checkout_path, process);
-            let reply =
+            let mut reply =
                 gather::context(draft.reader(), &app, &prepared_for_commit, &standing, status, &session, mode, now)?;
+            reply.warnings.extend(news);
             Ok((if status == StartStatus::Created { 201 } else { 200 }, reply))
         })
         .await?;
@@ -261,7 +262,12 @@ fn parent_session(cx: &Cx) -> Result<Option<String>, Failure> {
 
 impl Prepared {
     /// Creates or resumes, inside one command: two starts of one agent cannot make two sessions.
-    fn start(&self, draft: &mut Draft<'_>, app: &App, now: Timestamp) -> Result<(StartStatus, Rec<Session>), Failure> {
+    fn start(
+        &self,
+        draft: &mut Draft<'_>,
+        app: &App,
+        now: Timestamp,
+    ) -> Result<(StartStatus, Rec<Session>, Vec<String>), Failure> {
         let reader = draft.reader();
         let open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[&self.session.venture], usize::MAX)?;
         let mine: Vec<&Rec<Session>> = open.iter().filter(|session| sessions::is_own(app, session)).collect();
@@ -296,9 +302,13 @@ impl Prepared {
                 (StartStatus::Created, self.create(draft, &space, now)?)
             }
         };
-        let bound = Bound { session: session.id, venture: session.venture.clone(), repo: session.repo.clone() };
-        sessions::bind(draft, &self.agent, bound)?;
-        Ok((status, session))
+        let end = draft.reader().journal_end()?;
+        let known = sessions::bound(draft.reader(), &self.agent)?;
+        let seen = known.iter().find(|bound| bound.session == session.id).map(|bound| bound.seen);
+        let news = arrivals::tell(draft, app, &session, seen.filter(|seen| *seen > 0), end)?;
+        let (venture, repo) = (session.venture.clone(), session.repo.clone());
+        sessions::bind(draft, &self.agent, Bound { session: session.id, venture, repo, seen: end })?;
+        Ok((status, session, news))
     }
 
     /// What a resumed session takes over from the request.

@@ -19,7 +19,7 @@ pub(crate) fn join(founder: &Sandbox, name: &str, flags: &[&str]) -> Sandbox {
 }
 
 /// Waits until a call answers what is wanted, and returns the answer.
-fn until(sandbox: &Sandbox, what: &str, call: &Call, good: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn until(sandbox: &Sandbox, what: &str, call: &Call, good: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let who = script(sandbox);
     let deadline = std::time::Instant::now() + SOON * 3;

@@ -77,7 +77,8 @@ fn a_09_every_mutating_operation_happens_once() {
     claude.do_("sod", json!({}));
     let id = |body: &Value| text(body, "id").to_owned();
     let made = id(&claude.ok(&note("x")));
-    let machine = id(&person(&sandbox).do_("machine.list", json!({}))["items"][0]);
+    let retired = json!({ "hostname": "old", "address": "10.0.0.8", "user": "ada", "os": "linux", "arch": "x86_64" });
+    let machine = id(&person(&sandbox).do_("machine.register", retired));
     let escalation = json!({ "escalate": { "trigger": "manual", "need": "a key", "tried": ["x"] } });
     let help = id(&claude.do_("escalation.create", escalation.clone()));
     let claim = id(&claude.do_("claim.take", json!({ "kind": "branch", "key": "dev/z" }))["claim"]);
@@ -128,6 +129,8 @@ fn a_09_every_mutating_operation_happens_once() {
         ("invite.create", json!({}), vec![]),
         ("invite.withdraw", json!({}), vec![("id", &open)]),
         ("peer.wake", json!({}), vec![]),
+        ("field.on", json!({ "every": "15m", "keep_awake": false }), vec![]),
+        ("field.off", json!({}), vec![]),
         ("peer.role", json!({ "role": "reader" }), vec![("node", "second")]),
         ("peer.revoke", json!({}), vec![("node", "second")]),
         ("quarantine.accept", json!({}), vec![("node", "second")]),

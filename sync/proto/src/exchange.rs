@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ctxnode_model::frontier::{Frontier, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
-use ctxnode_model::{SpaceId, Spaces};
+use ctxnode_model::{NodeKey, SpaceId, Spaces};
 
 use crate::limits::{ACK_MS, BATCH_ENTRIES, HELLO_MS, PROTOCOL, WINDOW};
 use crate::message::{Bye, Entries, Hello, Message, code};
@@ -162,6 +162,15 @@ impl Exchange {
         let count = |runs: Vec<Run>| runs.iter().map(length).fold(0, u64::saturating_add);
         let own = self.allowed_heads().frontier();
         self.stated.then(|| Lacks { peer: count(own.beyond(&self.said)), own: count(self.said.beyond(&own)) })
+    }
+
+    /// Returns how many entries of an author the peer is known to have; `None` before it has said what it has.
+    #[must_use]
+    pub fn confirmed(&self, author: NodeKey) -> Option<u64> {
+        let own = self.allowed_heads();
+        let logs = own.0.iter().filter(|(log, _)| log.author == author);
+        let has = |log: &LogId| self.said.0.get(log).copied().unwrap_or(0);
+        self.stated.then(|| logs.map(|(log, head)| has(log).min(head.length)).sum())
     }
 
     /// Takes an event at a time in milliseconds of any steady clock, and says what to do.

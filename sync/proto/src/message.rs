@@ -108,6 +108,8 @@ pub mod code {
     pub const DUPLICATE: u16 = 7;
     /// The local store failed.
     pub const STORE: u16 = 8;
+    /// The peer is in field mode: it comes back by itself and answers nobody until then.
+    pub const AWAY: u16 = 9;
 }
 
 /// A log's head as it is sent.

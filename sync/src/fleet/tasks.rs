@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use ctxnode_model::Timestamp;
+use ctxnode_sync_proto::code;
 use iroh::endpoint::{Connection, Incoming};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -100,6 +101,10 @@ pub(super) async fn accept(shared: Arc<Shared>) {
                 let Ok(_permit) = joining.try_acquire_owned() else { return };
                 let addresses = shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default();
                 join::welcome(&shared.store, &connection, addresses).await;
+            } else if !shared.may_connect(peer) || shared.pacing.is_metered() {
+                // The peer learns why, and leaves this node alone for a while. What is counted is dialled from here, with
+                // a small window.
+                connection.close(u32::from(code::AWAY).into(), b"in field mode");
             } else {
                 shared.serve(connection, peer).await;
             }

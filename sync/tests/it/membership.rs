@@ -1,7 +1,7 @@
 //! Inviting, joining, leaving.
 
 use ctxnode_store::{ControlOp, Role};
-use ctxnode_sync::{JoinError, PeerState, join};
+use ctxnode_sync::{JoinError, PeerState, Reason, join};
 
 use crate::support::{block_on, equal, founder, joined, loopback, secret, until};
 
@@ -117,7 +117,7 @@ fn f_03_a_revoked_machine_is_cut_off_at_once_and_its_later_entries_count_nowhere
             lost.fleet
                 .status()
                 .iter()
-                .any(|peer| peer.last_error.as_deref().is_some_and(|text| text.contains("revoked")))
+                .any(|peer| peer.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Revoked))
         })
         .await;
         assert!(kept.body(before).is_some() && kept.body(after).is_none() && mac.body(after).is_none());

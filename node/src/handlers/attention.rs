@@ -1,0 +1,133 @@
+//! What somebody should look at: one rule for `status`, `doctor` and scripts. Pure.
+
+use ctxnode_api::Right;
+use ctxnode_api::fleet::{PeerReason, PeerState, PeerView};
+use ctxnode_api::node::{Attention, CheckState, NodeReply};
+use ctxnode_model::Timestamp;
+
+/// What this node's own lines are about.
+const HERE: &str = "this node";
+/// A connected peer that lacks something for longer than this is slow, or takes nothing.
+const BEHIND_S: u64 = 60;
+/// How long what happened is news.
+const NEWS_MS: i64 = 24 * 3_600_000;
+/// How many claims are named.
+const CLASHES: usize = 5;
+
+/// Returns what is the matter, the worst first.
+pub(super) fn of(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
+    let mut found = own(node, now);
+    found.extend(node.peers.iter().filter_map(peer));
+    found.extend(node.peers.iter().filter_map(clock));
+    found.sort_by_key(|attention| std::cmp::Reverse(attention.state));
+    found
+}
+
+fn line(state: CheckState, about: &str, message: String, fix: Option<&str>) -> Attention {
+    Attention { state, about: about.to_owned(), message, fix: fix.map(str::to_owned) }
+}
+
+fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
+    let warn = |message: String, fix: Option<&str>| line(CheckState::Warn, HERE, message, fix);
+    let is_news = |at: Timestamp| now.since(at) < NEWS_MS;
+    let mut found = Vec::new();
+    let was_revoked = node.peers.iter().any(|peer| peer.reason == Some(PeerReason::Revoked));
+    if was_revoked || node.role == Right::None {
+        let message =
+            if was_revoked { "was taken out of the fleet" } else { "is no member of the fleet yet, or not any more" };
+        let fix = Some("ask an admin for a new invitation: `ctxnode invite` there");
+        found.push(line(CheckState::Fail, HERE, message.to_owned(), fix));
+    }
+    if let Some(problem) = &node.listening_problem {
+        let fix = Some("free the port, or set another `[sync] port`");
+        found.push(line(CheckState::Fail, HERE, format!("cannot listen for others: {problem}"), fix));
+    }
+    if node.quarantined > 0 {
+        let message = format!("{} changes of others are kept and not applied", node.quarantined);
+        found.push(warn(message, Some("look at `ctxnode quarantine`")));
+    }
+    found.extend(node.clashes.iter().take(CLASHES).map(|clash| {
+        let message = format!("{} {}: {} and {} both hold it", clash.kind, clash.key, clash.winner, clash.loser);
+        warn(message, Some("the first of them keeps it; see `ctxnode claim list`"))
+    }));
+    found.extend(node.alerts.iter().filter(|alert| is_news(alert.at.0)).map(|alert| warn(alert.text.clone(), None)));
+    if let Some(field) = node.field.as_ref().filter(|field| field.used_up) {
+        let until = field.renews_at.map(|at| format!(" until {}", at.0.iso())).unwrap_or_default();
+        let message = format!("the bytes of field mode are used up: nothing is sent or received{until}");
+        found.push(warn(message, Some("`ctxnode field on --budget` sets more, `ctxnode field off` counts no more")));
+    }
+    let arrived = node.arrived.as_ref().filter(|arrived| is_news(arrived.at.0));
+    let conflicts = arrived.into_iter().flat_map(|arrived| &arrived.conflicts);
+    found.extend(conflicts.map(|conflict| warn(conflict.clone(), None)));
+    found
+}
+
+fn peer(peer: &PeerView) -> Option<Attention> {
+    let warn = |message: String, fix: Option<&str>| Some(line(CheckState::Warn, &peer.name, message, fix));
+    match (peer.state, peer.reason) {
+        (PeerState::Revoked, _) | (_, Some(PeerReason::Away | PeerReason::Paused)) => None,
+        (PeerState::Unreachable, _) => {
+            let seen =
+                peer.last_seen_age.as_ref().map_or_else(|| "never seen".to_owned(), |age| format!("last seen {age}"));
+            let problem = peer.problem.as_deref().unwrap_or("not tried yet");
+            let unsent =
+                if peer.unsent > 0 { format!(", lacks {} entries of this node", peer.unsent) } else { String::new() };
+            warn(format!("unreachable ({seen}): {problem}{unsent}"), peer.fix.as_deref())
+        }
+        (PeerState::Connected | PeerState::ViaOthers, _) => {
+            let seconds = peer.unacknowledged_seconds.filter(|seconds| *seconds > BEHIND_S)?;
+            let lacks = peer.they_lack.unwrap_or(0);
+            let fix = Some("it may be slow, or out of disk: look at `ctxnode doctor` there");
+            warn(format!("has lacked {lacks} entries for {} min", seconds / 60), fix)
+        }
+    }
+}
+
+fn clock(peer: &PeerView) -> Option<Attention> {
+    let skew = peer.clock_skew_seconds?;
+    let side = if skew > 0 { "ahead of" } else { "behind" };
+    let message = format!("its clock is {} min {side} this one", skew.unsigned_abs() / 60);
+    let fix = Some("set the clock of the one that is wrong; nothing is lost, but ages are odd");
+    Some(line(CheckState::Warn, &peer.name, message, fix))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn view(state: &str, more: &Value) -> PeerView {
+        let mut peer = json!({
+            "node": "b", "name": "laptop", "role": "writer", "state": state, "path": null, "address": null,
+            "rtt_ms": null, "we_lack": null, "they_lack": null, "unacknowledged_seconds": null, "last_seen": null,
+            "last_seen_age": "3 h", "build": null, "clock_skew_seconds": null, "active_sessions": null,
+            "problem": null, "fix": null, "addresses": [],
+        });
+        more.as_object().unwrap().iter().for_each(|(name, value)| peer[name] = value.clone());
+        serde_json::from_value(peer).unwrap()
+    }
+
+    #[test]
+    fn a_silent_peer_is_a_warning_and_one_in_field_mode_is_none() {
+        let lost = peer(&view("unreachable", &json!({ "reason": "no_answer", "problem": "no answer", "unsent": 2 })));
+        let lost = lost.unwrap();
+        assert_eq!((lost.state, lost.about.as_str()), (CheckState::Warn, "laptop"));
+        assert_eq!(lost.message, "unreachable (last seen 3 h): no answer, lacks 2 entries of this node");
+        for reason in ["away", "paused"] {
+            assert_eq!(peer(&view("unreachable", &json!({ "reason": reason }))), None);
+        }
+        assert_eq!(peer(&view("revoked", &json!({}))), None);
+        assert_eq!(peer(&view("connected", &json!({ "they_lack": 3, "unacknowledged_seconds": 60 }))), None);
+        let slow = peer(&view("connected", &json!({ "they_lack": 3, "unacknowledged_seconds": 125 }))).unwrap();
+        assert_eq!(slow.message, "has lacked 3 entries for 2 min");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_said_with_its_direction() {
+        assert_eq!(clock(&view("connected", &json!({}))), None);
+        let ahead = clock(&view("connected", &json!({ "clock_skew_seconds": 600 }))).unwrap();
+        let behind = clock(&view("connected", &json!({ "clock_skew_seconds": -600 }))).unwrap();
+        assert!(ahead.message.contains("10 min ahead") && behind.message.contains("10 min behind"));
+    }
+}

@@ -1,0 +1,222 @@
+//! Machines of a fleet, and how status and doctor see them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use ctxnode_api::{Call, ErrorCode};
+use ctxnode_testkit::{Daemon, Sandbox};
+use serde_json::{Value, json};
+
+use crate::fleet::{connected, join, node, until};
+use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
+
+fn machines(sandbox: &Sandbox, what: &str, good: impl Fn(&Value) -> bool) -> Value {
+    until(sandbox, what, &Call::new("machine.list", json!({})), good)
+}
+
+fn register(hostname: &str) -> Value {
+    json!({ "hostname": hostname, "address": "10.0.0.9", "user": "ada", "os": "linux", "arch": "x86_64" })
+}
+
+/// F-01: joining registers the machine without a further step, on all nodes, and a restart changes nothing; a code that
+/// was used is refused.
+#[test]
+fn f_01_joining_registers_the_machine_on_all_nodes() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let invited: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["invite", "--json"]))).unwrap();
+    let server = Sandbox::new();
+    let keys = server.home().join(".ssh");
+    std::fs::create_dir_all(&keys).unwrap();
+    std::fs::write(keys.join("id_ed25519.pub"), "ssh-ed25519 AAAAC3Nz ada@server\n").unwrap();
+    std::fs::write(keys.join("id_ed25519"), "PRIVATE\n").unwrap();
+    assert!(ctxnode(&server, &["join", text(&invited, "code"), "--name", "server"]).status.success());
+    let mut server_daemon = Daemon::start(&server);
+    for sandbox in [&mac, &server] {
+        machines(sandbox, "both are listed", |list| list["total"] == 2);
+    }
+    let own = |list: &Value| list["items"].as_array().unwrap().iter().find(|row| row["this_machine"] == true).cloned();
+    let complete = |list: &Value| list["items"].as_array().unwrap().iter().all(|row| row["meta"]["sync_port"].is_u64());
+    let list = machines(&server, "both say where they listen", complete);
+    let own = own(&list).unwrap();
+    assert_eq!(own["ssh_public_keys"], json!(["ssh-ed25519 AAAAC3Nz ada@server"]));
+    let addresses = own["addresses"].as_array().unwrap();
+    assert_eq!(addresses[0], "127.0.0.1", "it was told to listen there and nowhere else");
+    assert!(addresses[1].as_str().unwrap().ends_with(".local"));
+    for field in ["node_key", "version", "commit", "os", "arch", "user"] {
+        assert!(!text(&own, field).is_empty(), "{own}");
+    }
+    machines(&mac, "the other knows too", |list| {
+        list["items"].as_array().unwrap().iter().any(|row| {
+            row["id"] == own["id"]
+                && row
+                    == &{
+                        let mut row = own.clone();
+                        row["this_machine"] = json!(false);
+                        row
+                    }
+        })
+    });
+    let entries = || person(&server).do_("node", json!({}))["journal"].clone();
+    let before = entries();
+    server_daemon.restart();
+    node(&server, "it listens again", |reply| connected(reply, 1));
+    assert_eq!(entries(), before, "nothing changed, so nothing was written");
+    let again = Sandbox::new();
+    let refused = ctxnode(&again, &["join", text(&invited, "code")]);
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+/// F-02: the same host name again is the same machine with its old key; what is missing is named, all at once.
+#[test]
+fn f_02_registering_again_keeps_id_and_key_and_names_every_bad_field() {
+    let mac = ready();
+    let _daemon = start(&mac);
+    let ada = person(&mac);
+    let mut input = register("db");
+    input["ssh_public_keys"] = json!(["ssh-ed25519 AAAA db"]);
+    let first = ada.do_("machine.register", input);
+    let second = ada.do_("machine.register", register("DB"));
+    assert_eq!((text(&second, "id"), &second["ssh_public_keys"]), (text(&first, "id"), &first["ssh_public_keys"]));
+    let refused = ada.refused_("machine.register", json!({ "hostname": "x", "os": "" }));
+    let fields: Vec<&str> = refused.details.iter().map(|detail| detail.field.as_str()).collect();
+    assert_eq!(fields, ["address", "user", "os", "arch"]);
+    let refused = ada.refused_("machine.register", json!({ "hostname": 5, "address": true }));
+    assert_eq!((refused.code, refused.details.len()), (ErrorCode::ValidationFailed, 2), "{refused:?}");
+}
+
+/// F-06: two nodes register one host while they are apart: afterwards there is one machine, and either id names it.
+#[test]
+fn f_06_a_host_that_was_registered_twice_is_one_machine() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    laptop_daemon.stop();
+    let older = person(&mac).do_("machine.register", register("db"));
+    mac_daemon.stop();
+    laptop_daemon.restart();
+    let newer = person(&laptop).do_("machine.register", register("db"));
+    assert_ne!(text(&older, "id"), text(&newer, "id"));
+    mac_daemon.restart();
+    let ids = |list: &Value| -> Vec<String> {
+        let rows = list["items"].as_array().unwrap().iter().filter(|row| row["hostname"] == "db");
+        rows.map(|row| text(row, "id").to_owned()).collect()
+    };
+    node(&mac, "both are equal again", |reply| connected(reply, 1));
+    for sandbox in [&mac, &laptop] {
+        machines(sandbox, "there is one", |list| ids(list) == [text(&older, "id")]);
+    }
+    let retire = Call::new("machine.retire", json!({})).param("id", text(&newer, "id"));
+    assert_eq!(person(&mac).ok(&retire)["id"], older["id"]);
+    machines(&mac, "it is gone under both ids", |list| ids(list).is_empty());
+}
+
+/// F-03: a retired machine leaves all lists, its node is out, its sessions are abandoned by an admin and leave a draft,
+/// its claims end; it comes back by a new invitation only, as the same machine.
+#[test]
+fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    let server = join(&mac, "server", &[]);
+    let _server_daemon = Daemon::start(&server);
+    let list = machines(&mac, "all are listed", |list| list["total"] == 3);
+    let key = text(&person(&laptop).do_("node", json!({})), "node").to_owned();
+    let row = list["items"].as_array().unwrap().iter().find(|row| row["node_key"] == key.as_str()).unwrap().clone();
+    let repo = alpha_repo(&laptop, "console");
+    let claude = agent(&laptop, "claude-laptop-00000001", repo.path());
+    let session = text(&claude.do_("sod", json!({})), "session_id").to_owned();
+    claude.do_("claim.take", json!({ "kind": "issue", "key": "87" }));
+    let claims = Call::new("claim.list", json!({ "venture": "alpha" }));
+    until(&mac, "the claim is known", &claims, |list| list["total"] == 1);
+    let itself = Call::new("machine.retire", json!({})).param("id", text(&row, "id"));
+    assert_eq!(person(&laptop).refused(&itself).code, ErrorCode::Forbidden, "a writer node retires nobody");
+    let own = machines(&mac, "itself", |_| true);
+    let own = own["items"].as_array().unwrap().iter().find(|row| row["this_machine"] == true).unwrap().clone();
+    let refused = person(&mac).refused(&Call::new("machine.retire", json!({})).param("id", text(&own, "id")));
+    assert_eq!(refused.details[0].field, "id");
+
+    assert!(ctxnode(&mac, &["machine", "retire", text(&row, "id")]).status.success());
+    for sandbox in [&mac, &server] {
+        machines(sandbox, "it is gone", |list| list["total"] == 2);
+        node(sandbox, "its node is out", |reply| {
+            reply["peers"].as_array().unwrap().iter().any(|peer| peer["name"] == "laptop" && peer["state"] == "revoked")
+        });
+        until(sandbox, "its claims ended", &claims, |list| list["total"] == 0);
+        let one = person(sandbox).ok(&Call::new("session.get", json!({})).param("id", &session));
+        assert_eq!((text(&one, "status"), text(&one, "end_reason")), ("abandoned", "admin"));
+        let drafts = person(sandbox).do_("handoff.list", json!({ "session_id": session.as_str() }));
+        assert_eq!((&drafts["total"], &drafts["items"][0]["drafted"]), (&json!(1), &json!(true)), "{drafts}");
+    }
+    // What it writes now is applied nowhere.
+    let made = person(&laptop).ask(&Call::new("note.create", json!({ "content": "late", "human_requested": true })));
+    node(&laptop, "it learns why", |reply| reply["attention"].to_string().contains("taken out of the fleet"));
+    let told = ctxnode(&laptop, &["doctor"]);
+    assert!(told.status.code() == Some(1) && printed(&told).contains("new invitation"), "{}", printed(&told));
+    if let Ok(made) = made {
+        let read = Call::new("note.get", json!({})).param("id", text(&made.body, "id"));
+        assert!(script(&mac).ask(&read).is_err() && script(&server).ask(&read).is_err());
+    }
+    laptop_daemon.stop();
+
+    assert!(ctxnode(&mac, &["machine", "restore", text(&row, "id")]).status.success());
+    let back = join(&mac, "laptop", &[]);
+    let _back_daemon = Daemon::start(&back);
+    let new_key = text(&person(&back).do_("node", json!({})), "node").to_owned();
+    assert_ne!(new_key, key);
+    let list = machines(&server, "it is the same machine", |list| {
+        list["items"].as_array().unwrap().iter().any(|row| row["node_key"] == new_key.as_str())
+    });
+    let again = list["items"].as_array().unwrap().iter().find(|row| row["node_key"] == new_key.as_str()).unwrap();
+    assert_eq!((&again["id"], &list["total"]), (&row["id"], &json!(3)));
+}
+
+/// Status, its exit code and doctor follow a peer that goes and comes back, and one that was never there.
+#[test]
+fn status_and_doctor_say_why_a_peer_is_not_reached() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    assert_eq!(ctxnode(&mac, &["status"]).status.code(), Some(0), "alone all is well");
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    let status = ctxnode(&mac, &["status"]);
+    let shown = printed(&status);
+    assert!(shown.contains("laptop") && shown.contains("connected") && shown.ends_with("all is well\n"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    assert_eq!(status.status.code(), Some(0));
+    let mut watched = mac.command("ctxnode");
+    let mut watched = watched.args(["status", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(watched.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("laptop connected")));
+    laptop_daemon.stop();
+    let gone = lines.by_ref().find(|line| line.contains("laptop unreachable") || line.contains("! laptop"));
+    assert!(gone.is_some());
+    watched.kill().unwrap();
+    watched.wait().unwrap();
+
+    let reply = node(&mac, "nothing answers", |reply| reply["peers"][0]["reason"] == "no_answer");
+    assert!(text(&reply["peers"][0], "problem").contains("no answer at 127.0.0.1:"), "{reply}");
+    let status = ctxnode(&mac, &["status"]);
+    assert_eq!(status.status.code(), Some(2));
+    let doctor: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["doctor", "--json"]))).unwrap();
+    let row = doctor["checks"].as_array().unwrap().iter().find(|row| row["name"] == "peer laptop").unwrap().clone();
+    assert_eq!(text(&row, "state"), "warn");
+    assert!(text(&row, "message").contains("no answer") && text(&row, "fix").contains("UDP port"), "{row}");
+    assert!(doctor["checks"].as_array().unwrap().iter().any(|row| row["name"] == "quarantine"));
+
+    // A third machine joined through the first; the second has only heard of it, and its address is in its record.
+    laptop_daemon.restart();
+    let server = join(&mac, "server", &[]);
+    node(&laptop, "it has heard of it", |reply| reply["peers"].as_array().unwrap().len() == 2);
+    let of = |reply: &Value| reply["peers"].as_array().unwrap().iter().find(|peer| peer["name"] == "server").cloned();
+    let reply = node(&laptop, "nobody said where it is", |reply| {
+        of(reply).is_some_and(|peer| peer["reason"] == "no_address" || peer["reason"] == "no_answer")
+    });
+    assert!(of(&reply).unwrap()["fix"].is_string(), "{reply}");
+    let _server_daemon = Daemon::start(&server);
+    node(&laptop, "they find each other", |reply| connected(reply, 2));
+}
