@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 
 /// The most characters of a twin; body reads and the start text have their own limit.
 pub(crate) const TWIN_CHARS: usize = 2_000;
+/// How many conflicts, and how many values of one, a body names.
+const CONFLICTS: usize = 3;
 /// One value inside a line.
 const VALUE: usize = 160;
 /// Fields that a following call needs: they come first in a line and are never cut.
@@ -36,7 +38,23 @@ pub(crate) fn body(object: &Map<String, Value>, content: &str) -> String {
     let field = |name: &str| object.get(name).map(|value| format!("{name} {}", plain(value)));
     let names = ["id", "scope", "name", "rev", "read_version", "age", "offset", "total_chars", "next_offset"];
     let facts: Vec<String> = names.iter().filter_map(|name| field(name)).collect();
-    format!("{content}\n[{}]", facts.join(", "))
+    format!("{content}\n[{}]{}", facts.join(", "), conflicts(object))
+}
+
+/// Says which fields were written on several machines while they were apart, one line each, within a few lines.
+fn conflicts(object: &Map<String, Value>) -> String {
+    let found = object.get("conflicts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let line = |conflict: &Value| {
+        let values = conflict["values"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let value = |value: &Value| {
+            let by = value["agent"].as_str().unwrap_or("ctxnode");
+            let (text, machine) = (ellipsis(&plain(&value["value"]), 60), plain(&value["machine"]));
+            format!("{}: {text} ({by} on {machine}, {})", value["pick"], plain(&value["age"]))
+        };
+        let values: Vec<String> = values.iter().take(CONFLICTS).map(value).collect();
+        format!("\n[conflict in {}: {}]", plain(&conflict["field"]), ellipsis(&values.join("; "), 400))
+    };
+    found.iter().take(CONFLICTS).map(line).collect()
 }
 
 fn push(text: &mut String, line: &str, max: usize) {

@@ -1,5 +1,6 @@
 //! What every operation works with: the store, presence, the search index, and the call at hand.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use ctxnode_api::{CorrelationId, Route};
@@ -78,6 +79,8 @@ pub(crate) struct App {
     pub(crate) hooks: crate::handlers::HookMemory,
     pub(crate) checkouts: crate::checkouts::Checkouts,
     pub(crate) changes: broadcast::Sender<Changed>,
+    /// Grows when sessions or claims change, here or elsewhere.
+    pub(crate) claims_changed: AtomicU64,
     pub(crate) lifecycle: watch::Sender<Lifecycle>,
 }
 
@@ -166,8 +169,9 @@ impl Cx {
         T: Serialize + Send + 'static,
         F: FnOnce(&mut Draft<'_>) -> Result<(u16, T), Failure> + Send + 'static,
     {
-        let reserved = self.reserved.clone();
+        let (reserved, agent) = (self.reserved.clone(), self.caller.agent.clone());
         let committed = self.app.store.write(move |draft| {
+            draft.act_for(&agent);
             let (status, value) = command(draft)?;
             let answer = Answer::of(status, value)?;
             if let Some(reserved) = reserved {

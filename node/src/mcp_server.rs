@@ -1,6 +1,7 @@
 //! MCP of the daemon: the socket that shims connect to, and streamable HTTP. Both pass the gate like every other call.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use ctxnode_api::{Call, ErrorBody, version};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Lifecycle};
 use crate::caller::{Bucket, Caller, Via};
 use crate::gate::{self, Incoming};
+use crate::handlers;
 use crate::http_server::{LocalPeer, identify_remote, local_caller};
 use crate::process::{AgentProcess, ProcessId, parent_of};
 
@@ -30,7 +32,36 @@ struct Connection {
     app: Arc<App>,
     caller: Caller,
     notices: Arc<[String]>,
+    news: Arc<News>,
     changes: broadcast::Sender<Changed>,
+}
+
+/// What the agent is told once, with its next reply.
+#[derive(Default)]
+struct News {
+    waiting: Mutex<Vec<String>>,
+    /// The state of claims that was looked at last.
+    seen: AtomicU64,
+}
+
+/// Operations whose answers name clashing claims by themselves.
+const SAYS_IT: &[&str] = &["sod", "update", "context"];
+
+impl Connection {
+    /// Looks for news after a call. Nothing is read while no claim and no session changed anywhere.
+    async fn look_for_news(&self, operation: &str) {
+        let now = self.app.claims_changed.load(Ordering::SeqCst);
+        if self.news.seen.swap(now, Ordering::SeqCst) == now && !SAYS_IT.contains(&operation) {
+            return;
+        }
+        match handlers::claim_news(&self.app, &self.caller.agent).await {
+            Ok(found) if !SAYS_IT.contains(&operation) => {
+                self.news.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+            }
+            Ok(_) => {}
+            Err(failure) => tracing::warn!(?failure, "clashing claims could not be looked for"),
+        }
+    }
 }
 
 impl Backend for Connection {
@@ -42,7 +73,9 @@ impl Backend for Connection {
             idempotency_key: meta.idempotency_key,
             broken: None,
         };
+        let operation = incoming.call.operation.clone();
         let outgoing = gate::pass(&self.app, incoming).await;
+        self.look_for_news(&operation).await;
         let body = outgoing.result?;
         Ok(Answered { body, correlation_id: outgoing.correlation, idempotency_hit: outgoing.idempotency_hit })
     }
@@ -52,7 +85,8 @@ impl Backend for Connection {
     }
 
     fn notices(&self) -> Vec<String> {
-        self.notices.to_vec()
+        let news = std::mem::take(&mut *self.news.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        news.into_iter().chain(self.notices.iter().cloned()).collect()
     }
 }
 
@@ -116,7 +150,7 @@ async fn serve(app: Arc<App>, stream: UnixStream, changes: broadcast::Sender<Cha
         let Ok(caller) = found else { return };
         caller
     };
-    let connection = Connection { notices: notices(&preface.build).into(), app, caller, changes };
+    let connection = Connection { notices: notices(&preface.build).into(), news: Arc::default(), app, caller, changes };
     if let Err(error) = ctxnode_mcp::serve_stream(connection, stream).await {
         tracing::info!(%error, "an MCP connection ended");
     }
@@ -173,6 +207,7 @@ pub(crate) fn http_routes(app: Arc<App>) -> Router {
             app: Arc::clone(&checked),
             caller: Caller { via: Via::Mcp, ..caller },
             notices: Arc::from([]),
+            news: Arc::default(),
             changes: changes.clone(),
         })
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
-use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, RecordMeta, SpaceId, Timestamp};
 
 use crate::authority::{Authority, ControlOp, Refusal};
 use crate::document::{self, DocumentCache, Fault};
@@ -372,19 +372,20 @@ impl<'t> Batch<'t> {
         id: DocumentId,
         log: &LogId,
         now: Timestamp,
+        agent: Option<&str>,
         edits: &[Edit],
     ) -> Result<Option<Made>, StoreError> {
         let row = query::document_row(&self.tables, id)?;
         let fresh = if row.is_none() { Fresh::of_edits(id.kind, edits) } else { None };
         if let Some(fresh) = fresh {
-            let (change, facts) = fresh.change(document::actor(log).to_bytes(), now);
+            let (change, facts) = fresh.change(document::actor(log).to_bytes(), now, agent);
             return Ok((!fresh.is_empty()).then_some(Made { change, facts, state: State::Fresh(fresh) }));
         }
         let mut doc = match row {
             Some(row) => self.document(id, &row)?,
             None => genesis::base_document(id.kind),
         };
-        let made = document::edit(&mut doc, id, log, now, edits)?;
+        let made = document::edit(&mut doc, id, log, now, agent, edits)?;
         Ok(made.map(|made| Made {
             change: made.raw_bytes().to_vec(),
             facts: Facts {
@@ -549,15 +550,9 @@ pub(crate) fn derive(
     if row.changes == 0 {
         return Ok(None);
     }
-    let order_of = |hash: &ChangeHash| -> Option<(Order, Timestamp)> {
-        let payload = kv.get(Table::Changes, &rows::change_key(id, &hash.0)).ok()??;
-        let change = ChangeRow::decode(&payload).ok()?;
-        let log: LogId = query::log_by_number(kv, change.held.log_no).ok()??;
-        let order = Order { stamp: change.stamp, author: log.author, epoch: log.epoch, seq: change.held.seq };
-        Some((order, change.time))
-    };
+    let order_of = |hash: &ChangeHash| query::order_of_change(kv, id, hash);
     let projected = match state {
-        State::Loaded(doc) => project(id.kind, &Document { kind: id.kind, doc, order_of: &order_of }),
+        State::Loaded(doc) => project(id.kind, &Document { kind: id.kind, doc, heads: None, order_of: &order_of }),
         State::Fresh(fresh) => project(id.kind, fresh),
     };
     let meta = RecordMeta {

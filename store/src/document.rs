@@ -59,13 +59,21 @@ pub(crate) fn edit(
     id: DocumentId,
     log: &LogId,
     now: Timestamp,
+    agent: Option<&str>,
     edits: &[Edit],
 ) -> Result<Option<Change>, StoreError> {
     let fault = |source| StoreError::Document { id: id.to_string(), source: Box::new(source) };
     let steps = edits.iter().map(|edit| step(doc, id.kind, edit)).collect::<Result<Vec<_>, _>>()?;
     doc.set_actor(actor(log));
     let done = doc.transact_with::<_, _, AutomergeError, _>(
-        |()| CommitOptions::default().with_time(now.0 / 1_000),
+        |()| {
+            let options = CommitOptions::default().with_time(now.0 / 1_000);
+            // Who changed what is asked of any record, later and on other nodes.
+            match agent {
+                Some(agent) => options.with_message(agent),
+                None => options,
+            }
+        },
         |tx| steps.into_iter().try_for_each(|step| step(tx)),
     );
     match done {

@@ -31,23 +31,30 @@ const SET: u64 = 1;
 const AUTHOR: u64 = 0;
 const GENESIS: u64 = 1;
 
+/// Who makes a change, when, and for whom.
+pub(crate) struct By<'a> {
+    pub(crate) actor: &'a [u8],
+    /// Seconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) message: &'a str,
+}
+
 /// Returns the change and its hash. `containers` is the actor that made the containers, if there are any.
 pub(crate) fn first_change(
-    actor: &[u8],
+    by: &By<'_>,
     containers: Option<&[u8]>,
     deps: &[[u8; 32]],
     start_op: u64,
-    time: i64,
     ops: &[NewOp<'_>],
 ) -> (Vec<u8>, [u8; 32]) {
     let mut data = Vec::with_capacity(1_024);
     unsigned(&mut data, deps.len() as u64);
     deps.iter().for_each(|dep| data.extend_from_slice(dep));
-    prefixed(&mut data, actor);
+    prefixed(&mut data, by.actor);
     unsigned(&mut data, 1);
     unsigned(&mut data, start_op);
-    signed(&mut data, time);
-    prefixed(&mut data, &[]);
+    signed(&mut data, by.time);
+    prefixed(&mut data, by.message.as_bytes());
     let others: Vec<&[u8]> = containers.filter(|_| ops.iter().any(|op| op.container.is_some())).into_iter().collect();
     unsigned(&mut data, others.len() as u64);
     others.iter().for_each(|other| prefixed(&mut data, other));

@@ -15,6 +15,7 @@ use ctxnode_model::id::{DOCUMENT_ID_LEN, FleetId};
 use ctxnode_model::{DocumentId, NodeKey, Order, SpaceId, Stamp, Timestamp};
 use thiserror::Error;
 
+use crate::authority::ControlOp;
 use crate::keys::{NodeSecret, verify};
 
 /// The version of the form above.
@@ -100,6 +101,17 @@ impl Op {
             Self::Change { document, change } => [&document.to_bytes()[..], change].concat(),
             Self::Control(payload) | Self::Unknown { payload, .. } => payload.clone(),
             Self::Tombstone(document) | Self::Revive(document) => document.to_bytes().to_vec(),
+        }
+    }
+
+    /// Says what it would do.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Change { document, .. } => format!("{} {document}", document.kind),
+            Self::Tombstone(document) => format!("deletes {document}"),
+            Self::Revive(document) => format!("brings back {document}"),
+            Self::Control(payload) => format!("membership: {}", ControlOp::decode(payload).in_words()),
+            Self::Unknown { .. } => "something that a newer version wrote".to_owned(),
         }
     }
 

@@ -10,12 +10,11 @@ use std::collections::BTreeSet;
 
 use automerge::ChangeHash;
 use ctxnode_model::schema::{self, Field, Shape};
-use ctxnode_model::{Edit, Kind, Order, Scalar, Timestamp};
-use serde_json::Value;
+use ctxnode_model::{Edit, Kind, Scalar, Timestamp};
 
 use crate::document::{map_holds, register_holds, scalar};
 use crate::encode::{self, NewOp, Place};
-use crate::project::{Source, shaped};
+use crate::project::{Found, Source, shaped};
 use crate::screen::{ChangeFacts, Target};
 use crate::{body, genesis};
 
@@ -104,7 +103,7 @@ impl Fresh {
     }
 
     /// Makes the change.
-    pub(crate) fn change(&self, actor: &[u8], now: Timestamp) -> (Vec<u8>, Facts) {
+    pub(crate) fn change(&self, actor: &[u8], now: Timestamp, agent: Option<&str>) -> (Vec<u8>, Facts) {
         let genesis = genesis::genesis(self.kind);
         let start_op = genesis.map_or(0, |genesis| genesis.max_op) + 1;
         let mut last = None;
@@ -118,7 +117,8 @@ impl Fresh {
         let ops: Vec<NewOp<'_>> = ops.collect();
         let deps: Vec<[u8; 32]> = genesis.map(|genesis| genesis.hash).into_iter().collect();
         let containers = genesis.map(|genesis| &genesis.actor[..]);
-        let (bytes, hash) = encode::first_change(actor, containers, &deps, start_op, now.0 / 1_000, &ops);
+        let by = encode::By { actor, time: now.0 / 1_000, message: agent.unwrap_or_default() };
+        let (bytes, hash) = encode::first_change(&by, containers, &deps, start_op, &ops);
         let facts = Facts {
             hash: ChangeHash(hash),
             actor_seq: 1,
@@ -140,10 +140,10 @@ impl Source for Fresh {
         genesis::container_counter(self.kind, field.name)
     }
 
-    fn values(&self, object: Option<&u64>, key: &str, shape: Shape) -> Vec<(Value, (Order, Timestamp))> {
+    fn values(&self, object: Option<&u64>, key: &str, shape: Shape) -> Vec<Found> {
         let found = self.at(object).find(|op| op.key.as_deref() == Some(key));
         let value = found.and_then(|op| shaped(&scalar(&op.value), shape));
-        value.map(|value| (value, (Order::FIRST, Timestamp(0)))).into_iter().collect()
+        value.map(Found::alone).into_iter().collect()
     }
 
     fn keys(&self, object: &u64) -> Vec<String> {
@@ -178,6 +178,7 @@ mod tests {
 
     const LOG: LogId = LogId { space: SpaceId([1; 16]), author: NodeKey([2; 32]), epoch: 3 };
     const NOW: Timestamp = Timestamp(1_795_000_000_123);
+    const AGENT: Option<&str> = Some("claude-mac-1");
 
     /// Edits of any field with values that suit it, more or less.
     fn edits(kind: Kind) -> impl Strategy<Value = Vec<Edit>> {
@@ -207,7 +208,7 @@ mod tests {
     fn by_automerge(kind: Kind, edits: &[Edit]) -> (Automerge, Option<Change>) {
         let mut doc = genesis::base_document(kind);
         let id = DocumentId { kind, raw: [9; 16] };
-        let change = document::edit(&mut doc, id, &LOG, NOW, edits).unwrap();
+        let change = document::edit(&mut doc, id, &LOG, NOW, AGENT, edits).unwrap();
         (doc, change)
     }
 
@@ -221,13 +222,13 @@ mod tests {
                 let (doc, change) = by_automerge(kind, &edits);
                 prop_assert_eq!(fresh.is_empty(), change.is_none());
                 if let Some(change) = change {
-                    let (bytes, facts) = fresh.change(document::actor(&LOG).to_bytes(), NOW);
+                    let (bytes, facts) = fresh.change(document::actor(&LOG).to_bytes(), NOW, AGENT);
                     prop_assert_eq!(&bytes, change.raw_bytes());
                     let expected = Facts { hash: change.hash(), actor_seq: 1, max_op: change.max_op(), deps: change.deps().to_vec() };
                     prop_assert_eq!(facts, expected);
                     prop_assert_eq!(Fresh::of_change(kind, &screen::parse(&bytes).unwrap()), Some(fresh.clone()));
                 }
-                let seen = project(kind, &Document { kind, doc: &doc, order_of: &|_| None });
+                let seen = project(kind, &Document { kind, doc: &doc, heads: None, order_of: &|_| None });
                 prop_assert_eq!(project(kind, &fresh), seen);
             }
         }

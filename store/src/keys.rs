@@ -115,7 +115,32 @@ impl RecoveryKey {
         let groups: Vec<&str> = (0..hex.len()).step_by(8).map(|at| &hex[at..at + 8]).collect();
         Zeroizing::new(format!("ctxr-{}", groups.join("-")))
     }
+
+    /// Returns it as a signer of entries.
+    pub(crate) fn signer(&self) -> NodeSecret {
+        NodeSecret(self.0.clone())
+    }
 }
+
+impl std::str::FromStr for RecoveryKey {
+    type Err = RecoveryKeyError;
+
+    /// Reads what [`Self::reveal`] returned; case, spaces and dashes do not matter.
+    fn from_str(text: &str) -> Result<Self, RecoveryKeyError> {
+        let mut hex = Zeroizing::new(String::with_capacity(64));
+        let lower = Zeroizing::new(text.trim().to_ascii_lowercase());
+        let rest = lower.strip_prefix("ctxr-").ok_or(RecoveryKeyError)?;
+        hex.extend(rest.chars().filter(|c| !matches!(c, '-' | ' ')));
+        let seed: NodeKey = hex.parse().map_err(|_| RecoveryKeyError)?;
+        let seed = Zeroizing::new(seed.0);
+        Ok(Self(SigningKey::from_bytes(&seed)))
+    }
+}
+
+/// A text that is no recovery key. It says nothing about the text, which may be a secret with a slip in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this is not a recovery key: it is `ctxr-` and 64 hex digits")]
+pub struct RecoveryKeyError;
 
 impl fmt::Debug for RecoveryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,6 +211,18 @@ mod tests {
         assert!(!format!("{secret:?}").contains(&hex));
         let recovery = RecoveryKey::generate(&SeededEntropy::new(3));
         assert_eq!(format!("{recovery:?}"), "RecoveryKey(..)");
+    }
+
+    #[test]
+    fn a_recovery_key_that_was_written_down_is_read_again() {
+        let key = RecoveryKey::generate(&SeededEntropy::new(3));
+        let words = key.reveal();
+        for typed in [words.to_string(), format!(" {} \n", words.to_uppercase()), words.replacen("-", "- ", 2)] {
+            assert_eq!(typed.parse::<RecoveryKey>().unwrap().public(), key.public(), "{typed}");
+        }
+        for bad in ["", "ctxr-", &words[..words.len() - 1], &words.replace("ctxr", "ctxj"), &format!("{}0", *words)] {
+            assert!(bad.parse::<RecoveryKey>().is_err());
+        }
     }
 
     #[test]

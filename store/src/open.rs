@@ -31,6 +31,11 @@ use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, Write
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 1;
 
+/// What the store was last opened as.
+const INCARNATION: &[u8] = b"incarnation";
+/// What it may be opened as next, besides.
+const NEXT_INCARNATION: &[u8] = b"incarnation-next";
+
 /// How to open a store.
 pub struct Options {
     /// Where it is.
@@ -112,6 +117,7 @@ struct Inner {
     shared: Arc<Shared>,
     queue: Mutex<Option<Queue>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    previous: Vec<Vec<u8>>,
 }
 
 /// An open replica. Clones share it; the last one to go closes it.
@@ -222,7 +228,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         add_missing_tables(&database)?;
         let database = Arc::new(database);
-        check_incarnation(&database, incarnation, entropy.as_ref())?;
+        let previous = check_incarnation(&database, incarnation, entropy.as_ref())?;
         let start = read_start(&database)?;
         if start.node != secret.public() {
             return Err(OpenError::WrongKey);
@@ -244,7 +250,7 @@ impl Store {
             .name("store-writer".to_owned())
             .spawn(move || write_loop(&for_writer, &jobs, start.clock))
             .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?;
-        let inner = Inner { shared, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)) };
+        let inner = Inner { shared, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)), previous };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -358,6 +364,30 @@ impl Store {
         receiver.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Returns what the store knew itself by before it was opened; nothing at the first time.
+    #[must_use]
+    pub fn previous_incarnations(&self) -> &[Vec<u8>] {
+        &self.0.previous
+    }
+
+    /// Changes what tells this copy of the store from any other. Whoever opens it next has to say `now` or `next`: two,
+    /// because what is said is kept in another place, and a crash may come before that is changed too.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub async fn set_incarnation(&self, now: Vec<u8>, next: Vec<u8>) -> Result<(), StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit(Box::new(move |group: &mut Group<'_, '_>| {
+            group.batch.tables.put(Table::Meta, INCARNATION, &now)?;
+            group.batch.tables.put(Table::Meta, NEXT_INCARNATION, &next)?;
+            Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
+                // A caller that went away no longer wants to hear.
+                let _ = sender.send(committed.map(|_| ()).map_err(StoreError::Group));
+            }))
+        }))?;
+        receiver.await.map_err(|_| StoreError::Closed)?
+    }
+
     /// Returns the clock that the store uses.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
@@ -424,22 +454,30 @@ pub(crate) fn fresh_epoch(entropy: &dyn Entropy) -> u64 {
     new_epoch(entropy)
 }
 
-/// Begins a new epoch when this is not the copy, or not the boot, in which the store was last open.
-fn check_incarnation(database: &Arc<Database>, now: Option<&[u8]>, entropy: &dyn Entropy) -> Result<(), StoreError> {
-    let Some(now) = now else { return Ok(()) };
-    let last = Snapshot::take(database)?.get(Table::Meta, b"incarnation")?;
-    if last.as_deref() == Some(now) {
-        return Ok(());
+/// Begins a new epoch when this is not the copy, or not the boot, in which the store was last open. Returns what the
+/// store knew of the last time.
+fn check_incarnation(
+    database: &Arc<Database>,
+    now: Option<&[u8]>,
+    entropy: &dyn Entropy,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let snapshot = Snapshot::take(database)?;
+    let mut known = Vec::new();
+    for key in [INCARNATION, NEXT_INCARNATION] {
+        known.extend(snapshot.get(Table::Meta, key)?);
     }
+    let Some(now) = now.filter(|now| known.iter().all(|known| known != now)) else { return Ok(known) };
     let transaction = database.begin_write()?;
     {
         let tables = WriteTables::new(&transaction);
-        tables.put(Table::Meta, b"incarnation", now)?;
-        if last.is_some() {
+        tables.put(Table::Meta, INCARNATION, now)?;
+        tables.remove(Table::Meta, NEXT_INCARNATION)?;
+        if !known.is_empty() {
             tables.put(Table::Meta, b"epoch", &new_epoch(entropy).to_be_bytes())?;
         }
     }
-    Ok(transaction.commit()?)
+    transaction.commit()?;
+    Ok(known)
 }
 
 /// Makes the tables that an earlier build of this format did not have.

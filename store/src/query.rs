@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use automerge::{Automerge, Change};
+use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::{Frontier, Head, Heads, LogId, Run};
 use ctxnode_model::index::Index;
 use ctxnode_model::page::{Cursor, Page};
-use ctxnode_model::{DocumentId, Kind, NodeKey, Rec, Record, Timestamp};
+use ctxnode_model::{DocumentId, Kind, NodeKey, Order, Rec, Record, RecordMeta, Timestamp};
 use serde_json::Value;
 
 use crate::entry::{Op, VerifiedEntry};
@@ -52,8 +52,14 @@ pub struct QuarantineRow {
     pub seq: u64,
     /// The op in the entry; `None` for the whole entry.
     pub op: Option<u16>,
+    /// When it was written, by its author's clock.
+    pub at: Timestamp,
+    /// What it would do: `note note_...`, `deletes note_...`, or a control op by its name.
+    pub what: Vec<String>,
     /// Why.
     pub reason: Value,
+    /// The same in words.
+    pub why: String,
 }
 
 /// Reads of one consistent state: a snapshot, or what a draft sees.
@@ -108,6 +114,14 @@ impl<'a> Reader<'a> {
     /// When the store cannot be read.
     pub fn view(&self, id: DocumentId) -> Result<Option<Value>, StoreError> {
         Ok(stored_record(self.kv, id)?.map(|stored| Value::Object(stored.view)))
+    }
+
+    /// Returns what the store knows about a record of any kind, hidden by a tombstone or not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn meta(&self, id: DocumentId) -> Result<Option<RecordMeta>, StoreError> {
+        Ok(stored_record(self.kv, id)?.map(|stored| stored.meta))
     }
 
     /// Returns the exact bytes of a record's view and body, for comparing replicas.
@@ -425,12 +439,18 @@ impl<'a> Reader<'a> {
         for (key, payload) in found {
             let held = Held::decode(&key)?;
             let Some(log) = log_by_number(self.kv, held.log_no)? else { continue };
-            let reason = serde_json::to_value(QuarantineReason::decode(&payload)?).unwrap_or(Value::Null);
+            let reason = QuarantineReason::decode(&payload)?;
+            let entry = entry(self.kv, held.log_no, held.seq)?;
+            let op = (held.op != rows::WHOLE_ENTRY).then_some(held.op);
+            let ops = entry.ops().iter().enumerate().filter(|(at, _)| op.is_none_or(|op| usize::from(op) == *at));
             out.push(QuarantineRow {
                 log,
                 seq: held.seq,
-                op: (held.op != rows::WHOLE_ENTRY).then_some(held.op),
-                reason,
+                op,
+                at: entry.header().time,
+                what: ops.map(|(_, op)| op.in_words()).collect(),
+                why: reason.in_words(),
+                reason: serde_json::to_value(reason).unwrap_or(Value::Null),
             });
         }
         Ok((out, self.kv.len(Table::Quarantine)?))
@@ -463,6 +483,15 @@ pub(crate) fn entry(kv: &dyn Kv, log_no: u32, seq: u64) -> Result<VerifiedEntry,
     let key = rows::entry_key(log_no, seq);
     let bytes = kv.get(Table::Entries, &key)?.ok_or_else(|| corrupt(Table::Entries, &key))?;
     VerifiedEntry::from_store(bytes).map_err(|_| corrupt(Table::Entries, &key))
+}
+
+/// Returns when and by whom an applied change was made.
+pub(crate) fn order_of_change(kv: &dyn Kv, id: DocumentId, hash: &ChangeHash) -> Option<(Order, Timestamp)> {
+    let payload = kv.get(Table::Changes, &rows::change_key(id, &hash.0)).ok()??;
+    let change = ChangeRow::decode(&payload).ok()?;
+    let log: LogId = log_by_number(kv, change.held.log_no).ok()??;
+    let order = Order { stamp: change.stamp, author: log.author, epoch: log.epoch, seq: change.held.seq };
+    Some((order, change.time))
 }
 
 /// Returns the entry that holds a change, and the change's bytes.

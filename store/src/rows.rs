@@ -353,6 +353,18 @@ impl From<Fault> for QuarantineReason {
 }
 
 impl QuarantineReason {
+    /// Says it to people.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Right { reason } => reason.to_string(),
+            Self::Screened { error } => format!("the change was refused before it was looked into: {error}"),
+            Self::WrongActor => "the change names an actor that is not its author's".to_owned(),
+            Self::Panicked => "the document library failed on the change".to_owned(),
+            Self::Refused { error } => format!("the document library refused the change: {error}"),
+            Self::NotApplied => "the change had no effect, or its document could not be read afterwards".to_owned(),
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

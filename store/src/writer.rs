@@ -55,6 +55,7 @@ pub struct Draft<'a> {
     role: Option<Role>,
     now: Timestamp,
     stamp: Stamp,
+    agent: Option<String>,
     staged: BTreeMap<SpaceId, BTreeMap<DocumentId, Vec<Edit>>>,
     ops: BTreeMap<SpaceId, Vec<Op>>,
     local: Vec<(LocalTable, Vec<u8>, Option<Vec<u8>>)>,
@@ -77,6 +78,12 @@ impl<'a> Draft<'a> {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Names the agent for whom this is done; it stands in every change. Longer names than peers take are left out.
+    pub fn act_for(&mut self, agent: &str) {
+        let fits = !agent.is_empty() && agent.len() as u64 <= crate::screen::MAX_MESSAGE;
+        self.agent = fits.then(|| agent.to_owned());
     }
 
     /// Makes a new id of a kind that has no natural key.
@@ -238,6 +245,7 @@ impl Group<'_, '_> {
             role,
             now,
             stamp,
+            agent: None,
             staged: BTreeMap::new(),
             ops: BTreeMap::new(),
             local: Vec::new(),
@@ -246,14 +254,14 @@ impl Group<'_, '_> {
             Ok(value) => value,
             Err(refusal) => return Ok(Err(WriteError::Refused(refusal))),
         };
-        let Draft { staged, ops, local, .. } = draft;
-        let entries = match self.make_entries(now, stamp, staged, ops) {
+        let Draft { staged, ops, local, agent, .. } = draft;
+        let entries = match self.make_entries(now, stamp, agent.as_deref(), staged, ops) {
             Ok(entries) => entries,
             // Nothing was written yet: this command fails alone.
             Err(error) => return Ok(Err(WriteError::Store(error))),
         };
         for (entry, mut prepared) in entries {
-            *self.clock = stamp;
+            *self.clock = Stamp::max(*self.clock, entry.header().stamp);
             let mut row = self.log_row(&entry.header().log)?;
             self.batch.take(&entry, &mut row, &mut prepared)?;
         }
@@ -268,11 +276,13 @@ impl Group<'_, '_> {
         Ok(Ok(value))
     }
 
-    /// Makes one entry per space, with the documents as they are after it.
+    /// Makes one entry per space, with the documents as they are after it, and before it one per control op: the place
+    /// of its entry is the place of an op among all others.
     fn make_entries(
         &mut self,
         now: Timestamp,
         stamp: Stamp,
+        agent: Option<&str>,
         staged: BTreeMap<SpaceId, BTreeMap<DocumentId, Vec<Edit>>>,
         mut ops: BTreeMap<SpaceId, Vec<Op>>,
     ) -> Result<Vec<(VerifiedEntry, Prepared)>, StoreError> {
@@ -280,7 +290,7 @@ impl Group<'_, '_> {
         for (space, edits) in staged {
             let log = self.shared.log(space);
             for (id, edits) in edits {
-                if let Some(mut made) = self.batch.make(id, &log, now, &edits)? {
+                if let Some(mut made) = self.batch.make(id, &log, now, agent, &edits)? {
                     let op = Op::Change { document: id, change: std::mem::take(&mut made.change) };
                     ops.entry(space).or_default().push(op);
                     documents.entry(space).or_default().insert(id, made);
@@ -291,11 +301,17 @@ impl Group<'_, '_> {
         for (space, ops) in ops {
             let log = self.shared.log(space);
             let row = self.log_row(&log)?;
-            let prev = if row.length == 0 { [0; 32] } else { row.tip };
-            let fleet = self.shared.fleet;
-            let header = Header { fleet, log, seq: row.length + 1, prev, stamp, time: now };
-            let entry = VerifiedEntry::sign(header, ops, &self.shared.secret).map_err(too_large)?;
-            entries.push((entry, documents.remove(&space).unwrap_or_default()));
+            let mut prev = if row.length == 0 { [0; 32] } else { row.tip };
+            let (control, rest): (Vec<Op>, Vec<Op>) = ops.into_iter().partition(|op| matches!(op, Op::Control(_)));
+            let apart = control.into_iter().map(|op| (vec![op], Prepared::new()));
+            let together = (!rest.is_empty()).then(|| (rest, documents.remove(&space).unwrap_or_default()));
+            let mut stamp = stamp;
+            for (seq, (ops, prepared)) in (row.length + 1..).zip(apart.chain(together)) {
+                let header = Header { fleet: self.shared.fleet, log, seq, prev, stamp, time: now };
+                let entry = VerifiedEntry::sign(header, ops, &self.shared.secret).map_err(too_large)?;
+                (prev, stamp) = (*entry.hash(), stamp.next(now));
+                entries.push((entry, prepared));
+            }
         }
         Ok(entries)
     }

@@ -272,6 +272,11 @@ impl Fleet {
         self.shared.alerts()
     }
 
+    /// Notes what a person should know, once in the life of the daemon.
+    pub fn alert(&self, text: &str) {
+        self.shared.alert_once(text);
+    }
+
     /// Says goodbye to every peer and ends all tasks.
     pub async fn stop(&self) {
         let links: Vec<Arc<Link>> =

@@ -27,6 +27,8 @@ const DOC_ROWS: usize = 30;
 const NOTES: usize = 10;
 /// A note's heading line; its title gets what id and age leave.
 const NOTE_HEADING: usize = 120;
+/// What a note's heading says about fields in conflict; the tool `notes` shows the values.
+const CONFLICT_FIELDS: usize = 40;
 /// A note is only cut when at least this many characters of it remain; less is not worth reading.
 const NOTE_LEAST: usize = 500;
 
@@ -265,7 +267,11 @@ pub(super) fn notes(reply: &SodReply, cap: usize) -> String {
 /// Returns a note that fits, and whether it is whole.
 fn note_within(note: &InjectedNote, room: usize) -> Option<(String, bool)> {
     let old = if note.old { ", old" } else { "" };
-    let facts = format!(" ({}, {}{old})", note.id, note.age);
+    let conflict = match note.conflicts.as_slice() {
+        [] => String::new(),
+        fields => line(&format!(", CONFLICT in {}", fields.join(", ")), CONFLICT_FIELDS),
+    };
+    let facts = format!(" ({}, {}{old}{conflict})", note.id, note.age);
     let title = line(&note.title, NOTE_HEADING.saturating_sub(chars(&facts) + 5));
     let heading = format!("\n#### {title}{facts}\n");
     let notice = format!("\n[cut; read note {} with tool `notes`]", note.id);

@@ -182,6 +182,29 @@ pub struct PeerAction {
     pub update_id: Option<String>,
 }
 
+/// Makes this node an admin by an entry that the recovery key signed. The key itself stays where it was typed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RecoverRequest {
+    /// The signed entry in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
+/// How a recovery ended.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RecoverReply {
+    /// This node's key.
+    pub node: String,
+    /// Its role now.
+    pub role: Right,
+    /// The members of the fleet, this node among them; nobody was revoked.
+    pub members: usize,
+}
+
 /// Changes a node's role from now on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

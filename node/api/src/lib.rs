@@ -20,6 +20,7 @@ pub mod node;
 pub mod notes;
 pub mod openapi;
 pub mod operations;
+pub mod records;
 pub mod routes;
 pub mod sessions;
 pub mod shape;

@@ -415,8 +415,20 @@ pub struct QuarantineView {
     pub seq: u64,
     /// The op; null for the whole entry.
     pub op: Option<u16>,
-    /// Why.
+    /// What the author's node is called.
+    pub machine: String,
+    /// When it was written, by that node's clock.
+    pub at: Iso,
+    /// Since then.
+    pub age: String,
+    /// What it would do.
+    pub what: String,
+    /// Why it is held back, in words.
+    pub why: String,
+    /// The same for programs.
     pub reason: Value,
+    /// What can be done.
+    pub fix: String,
 }
 
 /// Done.

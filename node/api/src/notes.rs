@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ctxnode_model::record::Conflict;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::edge::{Iso, Patch};
+use crate::records::ConflictView;
 
 /// Makes a note. Only when a human asked for it in this conversation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +87,20 @@ pub struct DeleteRequest {
     pub update_id: Option<String>,
 }
 
+/// Brings back the text of an earlier revision.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoteRevert {
+    /// The revision, from the note's history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rev: Option<String>,
+    /// True only when a human asked for it in this conversation.
+    pub human_requested: bool,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
 /// A note without its body.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NoteView {
@@ -114,9 +128,9 @@ pub struct NoteView {
     pub rev: String,
     /// Free values.
     pub meta: BTreeMap<String, Value>,
-    /// Fields that were written concurrently.
+    /// Fields that were written on several machines while they were apart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub conflicts: Vec<Conflict>,
+    pub conflicts: Vec<ConflictView>,
     /// Who made it.
     pub actor_key_id: String,
     /// The call that made it.
@@ -231,21 +245,6 @@ pub enum TagMode {
     All,
 }
 
-/// A past state of a note.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct NoteHistoryRow {
-    /// The revision; read it with `rev`.
-    pub rev: String,
-    /// The node that wrote it.
-    pub node: String,
-    /// When.
-    pub at: Iso,
-    /// Since then.
-    pub age: String,
-    /// Bytes of the body.
-    pub size: usize,
-}
-
 /// A tag with its use.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TagRow {
@@ -272,6 +271,9 @@ pub struct InjectedNote {
     pub content: String,
     /// Characters of the whole text.
     pub total_chars: usize,
+    /// The fields that are in conflict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<String>,
 }
 
 impl InjectedNote {

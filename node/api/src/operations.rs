@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::edge::Iso;
+use crate::records::ConflictView;
 
 /// Makes or changes a venture. Absent fields stay.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -109,6 +110,9 @@ pub struct VentureView {
     /// Free values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, Value>,
+    /// Fields that were written on several machines while they were apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictView>,
 }
 
 /// Writes the weekly plan.

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{claims, docs, edge::List, field, fleet, handoffs, hooks, node, notes, operations, sessions};
+use crate::{claims, docs, edge::List, field, fleet, handoffs, hooks, node, notes, operations, records, sessions};
 
 /// What a caller must be allowed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -164,12 +164,16 @@ routes! {
     "note.list" Get "/v1/notes" Reader SMALL_BODY notes::NoteQuery => List<notes::NoteRow>, "note list", "Lists notes." tool "notes";
     "note.tags" Get "/v1/notes/tags" Reader SMALL_BODY node::Empty => List<notes::TagRow>, "note tags", "Lists the recommended tags and those in use.";
     "note.get" Get "/v1/notes/{id}" Reader SMALL_BODY notes::PieceQuery => notes::NoteRead, "note show", "Returns a note with a piece of its body." tool "notes";
-    "note.history" Get "/v1/notes/{id}/history" Reader SMALL_BODY node::Empty => List<notes::NoteHistoryRow>, "note history", "Lists a note's past states.";
+    "note.history" Get "/v1/notes/{id}/history" Reader SMALL_BODY records::HistoryQuery => List<records::HistoryRow>, "note history", "Lists who changed what in a note, newest first.";
+    "note.resolve" Post "/v1/notes/{id}/resolve" Writer SMALL_BODY records::ConflictResolve => records::ConflictResolved, "note resolve", "Ends the conflict of a note's field, by choosing or by writing a value.";
+    "note.revert" Post "/v1/notes/{id}/revert" Writer SMALL_BODY notes::NoteRevert => notes::NoteView, "note revert", "Brings back the text of an earlier revision.";
     "note.create" Post "/v1/notes" Writer LARGE_BODY notes::NoteCreate => notes::NoteView, "note create", "Makes a note." tool "note";
     "note.update" Post "/v1/notes/{id}/update" Writer LARGE_BODY notes::NoteUpdate => notes::NoteView, "note update", "Changes a note." tool "note";
     "note.archive" Post "/v1/notes/{id}/archive" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note archive", "Hides a note from lists, start and search." tool "note";
     "note.restore" Post "/v1/notes/{id}/restore" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note restore", "Brings an archived note back." tool "note";
     "note.delete" Delete "/v1/notes/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "note delete", "Deletes a note.";
+    "record.history" Get "/v1/records/{id}/history" Reader SMALL_BODY records::HistoryQuery => List<records::HistoryRow>, "history", "Lists who changed what in any record: an id, a doc's scope/name, a venture's code, or plan.";
+    "record.resolve" Post "/v1/records/{id}/resolve" Writer SMALL_BODY records::ConflictResolve => records::ConflictResolved, "resolve", "Ends the conflict of a field of any record, by choosing one of its values.";
     "search" Get "/v1/search" Reader SMALL_BODY notes::SearchQuery => notes::SearchReply, "search", "Searches notes, docs and handoffs." tool "search";
     "doc.list" Get "/v1/docs" Reader SMALL_BODY docs::DocQuery => List<docs::DocView>, "doc list", "Lists docs.";
     "doc.audit" Get "/v1/docs/audit" Reader SMALL_BODY docs::AuditQuery => List<docs::AuditReply>, "doc audit", "Compares docs with requirements." tool "doc_audit";
@@ -216,6 +220,7 @@ routes! {
     "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake.";
     "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet; what it wrote so far stays.";
     "peer.role" Post "/v1/peers/{node}/role" Admin SMALL_BODY fleet::RoleSet => fleet::PeerView, "role", "Changes what a node may do from now on.";
+    "fleet.recover" Post "/v1/fleet/recover" Reader SMALL_BODY fleet::RecoverRequest => fleet::RecoverReply, "fleet recover", "Makes this machine an admin of its fleet, with the recovery key.";
     "invite.create" Post "/v1/invites" Admin SMALL_BODY fleet::InviteCreate => fleet::InviteCreated, "invite", "Makes a code with which one more machine joins the fleet.";
     "invite.list" Get "/v1/invites" Admin SMALL_BODY node::Empty => List<fleet::InviteView>, "fleet invites", "Lists the invitations of this machine.";
     "invite.withdraw" Delete "/v1/invites/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "fleet uninvite", "Withdraws an invitation.";

@@ -12,6 +12,7 @@ use crate::edge::{Iso, Patch, Section};
 use crate::handoffs::{HandoffRow, HandoffView};
 use crate::notes::InjectedNote;
 use crate::operations::PlanReply;
+use crate::records::ConflictView;
 
 /// Starts or resumes a session and returns the context to work from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -295,6 +296,9 @@ pub struct SessionView {
     pub thread: Option<String>,
     /// Free values.
     pub meta: BTreeMap<String, Value>,
+    /// Fields that were written on several machines while they were apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictView>,
     /// Who made it.
     pub actor_key_id: String,
     /// The call that made it.

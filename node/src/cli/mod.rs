@@ -14,6 +14,8 @@ mod join;
 mod launch;
 mod mcp;
 mod operations;
+mod qr;
+mod recover;
 mod reference;
 mod screen;
 mod setup;
@@ -168,6 +170,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "budget" => hook::budget(world).await,
         "join" => join::run(world, matches).await,
         "status" => status::run(world, matches).await,
+        "fleet recover" => recover::run(world).await,
         "event watch" => daemon::watch(world, matches).await,
         "import notes" => import::notes(world, matches).await,
         "import docs" => import::docs(world, matches).await,
@@ -210,7 +213,17 @@ async fn operation(world: &World, words: &str, matches: &ArgMatches) -> Result<E
     }
     match world.screen.form {
         Form::Json => world.screen.print_json(&body)?,
-        Form::People => world.screen.print(&show::answer(&world.screen, &call.operation, &body))?,
+        Form::People => {
+            world.screen.print(&show::answer(&world.screen, &call.operation, &body))?;
+            // Beside the text, so that a note's text alone goes into a file.
+            show::conflicts(&body).iter().for_each(|line| world.screen.notice(line));
+            let is_shown = call.operation == "invite.create" && !matches.get_flag("no_qr");
+            if let Some(picture) =
+                body["code"].as_str().filter(|_| is_shown && world.screen.width.is_some()).and_then(qr::picture)
+            {
+                world.screen.print(&picture)?;
+            }
+        }
     }
     Ok(exit_of(&call.operation, &body))
 }
@@ -218,7 +231,8 @@ async fn operation(world: &World, words: &str, matches: &ArgMatches) -> Result<E
 /// A person at a terminal is the human that agents must ask.
 fn stand_for_a_human(call: &mut Call) {
     let (field, value) = match call.operation.as_str() {
-        "note.create" | "note.update" | "note.archive" | "note.restore" => ("human_requested", Value::from(true)),
+        "note.create" | "note.update" | "note.archive" | "note.restore" | "note.resolve" | "note.revert"
+        | "record.resolve" => ("human_requested", Value::from(true)),
         "eod" => ("confirmed_by", Value::from("human")),
         _ => return,
     };

@@ -46,7 +46,7 @@ const PLACES: &[(&str, &str, Place)] = &[
 ];
 
 /// Fields that have no flag: the key is a flag of every command, and asking through a client is for clients.
-const WITHOUT_FLAG: &[(&str, &str)] = &[("*", "update_id"), ("eod", "ask")];
+const WITHOUT_FLAG: &[(&str, &str)] = &[("*", "update_id"), ("eod", "ask"), ("fleet.recover", "entry")];
 
 /// Fields that can be emptied, by `--no-<name>`.
 const CLEARABLE: &[(&str, &[&str])] =
@@ -129,6 +129,17 @@ fn command(route: &'static Route, name: &'static str) -> Command {
         if fields.list().iter().all(|field| field.name != *flag) {
             command = command.arg(Arg::new(*flag).long(*flag).action(ArgAction::SetTrue).help(variant_help(flag)));
         }
+    }
+    if route.operation == "invite.create" {
+        let help = "Prints no picture of the code on a terminal";
+        command = command.arg(Arg::new("no_qr").long("no-qr").action(ArgAction::SetTrue).help(help));
+    }
+    if route.operation == "fleet.recover" {
+        command = command.long_about(
+            "Makes this machine an admin of its fleet, with the recovery key that `ctxnode init` showed once. The key is \
+             typed without being shown, or comes from stdin; it is never an argument and does not leave this command. It \
+             revokes nobody; what it says about this machine stands against everything that others say.",
+        );
     }
     command.args(clear)
 }

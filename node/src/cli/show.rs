@@ -4,9 +4,12 @@
 //! tables in the order of its fields. A few have a form of their own.
 
 mod columns;
+mod past;
 
 use ctxnode_api::sessions::SodReply;
 use serde_json::{Map, Value};
+
+pub(super) use past::conflicts;
 
 use super::screen::{Footer, Screen, body, facts, line};
 
@@ -22,6 +25,7 @@ pub(super) fn answer(screen: &Screen, operation: &str, value: &Value) -> String 
         },
         "note.get" | "doc.get" => body(value["content"].as_str().unwrap_or_default()),
         "search" => hits(value),
+        "note.history" | "record.history" => join([past::history(value), footer(value), String::new()]),
         "openapi" => serde_json::to_string_pretty(value).unwrap_or_default(),
         _ if value.get("items").is_some_and(Value::is_array) => list(screen, operation, value),
         _ => object(screen, value),

@@ -1,6 +1,7 @@
 //! From the journal to readers: the search index and the stream of changes pull from their watermark when woken.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ctxnode_model::{DocumentId, Kind};
@@ -55,6 +56,9 @@ async fn step(app: &Arc<App>, told: &mut u64) -> Result<bool, StoreError> {
     let full = rows.len() == BATCH;
     for (position, row) in rows {
         for id in row.documents {
+            if matches!(id.kind, Kind::Claim | Kind::Session) {
+                app.claims_changed.fetch_add(1, Ordering::SeqCst);
+            }
             let venture = venture_of(app, id)?;
             // Without listeners there is nobody to tell.
             let _ = app.changes.send(Changed { kind: id.kind, id: id.to_string(), venture, journal: position });

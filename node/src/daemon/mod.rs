@@ -4,6 +4,7 @@ pub mod lock;
 
 pub(crate) mod host;
 mod indexer;
+mod mark;
 pub(crate) mod presence;
 mod schedule;
 mod serve;
@@ -34,6 +35,8 @@ pub struct Files {
     pub lock: PathBuf,
     /// The search index's directory.
     pub index: PathBuf,
+    /// What the store has to know, so that an older copy of it is noticed.
+    pub mark: PathBuf,
 }
 
 impl Files {
@@ -45,6 +48,7 @@ impl Files {
             key: data_dir.join("node.key"),
             lock: data_dir.join("daemon.lock"),
             index: data_dir.join("index"),
+            mark: data_dir.join("store.mark"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::task::JoinSet;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 
 use super::lock::{Lock, LockError};
+use super::mark::{self, Incarnation};
 use super::presence::Presence;
 use super::{Files, host, indexer, private_dir, schedule};
 use crate::app::{App, Lifecycle};
@@ -132,14 +134,20 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     let _log = start_log(&config);
     let mut lock = Lock::take(&files.lock).map_err(StartError::Running)?;
     let secret = NodeSecret::load(&files.key)?;
+    let incarnation = Incarnation::look(&files.store, &files.mark);
     let app = open(config, &files, secret.clone())?;
     tracing::info!(build = ctxnode_api::version::BUILD, "the store is open");
+    let changed = incarnation.since(app.store.previous_incarnations());
+    mark::renew(&app.store, &files.mark, incarnation).await;
 
     let api_socket = listen(&app.config.paths.socket)?;
     let mcp_path = app.config.paths.mcp_socket();
     let mcp_socket = listen(&mcp_path)?;
     lock.listens_at(&app.config.paths.socket).map_err(io(&files.lock))?;
     let fleet = crate::peers::start(&app, secret)?;
+    if let Some(text) = changed {
+        fleet.alert(text);
+    }
     app.fleet.get_or_init(|| fleet);
     let mut tasks: JoinSet<()> = JoinSet::new();
     let mut servers: JoinSet<()> = JoinSet::new();
@@ -175,6 +183,9 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
         // Gone already is as good as removed.
         let _ = std::fs::remove_file(socket);
     }
+    // A copy that is made of the file now is known as older once the daemon has run again, and one of before is already.
+    let incarnation = Incarnation::look(&files.store, &files.mark);
+    mark::renew(&app.store, &files.mark, incarnation).await;
     app.store.close();
     tracing::info!(?asked, "closed");
     Ok(asked)
@@ -197,7 +208,7 @@ fn start_log(config: &Config) -> Option<tracing_appender::non_blocking::WorkerGu
 }
 
 fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, StartError> {
-    let incarnation = Some(incarnation(&files.store));
+    let incarnation = Some(Incarnation::look(&files.store, &files.mark).encode());
     let store = Store::open(Options { incarnation, ..Options::file(&files.store, secret) })?;
     let snapshot = store.read()?;
     let presence = Presence::load(snapshot.reader())?;
@@ -220,18 +231,11 @@ fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, S
         hooks: crate::handlers::HookMemory::default(),
         checkouts: crate::checkouts::Checkouts::default(),
         changes: App::change_channel(),
+        claims_changed: AtomicU64::new(1),
         lifecycle: watch::Sender::new(Lifecycle::Run),
         config,
         store,
     }))
-}
-
-/// Names this copy of the store on this boot: a file that was copied has another inode, a disk that was cloned or brought
-/// back is used after another boot.
-fn incarnation(store: &Path) -> Vec<u8> {
-    use std::os::unix::fs::MetadataExt as _;
-    let file = std::fs::metadata(store).map(|file| (file.dev(), file.ino())).unwrap_or_default();
-    format!("{} {} {}", crate::process::boot_id(), file.0, file.1).into_bytes()
 }
 
 /// Binds a socket. The lock is held, so a file that is there belongs to a daemon that is gone.

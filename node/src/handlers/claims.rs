@@ -6,7 +6,7 @@ use ctxnode_api::claims::{ClaimQuery, ClaimRelease, ClaimReply, ClaimTake, Claim
 use ctxnode_api::node::ClashView;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::index::Index;
-use ctxnode_model::record::{Claim, ClaimKind, Session};
+use ctxnode_model::record::{Claim, ClaimKind, Session, SessionStatus};
 use ctxnode_model::rules::claim::{
     ClaimFields, ClaimState, Insist, Release, Releaser, Take, beaten_by, claim_state, decide_release, decide_take,
     implied, rivals,
@@ -14,8 +14,9 @@ use ctxnode_model::rules::claim::{
 use ctxnode_model::rules::presence::Liveness;
 use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::rules::secrets;
+use ctxnode_model::rules::start::superseded_twins;
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, RecordMeta, Space, Timestamp};
-use ctxnode_store::Reader;
+use ctxnode_store::{LocalTable, Reader};
 
 use super::sessions::{self, refuse_secrets, session_of};
 use super::{events, paging, ventures};
@@ -29,7 +30,9 @@ pub(super) fn standing(
     venture: &str,
     now: Timestamp,
 ) -> Result<Vec<Rec<Claim>>, Failure> {
-    let open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[venture], usize::MAX)?;
+    let mut open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[venture], usize::MAX)?;
+    let losers = superseded_twins(open.iter().map(|session| (session.id, &session.value)));
+    open.retain(|session| !losers.contains_key(&session.id));
     let liveness = |session: &Rec<Session>| {
         if sessions::is_live(app, session, now) {
             Liveness::Active
@@ -91,6 +94,91 @@ pub(super) fn of_session(
     let all = standing(reader, app, &session.venture, now)?;
     let own = session.id.to_string();
     Ok(all.iter().filter(|claim| claim.session_id == own).map(|claim| view(app, reader, claim, &all, now)).collect())
+}
+
+/// A claim of a session on what another session claims too.
+struct Clash {
+    /// The same for the same news: a clash whose winner changed is told again.
+    key: String,
+    text: String,
+}
+
+fn clashes(reader: Reader<'_>, app: &App, session: &Rec<Session>, now: Timestamp) -> Result<Vec<Clash>, Failure> {
+    let all = standing(reader, app, &session.venture, now)?;
+    let own = session.id.to_string();
+    let mut found: Vec<Clash> = Vec::new();
+    for claim in all.iter().filter(|claim| claim.session_id == own) {
+        let winner = beaten_by(claim, &all);
+        for rival in rivals(claim, &all) {
+            let (kind, thing) = (kind_name(claim.claim_kind), &claim.key);
+            let wins = match winner {
+                Some(winner) if winner.session_id == rival.session_id => "theirs was first and holds",
+                Some(_) => "neither of you was first",
+                None => "yours was first and holds",
+            };
+            let key = format!("{kind} {thing} {} {wins}", rival.session_id);
+            let text = format!("{} on {} claims {kind} `{thing}` too: {wins}", rival.agent, rival.machine);
+            if found.iter().all(|clash| clash.key != key) {
+                found.push(Clash { key, text });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What a session should know about its claims, each time that it starts or asks.
+pub(super) fn warnings(
+    reader: Reader<'_>,
+    app: &App,
+    session: &Rec<Session>,
+    now: Timestamp,
+) -> Result<Vec<String>, Failure> {
+    Ok(clashes(reader, app, session, now)?.into_iter().map(|clash| clash.text).collect())
+}
+
+/// The most clashes that a session is remembered to have been told of.
+const TOLD: usize = 256;
+
+/// Returns what an agent has not been told yet about the claims of its session, and notes that it is told now.
+pub(crate) async fn news(app: &Arc<App>, agent: &str) -> Result<Vec<String>, Failure> {
+    let (key, clashes) = {
+        let snapshot = app.store.read()?;
+        let reader = snapshot.reader();
+        let Some(bound) = sessions::bound(reader, agent)?.into_iter().next() else { return Ok(Vec::new()) };
+        let session = reader.get::<Session>(bound.session)?;
+        let Some(session) = session.filter(|session| session.status() == SessionStatus::Active) else {
+            return Ok(Vec::new());
+        };
+        let key = [b"clashes:".as_slice(), &session.id.to_bytes()].concat();
+        let told = told(reader, &key)?;
+        let mut clashes = clashes(reader, app, &session, app.now())?;
+        clashes.retain(|clash| !told.contains(&clash.key));
+        (key, clashes)
+    };
+    if clashes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let done = app.store.write(move |draft| {
+        let mut told = told(draft.reader(), &key)?;
+        let mut texts = Vec::new();
+        for clash in clashes {
+            // Two replies at once: one of them tells it.
+            if !told.contains(&clash.key) {
+                told.push(clash.key);
+                texts.push(clash.text);
+            }
+        }
+        let surplus = told.len().saturating_sub(TOLD);
+        told.drain(..surplus);
+        draft.put_local(LocalTable::Captures, key, serde_json::to_vec(&told).unwrap_or_default());
+        Ok::<Vec<String>, Failure>(texts)
+    });
+    Ok(done.await?.value)
+}
+
+fn told(reader: Reader<'_>, key: &[u8]) -> Result<Vec<String>, Failure> {
+    let found = reader.local(LocalTable::Captures, key)?;
+    Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
 }
 
 pub(crate) async fn list(cx: &Cx, input: ClaimQuery) -> Handled {

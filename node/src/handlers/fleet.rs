@@ -5,15 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use ctxnode_api::fleet::{
     AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerReason, PeerState, PeerView, PeersReply,
-    RoleSet,
+    RecoverReply, RecoverRequest, RoleSet,
 };
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
-use ctxnode_store::{ControlOp, Cut, Role, StoreError};
+use ctxnode_store::{ControlOp, Cut, RescueError, Role, StoreError};
 use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
+use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::ventures;
 use crate::app::{Answer, App, Cx, Handled};
@@ -205,6 +206,30 @@ pub(crate) async fn accept(cx: &Cx, _: PeerAction) -> Handled {
         Ok((200, Done { changed: !cuts.is_empty() }))
     });
     raised.await
+}
+
+/// Takes in what the recovery key signed. The signature is the right: this node may be a reader, or revoked.
+pub(crate) async fn recover(cx: &Cx, input: RecoverRequest) -> Handled {
+    let entry = input.entry.ok_or_else(|| Failure::from(ErrorBody::field("entry", "is required")))?;
+    let bytes = HEXLOWER_PERMISSIVE.decode(entry.as_bytes());
+    let bytes = bytes.map_err(|_| Failure::from(ErrorBody::field("entry", "is not hex")))?;
+    match cx.app.store.rescue(bytes).await {
+        Ok(()) => {}
+        Err(RescueError::Store(error)) => return Err(error.into()),
+        Err(error @ RescueError::OtherKey) => {
+            let body = ErrorBody::new(ErrorCode::Forbidden, error.to_string());
+            return Err(body.hint("it was shown by `ctxnode init` on the first machine of this fleet").into());
+        }
+        Err(error) => return Err(ErrorBody::field("entry", error.to_string()).into()),
+    }
+    let store = &cx.app.store;
+    let authority = store.authority();
+    let reply = RecoverReply {
+        node: store.node().to_string(),
+        role: right_of(authority.role(&store.node())),
+        members: authority.members().count(),
+    };
+    cx.commit(|_| Ok((200, reply))).await
 }
 
 /// Stages control ops about a node and answers how it stands then.

@@ -20,12 +20,14 @@ mod notes;
 mod paging;
 mod plan;
 mod preflight;
+mod records;
 mod requirements;
 mod search;
 mod sessions;
 mod start;
 mod tokens;
 mod ventures;
+mod who;
 
 use ctxnode_api::shape::decode;
 use serde_json::Value;
@@ -62,11 +64,15 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "note.tags" => notes::tags,
         "note.get" => notes::get,
         "note.history" => notes::history,
+        "note.resolve" => records::resolve_note,
+        "note.revert" => notes::revert,
         "note.create" => notes::create,
         "note.update" => notes::update,
         "note.archive" => notes::archive,
         "note.restore" => notes::restore,
         "note.delete" => notes::delete,
+        "record.history" => records::history,
+        "record.resolve" => records::resolve,
         "search" => search::search,
         "doc.list" => docs::list,
         "doc.audit" => docs::audit,
@@ -112,6 +118,7 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "field.off" => field::off,
         "peer.revoke" => fleet::revoke,
         "peer.role" => fleet::role,
+        "fleet.recover" => fleet::recover,
         "invite.create" => fleet::invite,
         "invite.list" => fleet::invites,
         "invite.withdraw" => fleet::withdraw,
@@ -132,6 +139,7 @@ fn unreachable_operation(operation: &str) -> Handled {
 }
 
 pub(crate) use arrivals::Arrivals;
+pub(crate) use claims::news as claim_news;
 pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled};
 pub(crate) use machines::register_this_machine;
 pub(crate) use node::{last_backup, run_backup};

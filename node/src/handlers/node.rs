@@ -13,9 +13,10 @@ use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right, openapi as document, v
 use ctxnode_model::index::Index;
 use ctxnode_model::record::Session;
 use ctxnode_model::{Kind, Rec, Timestamp};
-use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
+use ctxnode_store::{BackupReport, LocalTable, OpenError, QuarantineRow, backup_to};
 use ctxnode_sync::Fleet;
 
+use super::who::Names;
 use super::{attention, claims, export, field, fleet, sessions};
 use crate::app::{Answer, App, Cx, Handled, Lifecycle};
 use crate::caller::effective;
@@ -188,19 +189,43 @@ pub(crate) async fn handover(cx: &Cx, _: PlainAction) -> Handled {
 }
 
 pub(crate) async fn quarantine(cx: &Cx, _: Empty) -> Handled {
-    let (rows, total) = cx.read()?.reader().quarantine(QUARANTINE_ROWS)?;
+    let snapshot = cx.read()?;
+    let (rows, total) = snapshot.reader().quarantine(QUARANTINE_ROWS)?;
+    let names = Names::read(&cx.app.store, snapshot.reader())?;
+    let now = cx.now();
     let items: Vec<QuarantineView> = rows
         .into_iter()
-        .map(|row| QuarantineView {
-            author: row.log.author.to_string(),
-            epoch: row.log.epoch,
-            seq: row.seq,
-            op: row.op,
-            reason: row.reason,
+        .map(|row| {
+            let machine = names.of(row.log.author);
+            QuarantineView {
+                author: row.log.author.to_string(),
+                epoch: row.log.epoch,
+                seq: row.seq,
+                op: row.op,
+                fix: fix_of(&row, &machine),
+                machine,
+                at: Iso(row.at),
+                age: row.at.age(now),
+                what: row.what.join(", "),
+                why: row.why,
+                reason: row.reason,
+            }
         })
         .collect();
     let shown = items.len();
     Answer::ok(List { items, shown, total, has_more: (shown as u64) < total, next_cursor: None })
+}
+
+/// What can be done about an entry that is held back.
+fn fix_of(row: &QuarantineRow, machine: &str) -> String {
+    match row.reason.pointer("/reason").and_then(serde_json::Value::as_str) {
+        Some("revoked" | "role") => {
+            format!("look at it with that machine's user; an admin applies it with `ctxnode fleet accept {machine}`")
+        }
+        Some("unknown-author") => "it is applied by itself when this machine learns who the author is".to_owned(),
+        Some("space") => "its author has no right to that venture; nothing applies it".to_owned(),
+        _ => "nothing applies it; its author's other entries are not affected".to_owned(),
+    }
 }
 
 pub(crate) async fn openapi(_: &Cx, _: Empty) -> Handled {

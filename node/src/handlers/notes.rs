@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::{
-    DeleteRequest, NoteAction, NoteCreate, NoteHistoryRow, NoteQuery, NoteRead, NoteRow, NoteUpdate, NoteView,
-    PieceQuery, TagMode, TagRow,
+    DeleteRequest, NoteAction, NoteCreate, NoteQuery, NoteRead, NoteRevert, NoteRow, NoteUpdate, NoteView, PieceQuery,
+    TagMode, TagRow,
 };
+use ctxnode_api::records::{ConflictView, HistoryQuery};
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Patch};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::Note;
@@ -18,16 +19,14 @@ use ctxnode_store::{Listing, Reader};
 use serde_json::{Map, Value};
 
 use super::sessions::refuse_secrets;
-use super::{paging, ventures};
+use super::{paging, records, ventures, who};
 use crate::app::{Answer, Cx, Handled};
 use crate::failure::Failure;
 
 /// Characters of a row's excerpt.
 const EXCERPT: usize = 120;
-/// How many past states a history lists.
-const HISTORY: usize = 100;
 
-fn require_human(requested: bool) -> Result<(), Failure> {
+pub(super) fn require_human(requested: bool) -> Result<(), Failure> {
     if requested {
         return Ok(());
     }
@@ -100,13 +99,17 @@ pub(crate) async fn create(cx: &Cx, input: NoteCreate) -> Handled {
     with_rev(cx, answer).await
 }
 
-/// Completes an answer with the revision that the commit made.
+/// Completes an answer with the revision that the commit made, and with what is in conflict still.
 async fn with_rev(cx: &Cx, mut answer: Answer) -> Handled {
     let text = answer.body.get("id").and_then(Value::as_str).unwrap_or_default();
     if let Ok(id) = DocumentId::parse(Kind::Note, text)
         && let Some(note) = cx.read()?.reader().get::<Note>(id)?
     {
         answer.body["rev"] = Value::String(note.meta.rev.clone());
+        let conflicts = who::conflicts(&cx.app, &note.meta.conflicts, cx.now());
+        if !conflicts.is_empty() {
+            answer.body["conflicts"] = serde_json::json!(conflicts);
+        }
     }
     cx.completed(answer).await
 }
@@ -197,7 +200,7 @@ pub(crate) async fn update(cx: &Cx, input: NoteUpdate) -> Handled {
             draft.edit(id, &Space::of(current.venture.as_deref()), edits)?;
             note.updated_at = now;
             note.updated_by = Some(origin.actor_key_id);
-            Ok((200, view(&id.to_string(), &note, size, String::new(), current.meta.conflicts.clone(), now)))
+            Ok((200, view(&id.to_string(), &note, size, String::new(), Vec::new(), now)))
         })
         .await?;
     with_rev(cx, answer).await
@@ -276,8 +279,9 @@ pub(crate) async fn get(cx: &Cx, input: PieceQuery) -> Handled {
             .ok_or_else(|| Failure::from(ErrorBody::field("rev", "is not a revision of this note")))?,
     };
     let piece = paging::piece(&body, input.offset, input.max_chars)?;
-    let note =
-        view(&id.to_string(), &found.value, body.len(), found.meta.rev.clone(), found.meta.conflicts.clone(), cx.now());
+    let now = cx.now();
+    let conflicts = who::conflicts(&cx.app, &found.meta.conflicts, now);
+    let note = view(&id.to_string(), &found.value, body.len(), found.meta.rev.clone(), conflicts, now);
     Answer::ok(NoteRead {
         note,
         content: piece.content,
@@ -287,23 +291,35 @@ pub(crate) async fn get(cx: &Cx, input: PieceQuery) -> Handled {
     })
 }
 
-pub(crate) async fn history(cx: &Cx, _: Empty) -> Handled {
+pub(crate) async fn history(cx: &Cx, input: HistoryQuery) -> Handled {
     let id = paging::id(Kind::Note, "id", cx.param("id"))?;
-    visible(cx, id)?;
-    let now = cx.now();
-    let (entries, total) = cx.read()?.history(id, HISTORY)?;
-    let items: Vec<NoteHistoryRow> = entries
-        .into_iter()
-        .map(|entry| NoteHistoryRow {
-            rev: entry.rev,
-            node: entry.node.to_string(),
-            at: Iso(entry.at),
-            age: entry.at.age(now),
-            size: entry.body_bytes,
+    records::past(cx, id, &input)
+}
+
+/// Brings an earlier text back as a new edit: what was written since stays in the note's past.
+pub(crate) async fn revert(cx: &Cx, input: NoteRevert) -> Handled {
+    require_human(input.human_requested)?;
+    let id = paging::id(Kind::Note, "id", cx.param("id"))?;
+    let found = visible(cx, id)?;
+    cx.caller.require_venture(found.venture.as_deref())?;
+    let rev = input.rev.ok_or_else(|| Failure::from(ErrorBody::field("rev", "is required")))?;
+    let text = cx.read()?.body_at(id, &rev)?.ok_or_else(|| {
+        Failure::from(ErrorBody::field("rev", "is not a revision of this note; its history lists them"))
+    })?;
+    let origin = cx.origin();
+    let answer = cx
+        .commit(move |draft| {
+            let current = draft.reader().get::<Note>(id)?;
+            let current = current.ok_or_else(|| Failure::not_found("note", &id.to_string()))?;
+            let (now, size) = (draft.now(), text.len());
+            let by = Edit::set("updated_by", origin.actor_key_id.as_str());
+            let edits = [Edit::Body { field: "content", text, base: None }, Edit::set("updated_at", now), by];
+            draft.edit(id, &Space::of(current.venture.as_deref()), edits)?;
+            let note = Note { updated_at: now, updated_by: Some(origin.actor_key_id), ..current.value };
+            Ok((200, view(&id.to_string(), &note, size, String::new(), Vec::new(), now)))
         })
-        .collect();
-    let shown = items.len();
-    Answer::ok(List { items, shown, total: total as u64, has_more: shown < total, next_cursor: None })
+        .await?;
+    with_rev(cx, answer).await
 }
 
 pub(crate) async fn tags(cx: &Cx, _: Empty) -> Handled {
@@ -396,14 +412,7 @@ fn row(reader: Reader<'_>, note: &Rec<Note>, now: Timestamp) -> Result<NoteRow, 
     })
 }
 
-fn view(
-    id: &str,
-    note: &Note,
-    size: usize,
-    rev: String,
-    conflicts: Vec<ctxnode_model::Conflict>,
-    now: Timestamp,
-) -> NoteView {
+fn view(id: &str, note: &Note, size: usize, rev: String, conflicts: Vec<ConflictView>, now: Timestamp) -> NoteView {
     NoteView {
         id: id.to_owned(),
         title: note.title.clone(),

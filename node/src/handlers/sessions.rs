@@ -12,13 +12,14 @@ use ctxnode_model::index::Index;
 use ctxnode_model::record::{EndReason, Ending, Session, SessionStatus};
 use ctxnode_model::rules::presence::{is_stale, next_heartbeat};
 use ctxnode_model::rules::session::UpdateFields;
+use ctxnode_model::rules::start::superseded_twins;
 use ctxnode_model::rules::{escalation, secrets};
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::{Draft, Listing, LocalTable, Reader};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{drafts, escalations, paging, start};
+use super::{drafts, escalations, paging, start, who};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::daemon::presence::Presence;
 use crate::failure::Failure;
@@ -62,9 +63,36 @@ pub(super) async fn session_of(cx: &Cx, given: Option<&str>) -> Result<Rec<Sessi
         Some(text) => paging::id(Kind::Session, "session_id", text)?,
         None => own(cx).await?,
     };
-    let found = cx.read()?.reader().get::<Session>(id)?;
+    let snapshot = cx.read()?;
+    let found = snapshot.reader().get::<Session>(id)?;
     let session = found.filter(|session| cx.caller.sees(Some(&session.venture)));
-    session.ok_or_else(|| Failure::not_found("session", &id.to_string()))
+    let session = session.ok_or_else(|| Failure::not_found("session", &id.to_string()))?;
+    if !session.explicit_agent || session.status() != SessionStatus::Active {
+        return Ok(session);
+    }
+    let twins =
+        Twins::of(&snapshot.reader().newest(Index::SessionOpen, Kind::Session, &[&session.venture], usize::MAX)?);
+    Ok(twins.resolve(session))
+}
+
+/// Sessions that one explicit agent id opened on several nodes while they were apart. Every node keeps the newest and
+/// shows the others as superseded; the node of such a one ends it for good.
+struct Twins(std::collections::BTreeMap<DocumentId, Timestamp>);
+
+impl Twins {
+    fn of(open: &[Rec<Session>]) -> Self {
+        let losers = superseded_twins(open.iter().map(|session| (session.id, &session.value)));
+        let began = |id: DocumentId| open.iter().find(|session| session.id == id).map(|session| session.created_at);
+        Self(losers.into_iter().filter_map(|(loser, kept)| Some((loser, began(kept)?))).collect())
+    }
+
+    /// Returns a session as it counts.
+    fn resolve(&self, mut session: Rec<Session>) -> Rec<Session> {
+        if let Some(at) = self.0.get(&session.id) {
+            session.value.ended = Some(Ending { at: *at, reason: EndReason::Superseded, handoff: None });
+        }
+        session
+    }
 }
 
 async fn own(cx: &Cx) -> Result<DocumentId, Failure> {
@@ -167,6 +195,7 @@ pub(super) fn view(app: &App, session: &Rec<Session>, now: Timestamp) -> Session
         parent_session_id: value.parent_session_id.clone(),
         thread: value.thread.clone(),
         meta: value.meta.clone(),
+        conflicts: who::conflicts(app, &session.meta.conflicts, now),
         actor_key_id: value.actor_key_id.clone(),
         creation_correlation_id: value.creation_correlation_id.clone(),
     }
@@ -271,6 +300,7 @@ pub(crate) async fn list(cx: &Cx, input: SessionQuery) -> Handled {
     let window = paging::window(input.limit, input.cursor.as_deref(), Kind::Session)?;
     let now = cx.now();
     let snapshot = cx.read()?;
+    let reader = snapshot.reader();
     let filter = input.status.unwrap_or_default();
     let (index, prefix): (Index, Vec<&str>) = match (filter, &input.venture, &input.repo) {
         (StatusFilter::Active, Some(venture), _) => (Index::SessionOpen, vec![venture]),
@@ -294,24 +324,26 @@ pub(crate) async fn list(cx: &Cx, input: SessionQuery) -> Handled {
             && number(input.issue, session.issue)
             && input.since.is_none_or(|since| session.created_at >= since.0)
     };
+    let twins = Twins::of(&reader.newest(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?);
+    let is_twin = |session: &Rec<Session>| twins.0.contains_key(&session.id);
     let of_status = |session: &Rec<Session>| match filter {
-        StatusFilter::Active => is_live(&cx.app, session, now),
-        StatusFilter::Ended => session.status() == SessionStatus::Ended,
+        StatusFilter::Active => is_live(&cx.app, session, now) && !is_twin(session),
+        StatusFilter::Ended => session.status() == SessionStatus::Ended || is_twin(session),
         StatusFilter::Abandoned => session.status() == SessionStatus::Abandoned,
         StatusFilter::Any => true,
     };
     let listing = Listing { index, kind: Kind::Session, prefix: &prefix, after: window.after, limit: window.limit };
     let mut last_seen = Vec::new();
-    let page = snapshot.reader().list_where::<Session>(&listing, |session| {
+    let page = reader.list_where::<Session>(&listing, |session| {
         if !fits(session) {
             return false;
         }
-        if filter == StatusFilter::Active && is_away(&cx.app, session, now) {
+        if filter == StatusFilter::Active && is_away(&cx.app, session, now) && !is_twin(session) {
             last_seen.push(start::row(&cx.app, session, now));
         }
         of_status(session)
     })?;
-    let list = ctxnode_api::List::of(page.map(|session| view(&cx.app, &session, now)));
+    let list = ctxnode_api::List::of(page.map(|session| view(&cx.app, &twins.resolve(session), now)));
     crate::app::Answer::ok(SessionList {
         items: list.items,
         shown: list.shown,
@@ -360,14 +392,31 @@ pub(super) fn give_up(
 pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
     let now = app.now();
     app.presence.revive(now);
-    let stale: Vec<DocumentId> = {
+    let (stale, twins): (Vec<DocumentId>, Vec<(DocumentId, Timestamp)>) = {
         let snapshot = app.store.read()?;
         let open = snapshot.reader().newest::<Session>(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?;
+        let own: Vec<DocumentId> =
+            open.iter().filter(|session| is_own(app, session)).map(|session| session.id).collect();
+        let twins = Twins::of(&open).0.into_iter().filter(|(id, _)| own.contains(id)).collect();
         let is_stale = |session: &Rec<Session>| {
             is_own(app, session) && is_stale(now.since(app.presence.last(session.id, session.created_at)))
         };
-        open.into_iter().filter(is_stale).map(|session| session.id).collect()
+        (open.into_iter().filter(is_stale).map(|session| session.id).collect(), twins)
     };
+    for (id, at) in twins {
+        let done = app.store.write(move |draft| {
+            if let Some(session) = draft.reader().get::<Session>(id)?
+                && session.status() == SessionStatus::Active
+            {
+                let ending = Ending { at, reason: EndReason::Superseded, handoff: None };
+                let edit = Edit::set("ended", Scalar::json(&json!(ending)));
+                draft.edit(id, &Space::of(Some(&session.venture)), [edit])?;
+            }
+            Ok::<(), Failure>(())
+        });
+        done.await?;
+        app.presence.forget(id);
+    }
     for id in stale {
         let inner = Arc::clone(app);
         let done = app.store.write(move |draft| {

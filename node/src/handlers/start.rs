@@ -13,7 +13,7 @@ use ctxnode_model::rules::identity::Identity;
 use ctxnode_model::rules::repo::{VentureMatch, match_venture, same_repo};
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::{StartFields, merge_meta, meta_edits};
-use ctxnode_model::rules::start::{Candidate, StartOutcome, StartQuery, decide_start};
+use ctxnode_model::rules::start::{Candidate, StartOutcome, StartQuery, decide_start, superseded_twins};
 use ctxnode_model::{DocumentId, Edit, Kind, Order, Rec, RecordMeta, Scalar, Space, Timestamp};
 use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
@@ -270,7 +270,11 @@ impl Prepared {
     ) -> Result<(StartStatus, Rec<Session>, Vec<String>), Failure> {
         let reader = draft.reader();
         let open = reader.newest::<Session>(Index::SessionOpen, Kind::Session, &[&self.session.venture], usize::MAX)?;
-        let mine: Vec<&Rec<Session>> = open.iter().filter(|session| sessions::is_own(app, session)).collect();
+        let twins = superseded_twins(open.iter().map(|session| (session.id, &session.value)));
+        let (superseded, mine): (Vec<&Rec<Session>>, Vec<&Rec<Session>>) = open
+            .iter()
+            .filter(|session| sessions::is_own(app, session))
+            .partition(|session| twins.contains_key(&session.id));
         let candidates = mine.iter().map(|session| Candidate {
             id: session.id,
             session: &session.value,
@@ -278,7 +282,9 @@ impl Prepared {
         });
         let plan = decide_start(&self.query, candidates, now);
         let space = Space::of(Some(&self.session.venture));
-        for id in plan.supersede {
+        // What the same agent began later on another node counts; the sweep would end these too.
+        let superseded = superseded.into_iter().filter(|session| session.agent == self.session.agent);
+        for id in plan.supersede.into_iter().chain(superseded.map(|session| session.id)) {
             let ending = Ending { at: now, reason: EndReason::Superseded, handoff: None };
             draft.edit(id, &space, [Edit::set("ended", Scalar::json(&json!(ending)))])?;
             app.presence.forget(id);

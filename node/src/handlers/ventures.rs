@@ -13,6 +13,7 @@ use ctxnode_store::{Draft, Reader};
 use serde_json::{Map, Value, json};
 
 use super::sessions::refuse_secrets;
+use super::who;
 use crate::app::{Answer, App, Cx, Handled, Origin};
 use crate::checkouts;
 use crate::failure::Failure;
@@ -181,7 +182,7 @@ fn merged(base: &Venture, entry: Venture) -> Venture {
 }
 
 fn view(app: &App, venture: &Rec<Venture>) -> VentureView {
-    view_of(app, &venture.value)
+    VentureView { conflicts: who::conflicts(app, &venture.meta.conflicts, app.now()), ..view_of(app, &venture.value) }
 }
 
 fn view_of(app: &App, venture: &Venture) -> VentureView {
@@ -196,5 +197,6 @@ fn view_of(app: &App, venture: &Venture) -> VentureView {
         settings: venture.settings.clone(),
         archived: venture.archived,
         meta: venture.meta.clone(),
+        conflicts: Vec::new(),
     }
 }

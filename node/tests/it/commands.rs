@@ -40,6 +40,7 @@ fn a_20_each_operation_has_its_command_and_both_say_the_same() {
         ("session", text(&session, "session_id")),
         ("handoff", text(&handoff, "handoff_id")),
         ("note", text(&note, "id")),
+        ("record", text(&note, "id")),
     ]
     .into();
     let mut compared = 0;

@@ -22,6 +22,7 @@ mod hooks;
 mod idempotency;
 mod machines;
 mod mcp;
+mod merge;
 mod model;
 mod network;
 mod note_rules;

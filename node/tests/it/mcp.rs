@@ -14,7 +14,7 @@ const TOOLS: [&str; 12] =
     ["sod", "handoff", "update", "context", "note", "notes", "doc", "search", "claim", "plan", "ventures", "preflight"];
 
 /// A process that answers one JSON object per line.
-struct Lines {
+pub(crate) struct Lines {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -74,7 +74,7 @@ fn python_at(sandbox: &Sandbox, directory: &Path, target: &[&str]) -> Option<Lin
 }
 
 /// A shim, spoken to by hand.
-fn shim(sandbox: &Sandbox, directory: &Path) -> Lines {
+pub(crate) fn shim(sandbox: &Sandbox, directory: &Path) -> Lines {
     let mut command = sandbox.command("ctxnode");
     command.arg("mcp");
     shim_of(command, directory)
@@ -90,7 +90,7 @@ fn shim_of(command: Command, directory: &Path) -> Lines {
     shim
 }
 
-fn call(shim: &mut Lines, tool: &str, arguments: &Value) -> Value {
+pub(crate) fn call(shim: &mut Lines, tool: &str, arguments: &Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments });
     shim.send(&json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }));
     loop {

@@ -21,6 +21,6 @@ pub mod time;
 pub use edit::{Edit, Scalar};
 pub use error::{FieldError, Invalid};
 pub use id::{DocumentId, IdError, Kind, NodeKey, Space, SpaceId};
-pub use record::{Conflict, Rec, Record, RecordMeta};
+pub use record::{Conflict, Rec, Record, RecordMeta, Written};
 pub use spaces::Spaces;
 pub use time::{Order, Stamp, Timestamp};

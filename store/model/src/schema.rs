@@ -118,6 +118,24 @@ pub fn fields(kind: Kind) -> &'static [Field] {
     }
 }
 
+/// Whether a field is written along with others by ctxnode itself. Of concurrent values the newest is right, and nobody
+/// needs to decide or to read about it.
+#[must_use]
+pub fn is_bookkeeping(name: &str) -> bool {
+    matches!(
+        name,
+        "created_at"
+            | "updated_at"
+            | "refreshed_at"
+            | "registered_at"
+            | "blocked_at"
+            | "expires_at"
+            | "updated_by"
+            | "actor_key_id"
+            | "creation_correlation_id"
+    )
+}
+
 /// Returns the field of that name.
 #[must_use]
 pub fn field(kind: Kind, name: &str) -> Option<Field> {

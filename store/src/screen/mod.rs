@@ -41,7 +41,8 @@ pub const ACTOR_BYTES: usize = 16;
 pub const MAX_DEPS: u64 = 64;
 /// Most actors that the ops of a change refer to, for the same reason as [`MAX_DEPS`].
 pub const MAX_OTHER_ACTORS: u64 = 64;
-/// Longest message in bytes. Ours are empty; Automerge keeps them in memory with each change.
+/// Longest message in bytes. Ours name an agent, in at most 63 bytes; Automerge keeps them in memory with each
+/// change.
 pub const MAX_MESSAGE: u64 = 256;
 /// Most columns of a change: as many as there are kinds of columns.
 pub const MAX_COLUMNS: u64 = 14;

@@ -128,7 +128,7 @@ fn a_write_with_an_old_revision_keeps_what_others_wrote_since() {
     set_body(&node.store, id, "One is here. Two was changed. Three is here.", None);
     set_body(&node.store, id, "One was changed. Two is here. Three is here.", Some(read_at));
     assert_eq!(body(&node.store, id), "One was changed. Two was changed. Three is here.");
-    let history = node.store.read().unwrap().history(id, 10).unwrap();
+    let history = node.store.read().unwrap().history(id, 0, 10).unwrap();
     assert_eq!(history.1, 3);
     let first = history.0.last().unwrap();
     let text = node.store.read().unwrap().body_at(id, &first.rev).unwrap();

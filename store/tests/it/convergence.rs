@@ -6,36 +6,10 @@ use ctxnode_model::frontier::Run;
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Note, Requirement};
 use ctxnode_model::{DocumentId, Edit, Kind, Space};
-use ctxnode_store::{ControlOp, Cut, IngestReport, Outcome, Refusal, Role, Store};
+use ctxnode_store::{ControlOp, Cut, Outcome, Refusal, Role, Store};
 use proptest::prelude::*;
 
 use crate::support::*;
-
-fn ingest(store: &Store, batch: Vec<Vec<u8>>) -> IngestReport {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(store.ingest(batch)).unwrap()
-}
-
-/// Every entry of a store, log by log.
-fn all_entries(store: &Store) -> Vec<Vec<u8>> {
-    let snapshot = store.read().unwrap();
-    let frontier = snapshot.reader().frontier().unwrap();
-    let runs = frontier.0.iter().map(|(log, length)| Run { log: *log, from: 1, to: *length });
-    runs.flat_map(|run| snapshot.reader().entries(&run, usize::MAX).unwrap()).collect()
-}
-
-fn sync(a: &Store, b: &Store) {
-    ingest(b, all_entries(a));
-    ingest(a, all_entries(b));
-}
-
-fn grant(admin: &Node, node: &Node, role: Role) {
-    let key = node.store.node();
-    write(&admin.store, move |draft| {
-        draft.control(&ControlOp::Grant { node: key, role, spaces: None, name: "second".to_owned() })
-    });
-    sync(&admin.store, &node.store);
-}
 
 type Views = Vec<(DocumentId, (Option<Vec<u8>>, Option<Vec<u8>>))>;
 

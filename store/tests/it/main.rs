@@ -6,5 +6,8 @@ mod commands;
 mod convergence;
 mod crash;
 mod faults;
+mod history;
+mod matrix;
+mod rescue;
 mod screening;
 mod support;

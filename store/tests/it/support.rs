@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use ctxnode_model::frontier::Run;
 use ctxnode_model::record::{Handoff, Note};
 use ctxnode_model::{DocumentId, Edit, Kind, Space, Timestamp};
 use ctxnode_store::{
-    Clock, Committed, Draft, Entropy, Location, ManualClock, NodeSecret, Options, SeededEntropy, Store, StoreError,
-    WriteError,
+    Clock, Committed, ControlOp, Draft, Entropy, IngestReport, Location, ManualClock, NodeSecret, Options, Role,
+    SeededEntropy, Store, StoreError, WriteError,
 };
 
 /// 2026-11-23T12:00:00Z.
@@ -124,4 +125,33 @@ pub(crate) fn open_handoffs(store: &Store) -> Vec<DocumentId> {
         .newest::<Handoff>(ctxnode_model::index::Index::HandoffOpen, Kind::Handoff, &["alpha"], 100)
         .unwrap();
     found.into_iter().map(|handoff| handoff.id).collect()
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+pub(crate) fn ingest(store: &Store, batch: Vec<Vec<u8>>) -> IngestReport {
+    runtime().block_on(store.ingest(batch)).unwrap()
+}
+
+/// Every entry of a store, log by log.
+pub(crate) fn all_entries(store: &Store) -> Vec<Vec<u8>> {
+    let snapshot = store.read().unwrap();
+    let frontier = snapshot.reader().frontier().unwrap();
+    let runs = frontier.0.iter().map(|(log, length)| Run { log: *log, from: 1, to: *length });
+    runs.flat_map(|run| snapshot.reader().entries(&run, usize::MAX).unwrap()).collect()
+}
+
+pub(crate) fn sync(a: &Store, b: &Store) {
+    ingest(b, all_entries(a));
+    ingest(a, all_entries(b));
+}
+
+pub(crate) fn grant(admin: &Node, node: &Node, role: Role) {
+    let key = node.store.node();
+    write(&admin.store, move |draft| {
+        draft.control(&ControlOp::Grant { node: key, role, spaces: None, name: "second".to_owned() })
+    });
+    sync(&admin.store, &node.store);
 }

@@ -20,7 +20,7 @@ use ctxnode_model::{DocumentId, Kind, Rec, Timestamp};
 use ctxnode_store::Reader;
 
 use super::super::sessions;
-use super::super::{claims, docs, handoffs, plan};
+use super::super::{claims, docs, handoffs, plan, records};
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -63,9 +63,11 @@ pub(super) fn context(
         Vec::new()
     });
     let (active, last_seen) = session_rows(app, session, &others, now);
-    let claims = claims::of_others(reader, app, session, now).unwrap_or_else(|failure| {
+    let claims = claims::of_others(reader, app, session, now);
+    let both = claims.and_then(|claims| Ok((claims, claims::warnings(reader, app, session, now)?)));
+    let (claims, clashes) = both.unwrap_or_else(|failure| {
         part("claims", failure);
-        Vec::new()
+        Default::default()
     });
     let notes = injected(reader, code, now).unwrap_or_else(|failure| {
         part("notes", failure);
@@ -101,7 +103,9 @@ pub(super) fn context(
         others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
     let mut me = place(app, session);
     me.checkout_branch.clone_from(&prepared.checkout_branch);
-    let warnings = branch::warnings(&me, &places, prepared.default_branch.as_deref());
+    let mut warnings: Vec<String> =
+        branch::warnings(&me, &places, prepared.default_branch.as_deref()).iter().map(warning_text).collect();
+    warnings.extend(clashes);
     let claim_total = claims.len() as u64;
     Ok(SodReply {
         state: StartState::Valid,
@@ -109,7 +113,7 @@ pub(super) fn context(
         session: Some(sessions::view(app, session, now)),
         venture: Some(brief(&standing.venture)),
         heartbeat: Some(sessions::heartbeat_reply(app, session.id, now)),
-        warnings: warnings.iter().map(warning_text).collect(),
+        warnings,
         last_handoff: last,
         open_handoffs: open,
         plan,
@@ -225,7 +229,10 @@ pub(in crate::handlers) fn warnings(
     let others = other_sessions(reader, session)?;
     let places: Vec<Place> =
         others.iter().filter(|other| sessions::is_live(app, other, now)).map(|other| place(app, other)).collect();
-    Ok(branch::warnings(&place(app, session), &places, None).iter().map(warning_text).collect())
+    let mut warnings: Vec<String> =
+        branch::warnings(&place(app, session), &places, None).iter().map(warning_text).collect();
+    warnings.extend(claims::warnings(reader, app, session, now)?);
+    Ok(warnings)
 }
 
 fn warning_text(warning: &Warning) -> String {
@@ -279,6 +286,7 @@ fn injected(reader: Reader<'_>, venture: &str, now: Timestamp) -> Result<Section
             Piece::Cut { keep } => text::cut(body, *keep).to_owned(),
         },
         total_chars: text::chars(body),
+        conflicts: records::in_conflict_names(note),
     });
     Ok(Section::of(items.collect(), total))
 }

@@ -67,25 +67,29 @@ pub struct RecordMeta {
     pub conflicts: Vec<Conflict>,
 }
 
-/// A register with concurrent values.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+/// A register, or an entry of a map (`field.key`), with concurrent values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The field.
     pub field: String,
+    /// The value that is shown; absent in what versions before it derived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Written>,
     /// The values that lost, newest first.
-    pub others: Vec<Lost>,
+    pub others: Vec<Written>,
 }
 
-/// A concurrent value that is not shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Lost {
+/// One of several concurrent values, with who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
     /// The value.
     pub value: Value,
     /// The node that wrote it.
-    #[schemars(with = "String")]
     pub node: NodeKey,
+    /// The agent, when its node said which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// When it was written, by that node's clock.
-    #[schemars(with = "i64")]
     pub at: Timestamp,
 }
 

@@ -1,0 +1,195 @@
+//! Tests of the evaluation: cuts, acceptance, mutual revocation, the recovery key.
+
+use ctxnode_model::{DocumentId, Stamp, Timestamp, id::FleetId};
+use proptest::prelude::*;
+
+use super::*;
+
+const SPACE: SpaceId = SpaceId([0; 16]);
+
+fn node(number: u8) -> NodeKey {
+    NodeKey([number; 32])
+}
+
+fn log(number: u8) -> LogId {
+    LogId { space: SPACE, author: node(number), epoch: 1 }
+}
+
+fn order(stamp: u64, author: u8) -> Order {
+    Order { stamp: Stamp(stamp), author: node(author), epoch: 1, seq: stamp }
+}
+
+fn genesis() -> (Order, ControlOp) {
+    let op = ControlOp::Genesis { name: "team".to_owned(), founder: node(1), recovery: node(9) };
+    (order(1, 1), op)
+}
+
+fn grant(number: u8, role: Role) -> ControlOp {
+    ControlOp::Grant { node: node(number), role, spaces: None, name: String::new() }
+}
+
+fn judge(authority: &Authority, author: u8, seq: u64, kind: Kind) -> Result<(), Refusal> {
+    let header =
+        Header { fleet: FleetId([0; 16]), log: log(author), seq, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
+    let document = DocumentId { kind, raw: [0; 16] };
+    authority.judge(&header, &[Op::Change { document, change: Vec::new() }])
+}
+
+fn evaluate(ops: Vec<(Order, ControlOp)>) -> Authority {
+    Authority::evaluate(&ops.into_iter().collect(), SPACE)
+}
+
+#[test]
+fn a_demotion_ends_the_role_at_a_position() {
+    let cuts = vec![Cut { log: log(2), last: 5 }];
+    let demote = ControlOp::SetRole { node: node(2), role: Role::Writer, cuts };
+    let authority = evaluate(vec![genesis(), (order(2, 1), grant(2, Role::Admin)), (order(3, 1), demote)]);
+    assert_eq!(judge(&authority, 2, 5, Kind::Doc), Ok(()));
+    assert_eq!(judge(&authority, 2, 6, Kind::Doc), Err(Refusal::Role));
+    assert_eq!(judge(&authority, 2, 6, Kind::Note), Ok(()));
+}
+
+#[test]
+fn a_revocation_cuts_the_log_and_can_be_raised() {
+    let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5 }] };
+    let raise = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 7 } };
+    let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Writer)), (order(3, 1), revoke)];
+    assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Err(Refusal::Revoked));
+    ops.push((order(4, 1), raise));
+    assert_eq!(judge(&evaluate(ops.clone()), 2, 7, Kind::Note), Ok(()));
+    assert_eq!(judge(&evaluate(ops), 2, 8, Kind::Note), Err(Refusal::Revoked));
+}
+
+#[test]
+fn the_recovery_key_beats_an_admin_who_revoked_the_founder() {
+    let revoke_founder = ControlOp::Revoke { node: node(1), cuts: vec![] };
+    let ops = vec![
+        genesis(),
+        (order(2, 1), grant(2, Role::Admin)),
+        (order(3, 2), revoke_founder),
+        (order(4, 9), grant(1, Role::Admin)),
+        (order(5, 2), ControlOp::Revoke { node: node(1), cuts: vec![] }),
+    ];
+    assert_eq!(evaluate(ops).role(&node(1)), Some(Role::Admin));
+}
+
+#[test]
+fn a_stranger_and_a_writer_change_no_rights() {
+    let ops = vec![
+        genesis(),
+        (order(2, 1), grant(2, Role::Writer)),
+        (order(3, 2), grant(3, Role::Admin)),
+        (order(4, 4), grant(4, Role::Admin)),
+    ];
+    let authority = evaluate(ops);
+    assert_eq!(authority.members().count(), 2);
+    assert_eq!(judge(&authority, 3, 1, Kind::Note), Err(Refusal::UnknownAuthor));
+}
+
+#[test]
+fn a_second_genesis_by_another_key_has_no_effect() {
+    let forged = ControlOp::Genesis { name: String::new(), founder: node(5), recovery: node(5) };
+    let authority = evaluate(vec![genesis(), (order(2, 4), forged)]);
+    assert_eq!(authority.role(&node(5)), None);
+}
+
+fn any_op() -> impl Strategy<Value = ControlOp> {
+    let role = prop_oneof![Just(Role::Reader), Just(Role::Writer), Just(Role::Admin)];
+    let cuts = proptest::collection::vec((1_u8..5, 0_u64..4), 0..3)
+        .prop_map(|cuts| cuts.into_iter().map(|(n, last)| Cut { log: log(n), last }).collect::<Vec<_>>());
+    prop_oneof![
+        (1_u8..5, role.clone()).prop_map(|(n, role)| grant(n, role)),
+        (1_u8..5, role, cuts.clone()).prop_map(|(n, role, cuts)| ControlOp::SetRole { node: node(n), role, cuts }),
+        (1_u8..5, cuts).prop_map(|(n, cuts)| ControlOp::Revoke { node: node(n), cuts }),
+        (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo { cut: Cut { log: log(n), last } }),
+    ]
+}
+
+#[test]
+fn of_two_admins_who_revoke_each_other_the_first_in_order_stays() {
+    let revoke = |of: u8| ControlOp::Revoke { node: node(of), cuts: vec![] };
+    let base = || vec![genesis(), (order(2, 1), grant(2, Role::Admin)), (order(3, 1), grant(3, Role::Admin))];
+    for (first, second) in [(2, 3), (3, 2)] {
+        let mut ops = base();
+        ops.push((order(10, first), revoke(second)));
+        ops.push((order(11, second), revoke(first)));
+        let authority = evaluate(ops);
+        assert_eq!((authority.role(&node(first)), authority.role(&node(second))), (Some(Role::Admin), None));
+    }
+    // At one time the key decides.
+    let mut ops = base();
+    ops.extend([(order(10, 3), revoke(2)), (order(10, 2), revoke(3))]);
+    let authority = evaluate(ops);
+    assert_eq!((authority.role(&node(2)), authority.role(&node(3))), (Some(Role::Admin), None));
+}
+
+#[test]
+fn what_an_admin_accepted_stands_until_the_author_is_demoted_or_revoked_again() {
+    let accept = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 6 } };
+    let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Reader)), (order(3, 1), accept)];
+    assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Ok(()));
+    assert_eq!(judge(&evaluate(ops.clone()), 2, 7, Kind::Note), Err(Refusal::Role));
+    let control = |authority: &Authority| {
+        let header =
+            Header { fleet: FleetId([0; 16]), log: log(2), seq: 6, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
+        authority.judge(&header, &[Op::Control(Vec::new())])
+    };
+    assert_eq!(control(&evaluate(ops.clone())), Err(Refusal::Role));
+    ops.push((order(4, 1), ControlOp::Revoke { node: node(2), cuts: vec![] }));
+    assert_eq!(judge(&evaluate(ops), 2, 6, Kind::Note), Err(Refusal::Revoked));
+}
+
+proptest! {
+    /// The recovery key beats all: whatever others say before or after, the node that it made an admin is one, and
+    /// the one that it revoked is none.
+    #[test]
+    fn nothing_stands_against_the_recovery_key(
+        ops in proptest::collection::vec((2_u64..40, 1_u8..6, any_op()), 0..14),
+        at in 2_u64..40,
+        rescued in 1_u8..6,
+    ) {
+        let mut set: Vec<_> = ops.into_iter().map(|(stamp, by, op)| (order(stamp, by), op)).collect();
+        set.push(genesis());
+        let mut rescue = set.clone();
+        rescue.push((order(at, 9), grant(rescued, Role::Admin)));
+        let authority = evaluate(rescue);
+        prop_assert_eq!(authority.role(&node(rescued)), Some(Role::Admin));
+        prop_assert_eq!(judge(&authority, rescued, 1_000, Kind::Doc), Ok(()));
+        set.push((order(at, 9), ControlOp::Revoke { node: node(rescued), cuts: vec![] }));
+        prop_assert_eq!(evaluate(set).role(&node(rescued)), None);
+    }
+
+    /// Of admins who all revoke each other, exactly the first in order stays.
+    #[test]
+    fn of_admins_who_revoke_each_other_exactly_one_stays(stamps in proptest::array::uniform3(10_u64..14)) {
+        let mut ops = vec![genesis()];
+        ops.extend((2..5).map(|n| (order(u64::from(n), 1), grant(n, Role::Admin))));
+        for (by, stamp) in (2_u8..5).zip(stamps) {
+            for (extra, other) in (0_u64..).zip((2..5).filter(|other| *other != by)) {
+                let place = Order { seq: stamp * 10 + extra, ..order(stamp, by) };
+                ops.push((place, ControlOp::Revoke { node: node(other), cuts: vec![] }));
+            }
+        }
+        let authority = evaluate(ops);
+        let left: Vec<u8> = (2..5).filter(|n| authority.role(&node(*n)).is_some()).collect();
+        let first = (2_u8..5).zip(stamps).min_by_key(|(by, stamp)| (*stamp, *by)).map(|(by, _)| by);
+        prop_assert_eq!(left, Vec::from_iter(first));
+    }
+
+    /// Ops by someone who was never made an admin change nothing, whatever they say.
+    #[test]
+    fn ops_without_right_have_no_effect(ops in proptest::collection::vec((2_u64..40, any_op()), 0..10), forged in any_op()) {
+        let mut set: Vec<_> = ops.into_iter().map(|(stamp, op)| (order(stamp, 1), op)).collect();
+        set.push(genesis());
+        let before = evaluate(set.clone());
+        set.push((order(20, 77), forged));
+        prop_assert_eq!(evaluate(set), before);
+    }
+
+    /// Encoding is for the wire, and what a newer version writes is kept without effect.
+    #[test]
+    fn control_ops_round_trip(op in any_op(), noise in proptest::collection::vec(any::<u8>(), 0..40)) {
+        prop_assert_eq!(ControlOp::decode(&op.encode()), op);
+        let _ = ControlOp::decode(&noise);
+    }
+}

@@ -1,0 +1,212 @@
+//! The matrix of rights: every kind x role x space x standing of its author x way on which its entry came.
+//!
+//! The table below is what people are told (who may write what); the code is asked by real entries. The author writes
+//! with a store in which it is an admin, as a changed program would: a node's own refusal protects nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ctxnode_model::frontier::{LogId, Run};
+use ctxnode_model::schema::{Shape, fields};
+use ctxnode_model::{DocumentId, Edit, Kind, Scalar, Space, SpaceId};
+use ctxnode_store::{ControlOp, Cut, Location, Role, SeededEntropy, Store, backup_to};
+
+use crate::support::*;
+
+/// What is written, and whether a reader, a writer and an admin may.
+const TABLE: &[(&str, [bool; 3])] = &[
+    ("session", [false, true, true]),
+    ("handoff", [false, true, true]),
+    ("note", [false, true, true]),
+    ("doc", [false, false, true]),
+    ("generated-doc", [false, true, true]),
+    ("requirement", [false, false, true]),
+    ("claim", [false, true, true]),
+    ("machine", [false, true, true]),
+    ("venture", [false, false, true]),
+    ("plan", [false, true, true]),
+    ("escalation", [false, true, true]),
+    ("event", [false, true, true]),
+    ("deletion", [false, false, true]),
+    ("membership", [false, false, true]),
+];
+const ROLES: [Role; 3] = [Role::Reader, Role::Writer, Role::Admin];
+
+/// How the author stands when its entries are judged: it wrote half of them before that was said, half after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Active,
+    Demoted,
+    Revoked,
+}
+
+/// What one entry tries.
+#[derive(Clone, Debug)]
+struct Attempt {
+    what: &'static str,
+    space: Space,
+    before: bool,
+    at: (SpaceId, u64),
+    /// The record that it makes; none for a deletion or a control op.
+    record: Option<DocumentId>,
+}
+
+fn spaces() -> [Space; 3] {
+    [Space::Fleet, Space::Venture("alpha".to_owned()), Space::Venture("beta".to_owned())]
+}
+
+fn register(kind: Kind) -> Edit {
+    let held = |shape| match shape {
+        Shape::Str => Some(Scalar::Str("x".to_owned())),
+        Shape::Int => Some(Scalar::Int(1)),
+        _ => None,
+    };
+    let edit = fields(kind).iter().find_map(|field| Some(Edit::Set { field: field.name, value: held(field.shape)? }));
+    // The plan has a map alone.
+    edit.unwrap_or_else(|| Edit::entry("states", "1", "{}"))
+}
+
+/// Everything that an author tries, in entries of its own.
+struct Author {
+    entries: Vec<Vec<u8>>,
+    attempts: Vec<Attempt>,
+    cuts: Vec<Cut>,
+    log: LogId,
+}
+
+fn author(seed: u64) -> Author {
+    let twin = founder(seed);
+    let node = member(&twin, seed + 1);
+    let key = node.store.node();
+    let grant = ControlOp::Grant { node: key, role: Role::Admin, spaces: None, name: String::new() };
+    write(&twin.store, move |draft| draft.control(&grant));
+    ingest(&node.store, all_entries(&twin.store));
+    let mut lengths: BTreeMap<SpaceId, u64> = BTreeMap::new();
+    let mut attempts = Vec::new();
+    let mut cuts = Vec::new();
+    let mut raw = 0_u8;
+    for before in [true, false] {
+        for space in spaces() {
+            let id = space.id(&node.store.fleet());
+            let mut note = |attempts: &mut Vec<Attempt>, what, record| {
+                let length = lengths.entry(id).or_default();
+                *length += 1;
+                attempts.push(Attempt { what, space: space.clone(), before, at: (id, *length), record });
+            };
+            for kind in Kind::ALL {
+                raw += 1;
+                let record = DocumentId { kind, raw: [raw; 16] };
+                let place = space.clone();
+                write(&node.store, move |draft| draft.edit(record, &place, [register(kind)]));
+                note(&mut attempts, kind.name(), Some(record));
+            }
+            // What it deletes is a record of its own that nothing else is asked about.
+            raw += 1;
+            let victim = DocumentId { kind: Kind::Event, raw: [raw; 16] };
+            let place = space.clone();
+            write(&node.store, move |draft| draft.edit(victim, &place, [register(Kind::Event)]));
+            note(&mut attempts, "event", None);
+            write(&node.store, move |draft| draft.tombstone(victim));
+            note(&mut attempts, "deletion", None);
+            if space == Space::Fleet {
+                let stranger = member(&twin, 99).store.node();
+                let grant = ControlOp::Grant { node: stranger, role: Role::Admin, spaces: None, name: String::new() };
+                write(&node.store, move |draft| draft.control(&grant));
+                note(&mut attempts, "membership", None);
+            }
+        }
+        if before {
+            let heads = node.store.read().unwrap().reader().heads().unwrap().0;
+            let own = heads.into_iter().filter(|(log, _)| log.author == key);
+            cuts = own.map(|(log, head)| Cut { log, last: head.length }).collect();
+        }
+    }
+    let snapshot = node.store.read().unwrap();
+    let frontier = snapshot.reader().frontier().unwrap();
+    let own = frontier.0.iter().filter(|(log, _)| log.author == key);
+    let run = |(log, length): (&LogId, &u64)| {
+        snapshot.reader().entries(&Run { log: *log, from: 1, to: *length }, usize::MAX).unwrap()
+    };
+    let log = cuts[0].log;
+    Author { entries: own.flat_map(run).collect(), attempts, cuts, log }
+}
+
+/// What the table says of one attempt.
+fn allowed(attempt: &Attempt, role: Role, standing: Standing) -> bool {
+    let (_, cells) = TABLE.iter().find(|(what, _)| *what == attempt.what).unwrap();
+    // The author was granted alpha; everybody has the fleet's own space.
+    let in_its_space = attempt.space != Space::Venture("beta".to_owned());
+    let role = match (standing, attempt.before) {
+        (Standing::Active, _) | (_, true) => role,
+        (Standing::Demoted, false) => Role::Reader,
+        (Standing::Revoked, false) => return false,
+    };
+    in_its_space && cells[role as usize]
+}
+
+fn check(store: &Store, author: &Author, role: Role, standing: Standing, way: &str) {
+    let snapshot = store.read().unwrap();
+    let reader = snapshot.reader();
+    let (held, _) = reader.quarantine(usize::MAX).unwrap();
+    let held: BTreeSet<(SpaceId, u64)> = held.into_iter().map(|row| (row.log.space, row.seq)).collect();
+    for attempt in &author.attempts {
+        let expected = allowed(attempt, role, standing);
+        let cell = format!("{attempt:?}, {role:?}, {standing:?}, {way}");
+        assert_eq!(!held.contains(&attempt.at), expected, "{cell}");
+        if let Some(record) = attempt.record {
+            assert_eq!(reader.view(record).unwrap().is_some(), expected, "{cell}");
+        }
+    }
+}
+
+/// R-08 and 0.3: an entry is applied where the table allows it, and lies in quarantine everywhere else.
+#[test]
+fn r_08_q_05_the_matrix_of_rights_holds_on_every_way() {
+    let mut cells = 0;
+    for (at, role) in (0_u64..).zip(ROLES) {
+        for (standing, step) in [(Standing::Active, 0), (Standing::Demoted, 1), (Standing::Revoked, 2)] {
+            let seed = 1_000 + at * 100 + step * 10;
+            let author = author(seed);
+            let node = author.log.author;
+            let judge = founder(seed);
+            let alpha = spaces()[1].id(&judge.store.fleet());
+            let grant = ControlOp::Grant { node, role, spaces: Some([alpha].into()), name: String::new() };
+            let cuts = author.cuts.clone();
+            write(&judge.store, move |draft| {
+                draft.control(&grant)?;
+                match standing {
+                    Standing::Active => Ok(()),
+                    Standing::Demoted => draft.control(&ControlOp::SetRole { node, role: Role::Reader, cuts }),
+                    Standing::Revoked => draft.control(&ControlOp::Revoke { node, cuts }),
+                }
+            });
+            // Directly, to somebody who knows how the author stands.
+            ingest(&judge.store, author.entries.clone());
+            check(&judge.store, &author, role, standing, "direct");
+            // Through somebody who does not know the author, to somebody who hears all at once.
+            let relay = member(&judge, seed + 2);
+            ingest(&relay.store, author.entries.clone());
+            let forwarded = member(&judge, seed + 3);
+            ingest(&forwarded.store, all_entries(&relay.store));
+            ingest(&forwarded.store, all_entries(&judge.store));
+            check(&forwarded.store, &author, role, standing, "forwarded");
+            // Out of a backup, and with everything derived made again.
+            let dir = tempfile::tempdir().unwrap();
+            let backup = backup_to(&judge.store, dir.path()).unwrap();
+            let target = dir.path().join("store.redb");
+            Store::restore(&backup.path, &target, &SeededEntropy::new(seed + 4)).unwrap();
+            let restored = Store::open(options(Location::File(target), seed).0).unwrap();
+            check(&restored, &author, role, standing, "restored");
+            runtime().block_on(restored.rederive()).unwrap();
+            check(&restored, &author, role, standing, "restored and derived again");
+            cells += author.attempts.len() * 3;
+        }
+    }
+    assert!(cells > 2_000, "{cells} cells");
+}
+
+/// The table names every kind, so that a new one cannot be forgotten.
+#[test]
+fn the_table_of_rights_names_every_kind() {
+    let named: BTreeSet<&str> = TABLE.iter().map(|(what, _)| *what).collect();
+    assert!(Kind::ALL.iter().all(|kind| named.contains(kind.name())));
+}
