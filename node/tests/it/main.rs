@@ -31,6 +31,8 @@ mod offers;
 mod parts;
 mod planning;
 mod preflight;
+mod quarantine;
+mod restore;
 mod rights;
 mod search;
 mod sessions;
