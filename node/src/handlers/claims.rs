@@ -103,7 +103,7 @@ struct Clash {
     text: String,
 }
 
-fn clashes(reader: Reader<'_>, app: &App, session: &Rec<Session>, now: Timestamp) -> Result<Vec<Clash>, Failure> {
+fn clashes_of(reader: Reader<'_>, app: &App, session: &Rec<Session>, now: Timestamp) -> Result<Vec<Clash>, Failure> {
     let all = standing(reader, app, &session.venture, now)?;
     let own = session.id.to_string();
     let mut found: Vec<Clash> = Vec::new();
@@ -133,7 +133,7 @@ pub(super) fn warnings(
     session: &Rec<Session>,
     now: Timestamp,
 ) -> Result<Vec<String>, Failure> {
-    Ok(clashes(reader, app, session, now)?.into_iter().map(|clash| clash.text).collect())
+    Ok(clashes_of(reader, app, session, now)?.into_iter().map(|clash| clash.text).collect())
 }
 
 /// The most clashes that a session is remembered to have been told of.
@@ -151,7 +151,7 @@ pub(crate) async fn news(app: &Arc<App>, agent: &str) -> Result<Vec<String>, Fai
         };
         let key = [b"clashes:".as_slice(), &session.id.to_bytes()].concat();
         let told = told(reader, &key)?;
-        let mut clashes = clashes(reader, app, &session, app.now())?;
+        let mut clashes = clashes_of(reader, app, &session, app.now())?;
         clashes.retain(|clash| !told.contains(&clash.key));
         (key, clashes)
     };
