@@ -1,8 +1,11 @@
 //! Where the launcher speaks: the answer on stdout, everything else on stderr. Foreign text never commands a terminal.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use zeroize::Zeroizing;
+
+/// The largest secret that is read from stdin: key files have a few kilobytes.
+const MOST_SECRET: u64 = 1 << 20;
 
 /// The terminals of this process.
 #[derive(Clone, Copy, Debug)]
@@ -74,13 +77,18 @@ impl Screen {
             tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
         }
         let mut line = Zeroizing::new(String::new());
-        let read = stdin.lock().read_line(&mut line);
+        let read = match &before {
+            Some(_) => stdin.lock().read_line(&mut line),
+            // A key file has many lines.
+            None => stdin.lock().take(MOST_SECRET).read_to_string(&mut line),
+        };
         if let Some(before) = &before {
             tcsetattr(&stdin, OptionalActions::Flush, before)?;
             let _ = writeln!(io::stderr().lock());
         }
         read?;
-        Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+        let value = line.strip_suffix('\n').unwrap_or(&line);
+        Ok(Zeroizing::new(value.strip_suffix('\r').unwrap_or(value).to_owned()))
     }
 }
 

@@ -92,8 +92,8 @@ pub fn memory(pid: u32) -> Option<u64> {
 /// Returns the agents among a process and its ancestors, nearest first.
 #[must_use]
 pub fn agents_above(pid: u32) -> Vec<AgentProcess> {
-    let mut found = Vec::new();
-    let Ok(mut system) = System::new() else { return found };
+    let mut found: Vec<(AgentProcess, Option<Pid>)> = Vec::new();
+    let Ok(mut system) = System::new() else { return Vec::new() };
     let mut next = Some(Pid::from_u32(pid));
     for _ in 0..MAX_ANCESTORS {
         let Some(pid) = next else { break };
@@ -102,12 +102,26 @@ pub fn agents_above(pid: u32) -> Vec<AgentProcess> {
         let Some(process) = system.process(pid) else { break };
         let words: Vec<String> = process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let name = process.name().to_string_lossy();
+        let parent = process.parent().filter(|parent| parent.as_u32() > 1);
         if let Some(cli) = agent_of(&name, &words) {
-            found.push(AgentProcess { cli, process: ProcessId { pid: pid.as_u32(), started: process.start_time() } });
+            let process = ProcessId { pid: pid.as_u32(), started: process.start_time() };
+            match found.last_mut() {
+                // The script by which a CLI was installed starts its program as a child: both are one agent, and the
+                // outer one is what others started.
+                Some((inner, above)) if *above == Some(pid) && inner.cli == cli && is_wrapper(&words) => {
+                    (*inner, *above) = (AgentProcess { cli, process }, parent);
+                }
+                _ => found.push((AgentProcess { cli, process }, parent)),
+            }
         }
-        next = process.parent().filter(|parent| parent.as_u32() > 1);
+        next = parent;
     }
-    found
+    found.into_iter().map(|(agent, _)| agent).collect()
+}
+
+/// Whether a program is a script that an interpreter runs.
+fn is_wrapper(words: &[String]) -> bool {
+    words.first().is_some_and(|first| matches!(first.rsplit('/').next(), Some("node" | "bun" | "deno")))
 }
 
 /// Recognises an agent by its program's name, or by the script that an interpreter runs.

@@ -30,6 +30,14 @@ const SAVE_EVERY: u32 = 32;
 struct Dirty {
     row: DocumentRow,
     state: State,
+    /// The greatest op counter of each log's changes, once somebody had to know.
+    max_ops: Option<BTreeMap<u32, u64>>,
+}
+
+impl Dirty {
+    fn new(row: DocumentRow, state: State) -> Self {
+        Self { row, state, max_ops: None }
+    }
 }
 
 /// What a document is after its changes so far.
@@ -173,7 +181,7 @@ impl<'t> Batch<'t> {
             Some(dirty) => dirty.row,
             None => self.row(id, entry.header().log.space)?,
         };
-        self.dirty.insert(id, Dirty { row, state: made.state });
+        self.dirty.insert(id, Dirty::new(row, made.state));
         self.note(id, entry, place, &made.facts)
     }
 
@@ -197,7 +205,8 @@ impl<'t> Batch<'t> {
             return self.hold(place.log_no, place.seq, place.op, &QuarantineReason::WrongActor);
         }
         self.load(id, header.log.space)?;
-        let Some(deps) = self.known_deps(id, &facts.deps)? else {
+        let ready = self.is_next(id, place.log_no, &facts)?;
+        let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
             let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
             return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &held.encode());
         };
@@ -215,6 +224,9 @@ impl<'t> Batch<'t> {
                 let (entry, bytes) = query::change_bytes(&self.tables, held)?;
                 let Ok(facts) = screen::parse(&bytes) else { continue };
                 let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
+                if !self.is_next(id, held.log_no, &facts)? {
+                    continue;
+                }
                 self.tables.remove(Table::Waiting, &key)?;
                 progress = true;
                 let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
@@ -280,12 +292,68 @@ impl<'t> Batch<'t> {
     }
 
     fn check_context(
-        &self,
+        &mut self,
         id: DocumentId,
         log_no: u32,
         facts: &screen::ChangeFacts,
         deps: &MaxOps,
     ) -> Result<Result<(), screen::ScreenError>, StoreError> {
+        let actors = self.actors(id, facts)?;
+        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
+        let expected = screen::Expected {
+            actor: &facts.actor,
+            next_seq: dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1,
+            deps_max_op: &|dep| deps.get(dep).copied(),
+            actor_known: &|actor| actors.contains(actor),
+        };
+        let checked = screen::check(facts, &expected);
+        if checked.is_ok() && facts.seq > 1 {
+            // Two ops of one author with one counter would wedge the document: it could never be saved and read again.
+            let min = self.max_op_by(id, log_no)? + 1;
+            if facts.start_op < min {
+                return Ok(Err(screen::ScreenError::StaleStartOp { found: facts.start_op, min }));
+            }
+        }
+        Ok(checked)
+    }
+
+    /// Returns the greatest op counter of a log's changes of a loaded document.
+    fn max_op_by(&mut self, id: DocumentId, log_no: u32) -> Result<u64, StoreError> {
+        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
+        let max_ops = match &mut dirty.max_ops {
+            Some(known) => known,
+            none => {
+                let rows = self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)?;
+                let mut found: BTreeMap<u32, u64> = BTreeMap::new();
+                for (_, payload) in rows {
+                    let change = ChangeRow::decode(&payload)?;
+                    let max = found.entry(change.held.log_no).or_default();
+                    *max = (*max).max(change.max_op);
+                }
+                none.insert(found)
+            }
+        };
+        Ok(max_ops.get(&log_no).copied().unwrap_or(0))
+    }
+
+    /// Whether a change comes next of its author, and refers only to authors that are here. Until then it waits: what is
+    /// refused must not depend on what happened to arrive first.
+    fn is_next(&self, id: DocumentId, log_no: u32, facts: &screen::ChangeFacts) -> Result<bool, StoreError> {
+        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
+        let next = dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1;
+        if facts.seq > next {
+            return Ok(false);
+        }
+        let known = self.actors(id, facts)?;
+        Ok(facts.other_actors.iter().all(|actor| known.contains(actor)))
+    }
+
+    /// Returns the actors of a document; only the one of its containers when a change refers to no other.
+    fn actors(
+        &self,
+        id: DocumentId,
+        facts: &screen::ChangeFacts,
+    ) -> Result<BTreeSet<[u8; screen::ACTOR_BYTES]>, StoreError> {
         let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
         let genesis = genesis::genesis(id.kind).map(|genesis| genesis.actor);
         let mut actors: BTreeSet<[u8; screen::ACTOR_BYTES]> = genesis.into_iter().collect();
@@ -298,13 +366,7 @@ impl<'t> Batch<'t> {
                 );
             }
         }
-        let expected = screen::Expected {
-            actor: &facts.actor,
-            next_seq: dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1,
-            deps_max_op: &|dep| deps.get(dep).copied(),
-            actor_known: &|actor| actors.contains(actor),
-        };
-        Ok(screen::check(facts, &expected))
+        Ok(actors)
     }
 
     fn max_op_of(&self, id: DocumentId, hash: &[u8; 32]) -> Result<Option<u64>, StoreError> {
@@ -338,6 +400,10 @@ impl<'t> Batch<'t> {
         row.heads.retain(|head| !facts.deps.contains(head));
         row.heads.push(facts.hash);
         row.authors.insert(place.log_no, facts.actor_seq);
+        if let Some(max_ops) = &mut dirty.max_ops {
+            let max = max_ops.entry(place.log_no).or_default();
+            *max = (*max).max(facts.max_op);
+        }
         row.touch(header.order(), header.log.space);
         self.tables.put(Table::Changes, &rows::change_key(id, &facts.hash.0), &change.encode())
     }
@@ -362,7 +428,7 @@ impl<'t> Batch<'t> {
         }
         let row = self.row(id, space)?;
         let doc = self.document(id, &row)?;
-        self.dirty.insert(id, Dirty { row, state: State::Loaded(doc) });
+        self.dirty.insert(id, Dirty::new(row, State::Loaded(doc)));
         Ok(())
     }
 
@@ -442,7 +508,7 @@ impl<'t> Batch<'t> {
         dirty: Dirty,
         changed_threads: &mut BTreeSet<(String, String)>,
     ) -> Result<(), StoreError> {
-        let Dirty { mut row, state } = dirty;
+        let Dirty { mut row, state, .. } = dirty;
         if row.changes >= row.saved + SAVE_EVERY
             && let State::Loaded(doc) = &state
             && let Ok(save) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| doc.save_and_verify()))
@@ -510,7 +576,7 @@ impl<'t> Batch<'t> {
         }
         self.tables.remove(Table::Saves, &id.to_bytes())?;
         let row = DocumentRow::new(id.kind, space);
-        self.dirty.insert(id, Dirty { row, state: State::Loaded(genesis::base_document(id.kind)) });
+        self.dirty.insert(id, Dirty::new(row, State::Loaded(genesis::base_document(id.kind))));
         for held in keep {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
             let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };

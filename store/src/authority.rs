@@ -165,6 +165,13 @@ struct Member {
 }
 
 impl Member {
+    /// What was accepted before a demotion or a revocation stands as far as that lets the log stand.
+    fn accept_at_most(&mut self, cuts: &BTreeMap<LogId, u64>) {
+        for (log, last) in &mut self.accepted {
+            *last = (*last).min(cuts.get(log).copied().unwrap_or(0));
+        }
+    }
+
     fn role_at(&self, log: &LogId, seq: u64) -> Role {
         let at = |(role, cuts): &(Role, BTreeMap<LogId, u64>)| (seq <= *cuts.get(log).unwrap_or(&0)).then_some(*role);
         self.earlier.iter().find_map(at).unwrap_or(self.role)
@@ -175,6 +182,8 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authority {
     members: BTreeMap<NodeKey, Member>,
+    /// About whom the recovery key has spoken.
+    pinned: BTreeSet<NodeKey>,
     recovery: Option<NodeKey>,
     genesis: Option<Order>,
     fleet_space: Option<SpaceId>,
@@ -215,6 +224,7 @@ impl Authority {
         // What the recovery key says about a node stands against everything that others say about it.
         let pinned: BTreeSet<NodeKey> =
             ops.iter().filter(|(order, _)| order.author == recovery).filter_map(|(_, op)| op.subject()).collect();
+        authority.pinned.clone_from(&pinned);
         for (order, op) in ops.iter().filter(|(order, _)| !out.contains(order)) {
             let by_recovery = order.author == recovery;
             let about_pinned = op.subject().is_some_and(|node| pinned.contains(&node));
@@ -285,6 +295,12 @@ impl Authority {
         self.members.get(node).filter(|member| member.revoked.is_none()).map(|member| member.role)
     }
 
+    /// Whether the recovery key has spoken about a node: nobody else changes its role then.
+    #[must_use]
+    pub fn is_pinned(&self, node: &NodeKey) -> bool {
+        self.pinned.contains(node)
+    }
+
     /// Returns the active members with their roles.
     pub fn members(&self) -> impl Iterator<Item = (NodeKey, Role)> + '_ {
         self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))
@@ -333,13 +349,13 @@ impl Authority {
                 if let Some(member) = self.members.get_mut(node) {
                     let old = std::mem::replace(&mut member.role, *role);
                     member.earlier.push((old, by_log(cuts)));
-                    member.accepted.clear();
+                    member.accept_at_most(&by_log(cuts));
                 }
             }
             ControlOp::Revoke { node, cuts } => {
                 if let Some(member) = self.members.get_mut(node) {
+                    member.accept_at_most(&by_log(cuts));
                     member.revoked = Some(by_log(cuts));
-                    member.accepted.clear();
                 }
             }
             ControlOp::AcceptUpTo { cut } => {

@@ -20,7 +20,7 @@ use crate::standing::{Refused, Standing};
 use crate::{ALPN_EXCHANGE, ALPN_JOIN};
 
 /// How often an idle connection is kept alive, and after how much silence it is given up.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(20);
 /// The round trip that is assumed before one was measured. It sets when a lost handshake is sent again: 0.3, 0.9, 2.1 s
 /// after the first. The usual third of a second would take longer than a person waits for a path that is back.

@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
 
+use crate::endpoint::KEEP_ALIVE;
 use crate::fleet::Shared;
 use crate::wire::{self, WireError};
 
@@ -34,6 +35,8 @@ const OPEN: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a connection of a round lasts at least, so that what is written meanwhile goes with it.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long nothing may move in a round that is not finished: a batch takes no longer on the slowest phone.
+const STUCK: Duration = Duration::from_secs(60);
 /// How many frames are read ahead.
 const AHEAD: usize = 2;
 /// How many events of the link's own tasks may wait; a batch each, and one statement for each node.
@@ -145,8 +148,10 @@ impl Link {
 
     /// Whether nothing has come in although something went out.
     pub(crate) fn is_unanswered(&self) -> bool {
-        let heard = self.figures().heard;
-        heard.at.elapsed() >= SILENCE && self.connection.stats().udp_tx.datagrams > heard.sent
+        let Figures { heard, behind_since, .. } = self.figures();
+        // On an idle connection something is heard when it is kept alive, and not before.
+        let patience = if behind_since.is_some() { SILENCE } else { SILENCE + KEEP_ALIVE };
+        heard.at.elapsed() >= patience && self.connection.stats().udp_tx.datagrams > heard.sent
     }
 
     pub(crate) fn path(&self) -> Option<Path> {
@@ -198,6 +203,8 @@ struct Running<'a> {
     out: mpsc::Sender<Message>,
     tasks: JoinSet<()>,
     started: Instant,
+    /// What each side lacked when that last changed.
+    moved: (Option<Lacks>, Instant),
 }
 
 /// Runs an exchange until it or the connection ends; returns why.
@@ -253,8 +260,19 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
     tasks.spawn(write_frames(send, to_write, done_writing, Arc::clone(&link.frames)));
     tasks.spawn(take_batches(Arc::clone(shared), to_ingest, events.clone()));
     let exchange = Exchange::new(me, (*seen).clone(), allowed);
-    let mut running =
-        Running { shared, peer, link, exchange, seen, events, batches, out, tasks, started: Instant::now() };
+    let mut running = Running {
+        shared,
+        peer,
+        link,
+        exchange,
+        seen,
+        events,
+        batches,
+        out,
+        tasks,
+        started: Instant::now(),
+        moved: (None, Instant::now()),
+    };
     let mut stop = link.stop.subscribe();
     let mut told = shared.told.subscribe();
     let mut tick = interval(TICK);
@@ -389,18 +407,24 @@ impl Running<'_> {
             "in field mode, and its bytes for today are used up"
         } else if self.started.elapsed() > SETTLE && self.exchange.lacks() == Some(Lacks::default()) {
             "in field mode"
+        } else if self.moved.1.elapsed() > STUCK {
+            // A fork, or a log that one side refuses: they will never have the same.
+            "in field mode, and nothing moves"
         } else {
             return None;
         };
         self.handle(Event::Stop(Bye { code: code::AWAY, text: text.to_owned() }))
     }
 
-    fn measure(&self) {
+    fn measure(&mut self) {
         self.link.spend(self.shared);
         if let Some(confirmed) = self.exchange.confirmed(self.shared.store.node()) {
             self.shared.confirmed(self.peer, confirmed);
         }
         let lacks = self.exchange.lacks();
+        if lacks != self.moved.0 {
+            self.moved = (lacks, Instant::now());
+        }
         let mut figures = self.link.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.lacks = lacks;
         let behind = lacks.is_some_and(|lacks| lacks.peer > 0);

@@ -12,6 +12,8 @@ use crate::refusal::Refusal;
 pub const LIMIT: Duration = Duration::from_secs(5);
 /// How long a local command may take; a large checkout on a cold disk needs seconds.
 const LOCAL: Duration = Duration::from_secs(30);
+/// How long one may take that writes a whole tree. To end it half-way leaves a locked, broken one.
+const WRITING: Duration = Duration::from_secs(1_800);
 
 /// A checkout that git is asked about.
 #[derive(Clone, Debug)]
@@ -32,6 +34,14 @@ impl Git {
     /// When it cannot be run, fails or does not end in time.
     pub async fn run<A: Into<OsString>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String, Refusal> {
         self.run_for(arguments, LOCAL).await
+    }
+
+    /// The same, for a command that writes files of the checkout.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn write<A: Into<OsString>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String, Refusal> {
+        self.run_for(arguments, WRITING).await
     }
 
     async fn run_for<A: Into<OsString>>(
@@ -76,7 +86,7 @@ impl Git {
     /// # Errors
     /// When it is not a fast-forward.
     pub async fn fast_forward(&self) -> Result<(), Refusal> {
-        self.run(["merge", "--quiet", "--ff-only", "@{upstream}"]).await.map(drop)
+        self.write(["merge", "--quiet", "--ff-only", "@{upstream}"]).await.map(drop)
     }
 
     /// Returns the remote's default branch, when git knows it.

@@ -45,15 +45,11 @@ pub fn launch(
     runtime: &tokio::runtime::Runtime,
 ) -> Result<Exit, Refusal> {
     let image = heal::Image::of(&world.around.program);
-    let ready = runtime.block_on(prepare(world, options, venture))?;
+    let ready = runtime.block_on(prepare(world, options, venture, &image))?;
     let Ready { plan, directory, secrets, without } = match ready {
         Prepared::Shown => return Ok(0),
         Prepared::Ready(ready) => *ready,
     };
-    if !options.replaced && image.was_replaced() {
-        world.screen.say("note: the launcher was replaced while it ran; the new one takes over");
-        return Err(image.run_again());
-    }
     let child = spawn::Child {
         program: &plan.program,
         arguments: &plan.arguments,
@@ -77,7 +73,7 @@ enum Prepared {
     Ready(Box<Ready>),
 }
 
-async fn prepare(world: &World, options: &Options, venture: &str) -> Result<Prepared, Refusal> {
+async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::Image) -> Result<Prepared, Refusal> {
     let mut clock = Clock::new(world);
     let variable = world.around.env.get(plan::agent::VARIABLE);
     let programs = world.programs();
@@ -123,6 +119,11 @@ async fn prepare(world: &World, options: &Options, venture: &str) -> Result<Prep
     let secrets = fetch_secrets(world, &plan, &machine).await?;
     let without = github::dead_tokens(world, &secrets, plan.secrets.as_ref()).await;
     clock.step("secrets");
+    // Before a worktree is locked: the new program has the same process, and would find itself in it.
+    if !options.replaced && image.was_replaced() {
+        world.screen.say("note: the launcher was replaced while it ran; the new one takes over");
+        return Err(image.run_again());
+    }
     // Before the registration: that one is for the folder in which the agent works.
     let directory = own_directory(world, &plan).await?;
     clock.step("worktree");

@@ -21,7 +21,7 @@ const BAD_USAGE: i32 = 2;
 /// When a file cannot be used; the agent would start without our server.
 pub(super) async fn register(world: &World, agent: Agent, directory: &Path) -> Result<(), Refusal> {
     let program = world.ctxnode()?;
-    let scope = scope(directory);
+    let scope = scope(agent, directory);
     let setup = Program::new(&program, ["setup", agent.name(), "--scope", scope, "--json"]).within(directory);
     let done = setup.run(LIMIT).await.map_err(|error| match error {
         RunError::Spawn { source, .. } | RunError::Output { source, .. } => {
@@ -49,9 +49,12 @@ pub(super) async fn register(world: &World, agent: Agent, directory: &Path) -> R
     }
 }
 
-/// Returns where the registration belongs: with the checkout when it already carries ours, for everybody who clones it, and
-/// with the user otherwise. A launch must not leave files in a checkout that nobody asked for: it would never be clean again.
-fn scope(directory: &Path) -> &'static str {
+/// Returns where the registration belongs: with the checkout when it already carries ours for Claude Code, for everybody who
+/// clones it, and with the user otherwise. A launch must not leave files in a checkout that nobody asked for: it would never be clean again.
+fn scope(agent: Agent, directory: &Path) -> &'static str {
+    if agent != Agent::Claude {
+        return "user";
+    }
     let text = std::fs::read(directory.join(".mcp.json")).unwrap_or_default();
     // A file that does not parse is what `ctxnode setup` reports.
     let ours = serde_json::from_slice::<Value>(&text).is_ok_and(|file| !file["mcpServers"]["ctxnode"].is_null());
@@ -85,12 +88,13 @@ mod tests {
     #[test]
     fn a_checkout_is_left_clean_unless_it_carries_our_entry() {
         let checkout = tempfile::tempdir().unwrap();
-        assert_eq!(scope(checkout.path()), "user");
+        assert_eq!(scope(Agent::Claude, checkout.path()), "user");
         let write = |text: &str| std::fs::write(checkout.path().join(".mcp.json"), text).unwrap();
         write(r#"{ "mcpServers": { "other": {} } }"#);
-        assert_eq!(scope(checkout.path()), "user");
+        assert_eq!(scope(Agent::Claude, checkout.path()), "user");
         write(r#"{ "mcpServers": { "ctxnode": { "command": "ctxnode" } } }"#);
-        assert_eq!(scope(checkout.path()), "project");
+        assert_eq!(scope(Agent::Claude, checkout.path()), "project");
+        assert_eq!(scope(Agent::Codex, checkout.path()), "user");
     }
 
     #[test]

@@ -12,6 +12,11 @@ use crate::agents::Agent;
 const OTHERS_THAT_EDIT: [&str; 6] =
     ["write_file", "replace", "write_to_file", "replace_file_content", "multi_replace_file_content", "edit_file"];
 
+/// The longest name that the daemon takes.
+const NAME_CHARS: usize = 200;
+/// Hexadecimal digits of a hash in a name.
+const HASH_CHARS: usize = 24;
+
 /// Reads an event. What is missing or of another type is left out: a hook of a CLI that has changed still reports that
 /// its agent lives.
 #[must_use]
@@ -56,12 +61,20 @@ fn turn(event: Event, stdin: &Value) -> Option<String> {
     let named = names.iter().find_map(|name| stdin.get(*name).and_then(Value::as_str)).map(bounded);
     // Gemini says when; a second firing of one event says the same.
     let told = stdin.get("timestamp").and_then(Value::as_str).map(bounded);
-    named.or(told).or_else(|| match event {
+    let name = named.or(told);
+    // One prompt can end more than once (a stop hook sends the agent on), each time with other last words.
+    let said = ["last_assistant_message", "prompt_response"];
+    let said = said.iter().find_map(|name| stdin.get(*name).and_then(Value::as_str));
+    if let (Event::Stop | Event::TurnEnd, Some(name), Some(said)) = (event, &name, said) {
+        let name: String = name.chars().take(NAME_CHARS - HASH_CHARS - 1).collect();
+        return Some(format!("{name} {}", hash(said)));
+    }
+    name.or_else(|| match event {
         // A start happens again and again, and tells of the same each time.
         Event::SessionStart | Event::SessionEnd => None,
         // The same prompt twice in a row is two prompts: nothing here tells them apart from one that fired twice.
         Event::Prompt => None,
-        _ => Some(Sha256::digest(stdin.to_string()).iter().take(12).map(|byte| format!("{byte:02x}")).collect()),
+        _ => Some(hash(&stdin.to_string())),
     })
 }
 
@@ -75,6 +88,10 @@ fn listens(agent: Agent, event: Event) -> bool {
     )
 }
 
+fn hash(text: &str) -> String {
+    Sha256::digest(text).iter().take(HASH_CHARS / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn bounded(text: &str) -> String {
-    text.chars().take(200).collect()
+    text.chars().take(NAME_CHARS).collect()
 }

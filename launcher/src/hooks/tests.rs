@@ -32,6 +32,14 @@ fn c_07_an_event_that_fires_twice_keeps_its_name() {
     let turn = |value: &Value| request(Agent::Codex, Event::Stop, value).turn;
     assert_eq!(turn(&stop("a")), turn(&stop("a")));
     assert_ne!(turn(&stop("a")), turn(&stop("b")));
+    // A prompt that ends twice.
+    let stop = |id: &str, text: &str| json!({ "prompt_id": id, "last_assistant_message": text });
+    let turn = |value: &Value| request(Agent::Claude, Event::Stop, value).turn.unwrap();
+    assert_eq!(turn(&stop("p", "a")), turn(&stop("p", "a")));
+    assert_ne!(turn(&stop("p", "a")), turn(&stop("p", "b")));
+    assert_ne!(turn(&stop("p", "a")), turn(&stop("q", "a")));
+    assert_eq!(turn(&json!({ "prompt_id": "p" })), "p");
+    assert_eq!(turn(&stop(&"é".repeat(300), "a")).chars().count(), 200, "what the daemon takes");
 }
 
 #[test]

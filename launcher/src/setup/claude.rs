@@ -46,7 +46,10 @@ pub(super) fn wanted(scope: Scope, places: &Places) -> Vec<Wanted> {
         .map(|(name, event, matcher)| Entry { path: vec!["hooks", name], kept: Kept::Element(hook(*event, *matcher)) })
         .collect();
     let line = json!({ "type": "command", "command": "ctxnode statusline", "padding": 0 });
-    entries.push(Entry { path: vec!["statusLine"], kept: Kept::Default(line) });
+    // There is one status line: that of a checkout would take everybody's own away.
+    if scope == Scope::User {
+        entries.push(Entry { path: vec!["statusLine"], kept: Kept::Default(line) });
+    }
     let mut files = vec![
         Wanted::json(servers, "MCP server", Dialect::Strict, vec![server]),
         Wanted::json(settings(scope, places), "hooks", Dialect::Strict, entries),

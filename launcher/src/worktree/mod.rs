@@ -73,7 +73,7 @@ pub async fn take(wanted: &Wanted<'_>) -> Result<Given, Refusal> {
     } else {
         words.extend(["--no-track", "-b", branch.as_str(), shown.as_str(), base.as_str()]);
     }
-    git.run(words).await?;
+    git.write(words).await?;
     Ok(Given { path, branch })
 }
 
@@ -94,12 +94,21 @@ async fn take_over(git: &Git, found: &Worktree) -> Result<Given, Refusal> {
     }
     let path = found.path.display().to_string();
     if !found.is_main {
-        if found.locked.is_some() {
-            git.run(["worktree", "unlock", &path]).await?;
-        }
+        unlock(git, found).await?;
         git.run(["worktree", "lock", "--reason", &Holder::me().reason(), &path]).await?;
     }
     Ok(Given { path: found.path.clone(), branch: found.branch.clone().unwrap_or_default() })
+}
+
+/// Takes our lock away when its process is gone. A lock that somebody set by hand is theirs.
+async fn unlock(git: &Git, found: &Worktree) -> Result<(), Refusal> {
+    let Some(reason) = &found.locked else { return Ok(()) };
+    let path = found.path.display().to_string();
+    if Holder::of_reason(reason).is_none() {
+        let reason = format!("{path} was locked by somebody: {reason}");
+        return Err(Refusal::Git { command: "worktree unlock".to_owned(), reason });
+    }
+    git.run(["worktree", "unlock", &path]).await.map(drop)
 }
 
 /// Lets go of a worktree when its session ended. It stays.
@@ -134,9 +143,7 @@ pub async fn remove(git: &Git, path: &Path) -> Result<(), Refusal> {
         return Err(Refusal::NotClean { path, dirty, unpushed });
     }
     let shown = path.display().to_string();
-    if found.locked.is_some() {
-        git.run(["worktree", "unlock", &shown]).await?;
-    }
+    unlock(git, found).await?;
     // Git looks again by itself, and refuses what we would have refused.
     git.run(["worktree", "remove", &shown]).await.map(drop)
 }

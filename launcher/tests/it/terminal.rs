@@ -68,14 +68,16 @@ fn t_03_one_session_per_venture_whose_agent_is_started_again() {
 
     std::fs::write(sandbox.home().join("end"), "").unwrap();
     let dead = || tmux.run(&["list-panes", "-t", "=alpha:", "-F", "#{pane_dead} #{pane_dead_status}"]);
-    wait_until(SOON, "the agent has ended", || dead() == "1 3");
+    // tmux does not always learn the status of a program whose terminal it saw closed first.
+    let has_ended = |what: &str| wait_until(SOON, what, || matches!(dead().trim(), "1" | "1 3"));
+    has_ended("the agent has ended");
     assert!(tmux.dev_session(&words).status.success());
     runs(2);
     assert!(dead().starts_with('0'), "{}", dead());
 
     // On a terminal, played by another tmux window: the question is asked, and a no leaves the pane as it is.
     std::fs::write(sandbox.home().join("end"), "").unwrap();
-    wait_until(SOON, "the agent has ended again", || dead() == "1 3");
+    has_ended("the agent has ended again");
     tmux.run(&["new-session", "-d", "-s", "outside", "-x", "100", "-y", "20", "dev-session alpha"]);
     let screen = || tmux.run(&["capture-pane", "-p", "-t", "=outside:"]);
     wait_until(SOON, "the question is there", || screen().contains("has ended. Start it again? [y/N]"));

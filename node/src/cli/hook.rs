@@ -16,6 +16,7 @@ use ctxnode_launcher::agents::Agent;
 use ctxnode_launcher::hooks::{Event, answer, request};
 use ctxnode_mcp::render;
 use ctxnode_model::Timestamp;
+use ctxnode_model::rules::secrets::redact;
 use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
@@ -139,9 +140,11 @@ fn ask(world: &World, asked: &HookRequest) -> Result<HookReply, Failure> {
 fn keep(world: &World, mut asked: HookRequest) {
     let now = jiff::Timestamp::now().as_millisecond();
     asked.at = Some(Iso(Timestamp(now)));
+    // What the daemon would not store does not lie on disk until it runs either.
+    asked.text = asked.text.map(|text| redact(&text));
     let above = agents_above(std::process::id()).into_iter().next();
     let event = Spooled { request: asked, agent: above.map(|agent| (agent.cli.to_owned(), agent.process)) };
-    // A full disk: the agent goes on, and this event is lost.
+    // A full disk, or a lock that others hold for too long: the agent goes on, and this event is lost, and counted.
     let _ = spool::append(&world.config.paths.state_dir, &event);
 }
 

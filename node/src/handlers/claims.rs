@@ -20,6 +20,8 @@ use ctxnode_store::{LocalTable, Reader};
 
 use super::sessions::{self, refuse_secrets, session_of};
 use super::{events, paging, ventures};
+use serde::{Deserialize, Serialize};
+
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
@@ -170,7 +172,8 @@ pub(crate) async fn news(app: &Arc<App>, agent: &str) -> Result<Vec<String>, Fai
         }
         let surplus = told.len().saturating_sub(TOLD);
         told.drain(..surplus);
-        draft.put_local(LocalTable::Captures, key, serde_json::to_vec(&told).unwrap_or_default());
+        let row = Told { at: draft.now().0, told };
+        draft.put_local(LocalTable::Captures, key, serde_json::to_vec(&row).unwrap_or_default());
         Ok::<Vec<String>, Failure>(texts)
     });
     Ok(done.await?.value)
@@ -178,7 +181,15 @@ pub(crate) async fn news(app: &Arc<App>, agent: &str) -> Result<Vec<String>, Fai
 
 fn told(reader: Reader<'_>, key: &[u8]) -> Result<Vec<String>, Failure> {
     let found = reader.local(LocalTable::Captures, key)?;
-    Ok(found.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    let row: Option<Told> = found.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    Ok(row.map(|row| row.told).unwrap_or_default())
+}
+
+/// What a session was told, and when last: rows that are old are purged.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    at: i64,
+    told: Vec<String>,
 }
 
 pub(crate) async fn list(cx: &Cx, input: ClaimQuery) -> Handled {

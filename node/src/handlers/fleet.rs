@@ -234,6 +234,10 @@ pub(crate) async fn recover(cx: &Cx, input: RecoverRequest) -> Handled {
 
 /// Stages control ops about a node and answers how it stands then.
 async fn change(cx: &Cx, node: NodeKey, ops: impl FnOnce(Vec<Cut>) -> Vec<ControlOp> + Send + 'static) -> Handled {
+    if cx.app.store.authority().is_pinned(&node) {
+        let message = "the recovery key made this node an admin, and what it says nobody else can change";
+        return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
+    }
     let done = cx.commit(move |draft| {
         let cuts = draft.cuts_of(node)?;
         for op in ops(cuts) {

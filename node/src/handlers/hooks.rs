@@ -68,8 +68,8 @@ impl Memory {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Remembers an event; says whether it was there before.
-    fn is_repeated(&self, agent: &str, input: &HookRequest, now: Timestamp) -> bool {
+    /// Remembers an event; `None` when it was there before.
+    fn see(&self, agent: &str, input: &HookRequest, now: Timestamp) -> Option<Seen<'_>> {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
         let key = format!(
             "{agent}\n{}\n{:?}\n{}\n{}",
@@ -79,8 +79,31 @@ impl Memory {
             part(&input.source)
         );
         let kept = if input.turn.is_some() { NAMED_MS } else { TOGETHER_MS };
-        let before = self.with(|memory| memory.seen.put(key, now));
-        before.is_some_and(|before| (0..kept).contains(&now.since(before)))
+        let before = self.with(|memory| memory.seen.put(key.clone(), now));
+        let repeated = before.is_some_and(|before| (0..kept).contains(&now.since(before)));
+        (!repeated).then(|| Seen { memory: self, key: Some(key) })
+    }
+}
+
+/// An event that is being carried out. Unless it is kept it is forgotten again: what failed, or was given up by the hook
+/// that asked, comes once more from the disk, and then it must not count as one that had its effect.
+#[must_use]
+struct Seen<'a> {
+    memory: &'a Memory,
+    key: Option<String>,
+}
+
+impl Seen<'_> {
+    fn keep(mut self) {
+        self.key = None;
+    }
+}
+
+impl Drop for Seen<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.memory.with(|memory| memory.seen.pop(&key));
+        }
     }
 }
 
@@ -142,19 +165,22 @@ fn with_caller(cx: &Cx, caller: Caller) -> Cx {
 
 /// Carries out an event that waited on disk.
 pub(crate) async fn apply_spooled(cx: &Cx, spooled: Spooled) -> Result<HookReply, Failure> {
-    check(&spooled.request)?;
+    let Spooled { mut request, agent } = spooled;
+    check(&request)?;
+    // Nobody reads the answer: whatever it says was not told.
+    request.listens = false;
     let mut caller = cx.caller.clone();
-    caller.agent_process = spooled.agent.and_then(|(cli, process)| AgentProcess::of(&cli, process));
+    caller.agent_process = agent.and_then(|(cli, process)| AgentProcess::of(&cli, process));
     if let Some(agent) = &caller.agent_process {
         caller.agent = crate::http_server::agent_id_of(&cx.app, agent);
     }
-    let cx = as_agent(&with_caller(cx, caller), &spooled.request);
+    let cx = as_agent(&with_caller(cx, caller), &request);
     let ended = cx.caller.agent_process.as_ref().is_none_or(|agent| !agent.process.is_alive());
-    if spooled.request.moment == Moment::SessionStart && ended {
+    if request.moment == Moment::SessionStart && ended {
         // Its agent is gone: a session now would be one of nobody.
         return Ok(HookReply::default());
     }
-    apply(&cx, &spooled.request).await
+    apply(&cx, &request).await
 }
 
 /// Carries out an event.
@@ -165,7 +191,16 @@ pub(crate) async fn apply(cx: &Cx, input: &HookRequest) -> Result<HookReply, Fai
         Moment::Status => return status(cx).await,
         _ => {}
     }
-    let repeated = cx.app.hooks.is_repeated(&cx.caller.agent, input, cx.now());
+    let seen = cx.app.hooks.see(&cx.caller.agent, input, cx.now());
+    let reply = carry_out(cx, input, now, seen.is_none()).await?;
+    if let Some(seen) = seen {
+        seen.keep();
+    }
+    Ok(reply)
+}
+
+/// Does what an event asks for; one that comes again only says whose it is.
+async fn carry_out(cx: &Cx, input: &HookRequest, now: Timestamp, repeated: bool) -> Result<HookReply, Failure> {
     if input.moment == Moment::SessionStart && !repeated {
         return begin(cx, input).await;
     }
@@ -226,8 +261,10 @@ async fn begin(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
     let session = cx.read()?.reader().get::<Session>(id)?;
     if let Some(session) = session {
         state::begin(cx, &session, input, reply.status == Some(StartStatus::Created)).await?;
-        // The text below holds it all.
-        news::forget(cx, &session).await?;
+        if input.listens {
+            // The text below holds it all.
+            news::forget(cx, &session).await?;
+        }
     }
     let text = match input.source.as_deref() {
         Some("compact") => render::hook_again(&reply),
@@ -281,4 +318,23 @@ fn own_id(session: &Rec<Session>) -> String {
 /// The checkout in which a session works.
 fn checkout(app: &App, session: &Rec<Session>) -> Option<PathBuf> {
     app.presence.get(session.id).and_then(|pulse| pulse.checkout).map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C-07: what failed or was given up is no event that was there before.
+    #[test]
+    fn c_07_an_event_is_remembered_once_it_had_its_effect() {
+        let memory = Memory::default();
+        let input = HookRequest { turn: Some("1".to_owned()), ..HookRequest::default() };
+        let now = Timestamp(1_000);
+        drop(memory.see("a", &input, now));
+        let seen = memory.see("a", &input, now).unwrap();
+        assert!(memory.see("a", &input, now).is_none(), "it fired twice");
+        seen.keep();
+        assert!(memory.see("a", &input, now.plus(NAMED_MS - 1)).is_none());
+        assert!(memory.see("b", &input, now).is_some());
+    }
 }

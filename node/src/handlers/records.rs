@@ -3,7 +3,7 @@
 use ctxnode_api::records::{
     ConflictResolve, ConflictResolved, FieldChangeView, HappenedView, HistoryQuery, HistoryRow,
 };
-use ctxnode_api::{ErrorBody, ErrorCode, Iso, List};
+use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::record::Note;
 use ctxnode_model::rules::change::Change;
 use ctxnode_model::rules::note::NoteChanges;
@@ -138,6 +138,15 @@ async fn settle(cx: &Cx, id: DocumentId, input: ConflictResolve) -> Handled {
     }
     let venture = visible(cx, cx.read()?.reader(), id)?;
     cx.caller.require_venture(venture.as_deref())?;
+    // What only an admin may write, only an admin decides.
+    let needed = match id.kind {
+        Kind::Doc | Kind::Requirement | Kind::Venture | Kind::Machine => Right::Admin,
+        _ => Right::Writer,
+    };
+    if cx.caller.right < needed {
+        let message = format!("deciding a conflict of a {} needs the admin right", id.kind.name());
+        return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
+    }
     let field = input.field.clone().ok_or_else(|| Failure::from(ErrorBody::field("field", "is required")))?;
     let choice = choice(id, &input)?;
     if let Choice::Value(value) = &choice {

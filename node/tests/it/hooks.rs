@@ -180,6 +180,22 @@ fn w_10_an_edit_of_a_claimed_path_is_told_to_both_sides() {
         "tool_input": { "command": patch } });
     let told = codex.told("after-tool", &input);
     assert!(told.contains("src/c.rs is claimed by codex-mac-1"), "{told}");
+    // A CLI that shows nothing after a tool: both sides hear of it with their next prompt, once.
+    let mut agy = Cli::start(&sandbox, "agy", repo.path());
+    let of = |fields: Value| with(json!({ "session_id": "g1", "cwd": repo.path() }), fields);
+    agy.hook("session-start", &of(json!({ "source": "startup" })));
+    let write = |id: &str| {
+        of(json!({ "tool_name": "write_to_file", "tool_use_id": id, "tool_input": { "TargetFile": "src/g.rs" } }))
+    };
+    assert_eq!(agy.told("after-tool", &write("w1")), "");
+    assert_eq!(agy.told("after-tool", &write("w2")), "");
+    let told = agy.told("prompt", &of(json!({ "prompt_id": "g1" })));
+    assert_eq!(told.matches("src/g.rs is claimed by codex-mac-1").count(), 1, "{told}");
+    let told = agy.told("prompt", &of(json!({ "prompt_id": "g2" })));
+    assert!(!told.contains("src/g.rs"), "{told}");
+    let prompt = json!({ "cli": "codex", "moment": "prompt", "turn": "2", "listens": true, "directory": repo.path() });
+    let theirs = holder.do_("hook", prompt);
+    assert!(text(&theirs, "context").contains("edits src/g.rs, which you claim"), "{theirs}");
     // Two that edit one file without any claim hear of each other too.
     cli.hook("after-tool", &edit("t7", "docs/b.md"));
     let write = json!({ "session_id": "c9", "cwd": repo.path(), "tool_name": "Write", "tool_use_id": "v",
@@ -287,6 +303,49 @@ fn c_04_hooks_fail_open_and_bring_it_later() {
     }
     assert_eq!(run("nobody", "before-tool", b""), "");
     assert_eq!(run("claude", "--unknown", b""), "");
+}
+
+/// C-04 and C-07: what is applied from the disk tells nobody anything, so its news still come; and half a line there costs
+/// only itself.
+#[test]
+fn c_04_c_07_what_waited_on_disk_uses_up_no_news() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let other = agent(&sandbox, "codex-mac-1", repo.path());
+    other.do_("sod", json!({ "issue": 1 }));
+    let input = json!({ "status": "in_progress", "accomplished": ["the parser"], "next_steps": ["go on"],
+        "to_agent": "claude", "issue": 1 });
+    other.do_("eod", input);
+    daemon.stop();
+    let spool = sandbox.state_dir().join("hooks.spool");
+    // A character that was cut in its middle.
+    std::fs::write(&spool, b"{\"request\":{\"text\":\"\xc3").unwrap();
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "compact" })));
+    cli.hook("prompt", &with(event(repo.path()), json!({ "prompt_id": "p1" })));
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    // Two ends of one prompt.
+    for message in [format!("first, with {secret}"), format!("second, with {secret}")] {
+        let stop = json!({ "prompt_id": "p1", "last_assistant_message": message });
+        cli.hook("stop", &with(event(repo.path()), stop));
+    }
+    let kept = String::from_utf8_lossy(&std::fs::read(&spool).unwrap()).into_owned();
+    assert_eq!(kept.lines().count(), 5, "{kept}");
+    assert!(kept.contains("[redacted: GitHub token]") && !kept.contains("ghp_"), "{kept}");
+    daemon.restart();
+    wait_until(SOON, "the spool is applied", || {
+        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
+    });
+    let told = cli.told("prompt", &with(event(repo.path()), json!({ "prompt_id": "p2" })));
+    assert!(told.contains("Handoff for you"), "{told}");
+    let list = person(&sandbox).do_("session.list", json!({}));
+    let own = list["items"].as_array().unwrap().iter().find(|s| text(s, "agent").starts_with("claude")).unwrap();
+    let id = text(own, "id").to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id })).to_string();
+    assert!(draft.contains("second, with") && !draft.contains("first, with"), "{draft}");
 }
 
 /// A-19: six hundred hook events leave an agent its hundred calls.

@@ -32,7 +32,7 @@ use crate::genesis;
 
 /// The number of this set of rules. All replicas of a fleet must run the same rules, or one of them applies a change
 /// that another one quarantines, and they diverge. It rises with every change of what is accepted.
-pub const SCREEN_RULES: u32 = 1;
+pub const SCREEN_RULES: u32 = 2;
 
 /// Length of an actor id. Every log has one of 16 bytes, and so has each genesis change and each of Automerge's own.
 pub const ACTOR_BYTES: usize = 16;
@@ -40,7 +40,7 @@ pub const ACTOR_BYTES: usize = 16;
 /// with more concurrent writers than that merges in steps.
 pub const MAX_DEPS: u64 = 64;
 /// Most actors that the ops of a change refer to, for the same reason as [`MAX_DEPS`].
-pub const MAX_OTHER_ACTORS: u64 = 64;
+pub const MAX_OTHER_ACTORS: u64 = 1_024;
 /// Longest message in bytes. Ours name an agent, in at most 63 bytes; Automerge keeps them in memory with each
 /// change.
 pub const MAX_MESSAGE: u64 = 256;

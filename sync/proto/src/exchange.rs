@@ -14,7 +14,7 @@ use ctxnode_model::frontier::{Frontier, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, SpaceId, Spaces};
 
-use crate::limits::{ACK_MS, BATCH_ENTRIES, HELLO_MS, PROTOCOL, WINDOW};
+use crate::limits::{ACK_MS, BATCH_ENTRIES, HELLO_MS, MAX_LOGS, MAX_STATED, PROTOCOL, WINDOW};
 use crate::message::{Bye, Entries, Hello, Message, code};
 use crate::plan::next_batch;
 
@@ -116,6 +116,8 @@ pub struct Exchange {
     said: Frontier,
     /// Whether the peer has said what it has.
     stated: bool,
+    /// What has come of a statement that is made in parts.
+    stating: Heads,
     /// The same with what is on its way.
     sent: Frontier,
     on_the_way: VecDeque<Vec<Run>>,
@@ -139,6 +141,7 @@ impl Exchange {
             peer: None,
             said: Frontier::default(),
             stated: false,
+            stating: Heads::default(),
             sent: Frontier::default(),
             on_the_way: VecDeque::new(),
             reading: false,
@@ -218,7 +221,8 @@ impl Exchange {
                 out.push(Output::Close(bye));
             }
             (State::Greeting, Message::Hello(hello)) => self.hello(now, hello, out),
-            (State::Open, Message::Heads(heads)) => self.heads(&heads, out),
+            (State::Open, Message::Heads(heads)) => self.heads(heads, out),
+            (State::Open, Message::HeadsPart(heads)) => self.heads_part(heads, out),
             (State::Open, Message::Entries(runs)) => self.entries(runs, out),
             (State::Open, Message::Ack { batches, heads }) => self.ack(now, batches, &heads, out),
             (State::Open, Message::Presence(bytes)) => out.push(Output::Presence(bytes)),
@@ -243,16 +247,39 @@ impl Exchange {
             self.sent = self.said.clone();
             self.stated = true;
         } else {
-            out.push(Output::Send(Message::Heads(self.allowed_heads())));
+            self.state_heads(out);
         }
         self.peer = Some(hello);
     }
 
-    fn heads(&mut self, heads: &Heads, out: &mut Vec<Output>) {
+    /// Says where all logs end, in as many messages as it takes.
+    fn state_heads(&self, out: &mut Vec<Output>) {
+        let mut heads = self.allowed_heads();
+        while heads.0.len() > MAX_LOGS {
+            let first = heads.0.keys().nth(MAX_LOGS).copied();
+            let rest = first.map(|log| heads.0.split_off(&log)).unwrap_or_default();
+            out.push(Output::Send(Message::HeadsPart(std::mem::replace(&mut heads, Heads(rest)))));
+        }
+        out.push(Output::Send(Message::Heads(heads)));
+    }
+
+    fn heads_part(&mut self, heads: Heads, out: &mut Vec<Output>) {
+        self.stating.0.extend(heads.0);
+        if self.stating.0.len() > MAX_STATED {
+            self.close(code::VIOLATION, "a statement of too many logs", out);
+        }
+    }
+
+    fn heads(&mut self, last: Heads, out: &mut Vec<Output>) {
+        let mut heads = std::mem::take(&mut self.stating);
+        heads.0.extend(last.0);
+        if heads.0.len() > MAX_STATED {
+            return self.close(code::VIOLATION, "a statement of too many logs", out);
+        }
         self.stated = true;
         // It is a full statement: what it does not name is not there. A peer that names ever new logs fills nothing.
         self.said = Frontier::default();
-        self.learn(heads, out);
+        self.learn(&heads, out);
         self.resend_from_said();
     }
 
@@ -356,7 +383,7 @@ impl Exchange {
         if allowed != self.allowed {
             self.allowed = allowed;
             if self.state == State::Open {
-                out.push(Output::Send(Message::Heads(self.allowed_heads())));
+                self.state_heads(out);
             }
         }
     }

@@ -22,6 +22,7 @@ const ENTRIES: u8 = 3;
 const ACK: u8 = 4;
 const PRESENCE: u8 = 5;
 const BYE: u8 = 6;
+const HEADS_PART: u8 = 7;
 
 const ZSTD: u8 = 1;
 /// Level 1: entries are small and already binary; more effort costs time and saves a few percent.
@@ -50,6 +51,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
     let (kind, payload) = match message {
         Message::Hello(hello) => (HELLO, cbor(hello)),
         Message::Heads(heads) => (HEADS, cbor(&WireHeads::from(heads))),
+        Message::HeadsPart(heads) => (HEADS_PART, cbor(&WireHeads::from(heads))),
         Message::Entries(runs) => (ENTRIES, cbor(&WireEntries::of(runs))),
         Message::Ack { batches, heads } => (ACK, cbor(&WireAck::of(*batches, heads))),
         Message::Presence(bytes) => (PRESENCE, bytes.clone()),
@@ -92,7 +94,7 @@ pub fn length(field: [u8; 4]) -> Result<usize, FrameError> {
 /// When it is no message.
 pub fn decode(frame: &[u8]) -> Result<Option<Message>, FrameError> {
     let [kind, flags, body @ ..] = frame else { return Err(FrameError::TooShort(frame.len())) };
-    if !(HELLO..=BYE).contains(kind) {
+    if !(HELLO..=HEADS_PART).contains(kind) {
         return Ok(None);
     }
     let inflated;
@@ -106,6 +108,7 @@ pub fn decode(frame: &[u8]) -> Result<Option<Message>, FrameError> {
     let message = match *kind {
         HELLO => Message::Hello(read::<Hello>(payload, bad)?),
         HEADS => Message::Heads(read::<WireHeads>(payload, bad)?.into()),
+        HEADS_PART => Message::HeadsPart(read::<WireHeads>(payload, bad)?.into()),
         ENTRIES => read::<WireEntries>(payload, bad)?.message(),
         ACK => read::<WireAck>(payload, bad)?.message(),
         PRESENCE if payload.len() <= MAX_PRESENCE => Message::Presence(payload.to_vec()),
@@ -113,7 +116,9 @@ pub fn decode(frame: &[u8]) -> Result<Option<Message>, FrameError> {
         _ => return Err(bad),
     };
     match &message {
-        Message::Heads(heads) | Message::Ack { heads, .. } if heads.0.len() > MAX_LOGS => Err(bad),
+        Message::Heads(heads) | Message::HeadsPart(heads) | Message::Ack { heads, .. } if heads.0.len() > MAX_LOGS => {
+            Err(bad)
+        }
         Message::Entries(runs) if runs.iter().any(|run| !is_run(run)) => Err(bad),
         _ => Ok(Some(message)),
     }

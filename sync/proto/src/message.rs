@@ -12,6 +12,8 @@ pub enum Message {
     Hello(Hello),
     /// Where all logs end that the receiver may see: a full statement, made when digests differ.
     Heads(Heads),
+    /// A part of a statement that is too large for one message; [`Self::Heads`] ends it.
+    HeadsPart(Heads),
     /// Entries that the receiver lacks.
     Entries(Vec<Entries>),
     /// Where the named logs end now, after so many batches were made durable.

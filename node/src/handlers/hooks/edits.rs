@@ -55,6 +55,8 @@ pub(super) async fn look(
     if files.is_empty() {
         return Ok(());
     }
+    // One that waited on disk happened then.
+    let at = input.at.map_or(cx.now(), |at| at.0.min(cx.now()));
     let (others, denies) = {
         let snapshot = cx.read()?;
         let reader = snapshot.reader();
@@ -87,7 +89,7 @@ pub(super) async fn look(
                 });
             }
             let key = File { repo: session.repo.to_lowercase(), path: file.clone() };
-            let touch = Touch { session: session.id, at: now };
+            let touch = Touch { session: session.id, at };
             // Before the edit it has not happened.
             let last = cx.app.hooks.with(|memory| match input.moment {
                 Moment::BeforeTool => memory.touched.get(&key).cloned(),
@@ -122,7 +124,9 @@ pub(super) async fn look(
     if denies {
         reply.deny = others.iter().find(|other| other.claims).map(|other| other.for_me.text.clone());
     }
-    if !input.listens {
+    // Before the edit nobody else has to know; after it the agent hears of it with its next prompt.
+    let waits = input.moment == Moment::AfterTool && cx.now().since(at) < RECENT_MS;
+    if !input.listens && !waits {
         return Ok(());
     }
     for other in &others {
@@ -130,7 +134,14 @@ pub(super) async fn look(
             news::leave(cx, other.session, other.for_them.clone()).await?;
         }
     }
-    let lines = news::once(cx, session, others.into_iter().map(|other| other.for_me).collect()).await?;
+    let own: Vec<Line> = others.into_iter().map(|other| other.for_me).collect();
+    if !input.listens {
+        for line in own {
+            news::leave(cx, session.id, line).await?;
+        }
+        return Ok(());
+    }
+    let lines = news::once(cx, session, own).await?;
     if let Some(first) = lines.first() {
         let rest = lines.len() - 1;
         let more = if rest > 0 { format!("; {rest} more") } else { String::new() };

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use ctxnode_api::ErrorBody;
 use ctxnode_api::operations::PlainAction;
+use ctxnode_api::{ErrorBody, ErrorCode};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{EndReason, Machine, MachineStatus, Session};
 use ctxnode_model::rules::machine::{known_as, one_each};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Rec, Space};
-use ctxnode_store::{ControlOp, Draft};
+use ctxnode_store::{ControlOp, Draft, Role};
 
 use super::super::{paging, sessions};
 use super::view;
@@ -36,6 +36,15 @@ pub(crate) async fn retire(cx: &Cx, _: PlainAction) -> Handled {
     let node = found.machine.node_key.as_deref().and_then(|key| key.parse::<NodeKey>().ok());
     if node == Some(cx.app.store.node()) {
         return Err(Failure::from(ErrorBody::field("id", "is this machine: retire it from another one")));
+    }
+    let authority = cx.app.store.authority();
+    // Any writer may write a machine record: what it names as its key must not cost an admin its place.
+    if let Some(admin) = node.filter(|node| authority.role(node) == Some(Role::Admin)) {
+        let name =
+            authority.name(&admin).filter(|name| !name.is_empty()).map_or_else(|| admin.to_string(), str::to_owned);
+        let message = format!("the record names the key of {name}, which is an admin of the fleet");
+        let hint = format!("take that node out first, if it is meant: `ctxnode revoke {name}`");
+        return Err(ErrorBody::new(ErrorCode::Forbidden, message).hint(hint).into());
     }
     let (app, origin) = (Arc::clone(&cx.app), cx.origin());
     cx.commit(move |draft| {

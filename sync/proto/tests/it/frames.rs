@@ -32,6 +32,7 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         hello,
         heads().prop_map(Message::Heads),
+        heads().prop_map(Message::HeadsPart),
         proptest::collection::vec(run, 0..4).prop_map(Message::Entries),
         (any::<u32>(), heads()).prop_map(|(batches, heads)| Message::Ack { batches, heads }),
         bytes().prop_map(Message::Presence),

@@ -6,6 +6,7 @@ use ctxnode_model::frontier::{Head, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, SpaceId, Spaces};
 use ctxnode_sync_proto::frame;
+use ctxnode_sync_proto::limits::MAX_LOGS;
 use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Me, Message, Output, code};
 use proptest::prelude::*;
 
@@ -177,6 +178,23 @@ fn equal_replicas_say_hello_and_nothing_else() {
     assert_eq!((one.frames, two.frames), (1, 1));
     assert!(one.bytes <= 1_024 && two.bytes <= 1_024, "{} and {}", one.bytes, two.bytes);
     assert_eq!(one.exchange.lacks(), Some(ctxnode_sync_proto::Lacks::default()));
+}
+
+/// A fleet that has lived long has more logs than a message holds: each boot of a machine may begin new ones.
+#[test]
+fn more_logs_than_one_message_holds_are_stated_in_parts() {
+    let epochs = u64::try_from(MAX_LOGS).unwrap() * 2 + 5;
+    let mut a = Replica::default();
+    (0..epochs).for_each(|epoch| a.write(LogId { epoch, ..log(2, 1) }));
+    let mut b = a.clone();
+    a.write(log(2, 3));
+    b.write(LogId { epoch: 7, ..log(2, 1) });
+    let (mut one, mut two) = (Side::new(a, &spaces()), Side::new(b, &spaces()));
+    talk(&mut one, &mut two, 500, usize::MAX);
+    assert_eq!((&one.closed, &two.closed), (&None, &None));
+    assert_eq!(one.replica, two.replica);
+    // Hello, three parts, a batch, an acknowledgement.
+    assert_eq!((one.frames, two.frames), (6, 6));
 }
 
 #[test]

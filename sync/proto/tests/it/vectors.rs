@@ -28,6 +28,7 @@ fn messages() -> Vec<(&'static str, Message)> {
         ("hello", Message::Hello(hello)),
         ("heads", Message::Heads(heads())),
         ("no-heads", Message::Heads(Heads::default())),
+        ("heads-part", Message::HeadsPart(Heads::default())),
         ("entries", Message::Entries(vec![entries])),
         ("entries-compressed", Message::Entries(vec![long])),
         ("ack", Message::Ack { batches: 1, heads: heads() }),
