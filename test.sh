@@ -95,6 +95,14 @@ install_agent_clis() {
     export CTXNODE_TEST_AGENTS=$folder
 }
 
+install_tmux() {
+    if command -v tmux >/dev/null; then return; fi
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null \
+        || ! limited "$INSTALL_SECONDS" apt-get install -y -qq tmux >/dev/null; then
+        skip "tests with tmux" "tmux is not installed"
+    fi
+}
+
 # Tests of real networks give each machine a namespace and a TAP device.
 prepare_network() {
     local probe=ctxtest-$$-probe
@@ -140,6 +148,7 @@ unset CTXNODE_TEST_PYTHON CTXNODE_TEST_INSPECTOR CTXNODE_TEST_AGENTS
 install_python_client
 install_inspector
 install_agent_clis
+install_tmux
 prepare_network
 if [ ! -d "${CTXNODE_CORPUS:-../shared/corpus/rfcs}" ]; then
     skip "tests on real text" "no folder at CTXNODE_CORPUS or ../shared/corpus/rfcs"

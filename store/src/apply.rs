@@ -3,6 +3,8 @@
 //! Local edits and foreign entries differ only in how their changes were made: a local one is applied to the document
 //! already, a foreign one passes the screener and the panic boundary first.
 
+mod context;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{Automerge, Change, ChangeHash};
@@ -289,99 +291,6 @@ impl<'t> Batch<'t> {
             None => Err(Fault::Panicked),
         };
         Ok(applied.map(State::Loaded))
-    }
-
-    fn check_context(
-        &mut self,
-        id: DocumentId,
-        log_no: u32,
-        facts: &screen::ChangeFacts,
-        deps: &MaxOps,
-    ) -> Result<Result<(), screen::ScreenError>, StoreError> {
-        let actors = self.actors(id, facts)?;
-        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let expected = screen::Expected {
-            actor: &facts.actor,
-            next_seq: dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1,
-            deps_max_op: &|dep| deps.get(dep).copied(),
-            actor_known: &|actor| actors.contains(actor),
-        };
-        let checked = screen::check(facts, &expected);
-        if checked.is_ok() && facts.seq > 1 {
-            // Two ops of one author with one counter would wedge the document: it could never be saved and read again.
-            let min = self.max_op_by(id, log_no)? + 1;
-            if facts.start_op < min {
-                return Ok(Err(screen::ScreenError::StaleStartOp { found: facts.start_op, min }));
-            }
-        }
-        Ok(checked)
-    }
-
-    /// Returns the greatest op counter of a log's changes of a loaded document.
-    fn max_op_by(&mut self, id: DocumentId, log_no: u32) -> Result<u64, StoreError> {
-        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
-        let max_ops = match &mut dirty.max_ops {
-            Some(known) => known,
-            none => {
-                let rows = self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)?;
-                let mut found: BTreeMap<u32, u64> = BTreeMap::new();
-                for (_, payload) in rows {
-                    let change = ChangeRow::decode(&payload)?;
-                    let max = found.entry(change.held.log_no).or_default();
-                    *max = (*max).max(change.max_op);
-                }
-                none.insert(found)
-            }
-        };
-        Ok(max_ops.get(&log_no).copied().unwrap_or(0))
-    }
-
-    /// Whether a change comes next of its author, and refers only to authors that are here. Until then it waits: what is
-    /// refused must not depend on what happened to arrive first.
-    fn is_next(&self, id: DocumentId, log_no: u32, facts: &screen::ChangeFacts) -> Result<bool, StoreError> {
-        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let next = dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1;
-        if facts.seq > next {
-            return Ok(false);
-        }
-        let known = self.actors(id, facts)?;
-        Ok(facts.other_actors.iter().all(|actor| known.contains(actor)))
-    }
-
-    /// Returns the actors of a document; only the one of its containers when a change refers to no other.
-    fn actors(
-        &self,
-        id: DocumentId,
-        facts: &screen::ChangeFacts,
-    ) -> Result<BTreeSet<[u8; screen::ACTOR_BYTES]>, StoreError> {
-        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let genesis = genesis::genesis(id.kind).map(|genesis| genesis.actor);
-        let mut actors: BTreeSet<[u8; screen::ACTOR_BYTES]> = genesis.into_iter().collect();
-        // Most changes refer to nobody but the genesis: the others need not be looked up for them.
-        if facts.other_actors.iter().any(|actor| !actors.contains(actor)) {
-            for other in dirty.row.authors.keys() {
-                let log = query::log_by_number(&self.tables, *other)?;
-                actors.extend(
-                    log.and_then(|log| <[u8; screen::ACTOR_BYTES]>::try_from(document::actor(&log).to_bytes()).ok()),
-                );
-            }
-        }
-        Ok(actors)
-    }
-
-    fn max_op_of(&self, id: DocumentId, hash: &[u8; 32]) -> Result<Option<u64>, StoreError> {
-        if let Some(genesis) = genesis::genesis(id.kind)
-            && genesis.hash == *hash
-        {
-            return Ok(Some(genesis.max_op));
-        }
-        let row = self.tables.get(Table::Changes, &rows::change_key(id, hash))?;
-        row.map(|payload| ChangeRow::decode(&payload).map(|row| row.max_op)).transpose()
-    }
-
-    /// Returns the greatest op counter of each dependency; `None` when one is not here.
-    fn known_deps(&self, id: DocumentId, deps: &[[u8; 32]]) -> Result<Option<MaxOps>, StoreError> {
-        deps.iter().map(|dep| Ok(self.max_op_of(id, dep)?.map(|max_op| (*dep, max_op)))).collect()
     }
 
     /// Notes an applied change: its row, the document's heads, counts and order.

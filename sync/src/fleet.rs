@@ -5,6 +5,7 @@
 
 mod dial;
 mod network;
+mod status;
 mod tasks;
 mod unsent;
 
@@ -246,7 +247,7 @@ impl Fleet {
             let status = |(node, role): (NodeKey, Option<_>)| {
                 let peer = peers.entry(node).or_default();
                 let name = authority.name(&node).unwrap_or_default().to_owned();
-                let status = status_of(peer, node, name, role, now);
+                let status = status::status_of(peer, node, name, role, now);
                 let unsent = unsent.get(&node).copied().unwrap_or(0);
                 let paused = || Trouble { reason: Reason::Paused, text: "this machine is in field mode".to_owned() };
                 let trouble = match (status.trouble, status.state) {
@@ -296,38 +297,6 @@ impl Fleet {
         }
         self.shared.save().await;
         self.tasks.lock().await.shutdown().await;
-    }
-}
-
-fn status_of(peer: &Peer, node: NodeKey, name: String, role: Option<ctxnode_store::Role>, now: Instant) -> PeerStatus {
-    let figures = peer.link.as_ref().map(|link| link.figures()).unwrap_or_default();
-    let state = match (&role, &peer.link) {
-        (None, _) => PeerState::Revoked,
-        (Some(_), Some(_)) => PeerState::Connected,
-        (Some(_), None) if peer.is_fresh(now) => PeerState::Forwarded,
-        (Some(_), None) => PeerState::Unreachable,
-    };
-    let sessions = match peer.reach(now) {
-        Reach::Reachable(beats) => beats,
-        Reach::Unreachable(_) => Vec::new(),
-    };
-    PeerStatus {
-        node,
-        name,
-        role,
-        state,
-        path: peer.link.as_ref().and_then(|link| link.path()),
-        traffic: peer.link.as_ref().map(|link| link.traffic()).unwrap_or_default(),
-        lacks: figures.lacks,
-        behind_for: figures.behind_since.map(|since| now.duration_since(since)),
-        last_seen: peer.row.last_seen,
-        software: figures.software.unwrap_or_else(|| peer.row.software.clone()),
-        skew_ms: figures.skew_ms,
-        sessions,
-        unsent: 0,
-        unsent_since: peer.row.unsent_since,
-        trouble: peer.trouble.clone(),
-        addresses: peer.row.addresses.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::ventures;
+use super::who::Names;
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
@@ -46,7 +47,15 @@ pub(crate) async fn peers(cx: &Cx, _: Empty) -> Handled {
 /// Returns how every other node stands.
 pub(super) fn views(app: &App, now: Timestamp) -> Vec<PeerView> {
     let Some(fleet) = app.fleet.get() else { return Vec::new() };
-    fleet.status().into_iter().map(|status| view(status, now)).collect()
+    // The founder was never granted anything, so only its machine has a name.
+    let names = app.store.read().map_err(Failure::from).and_then(|snapshot| Names::read(&app.store, snapshot.reader()));
+    let named = |mut status: PeerStatus| {
+        if let (true, Ok(names)) = (status.name.is_empty(), &names) {
+            status.name = names.of(status.node);
+        }
+        status
+    };
+    fleet.status().into_iter().map(|status| view(named(status), now)).collect()
 }
 
 /// Returns what happened between replicas that a person should know.
@@ -154,7 +163,8 @@ fn resolve(cx: &Cx) -> Result<NodeKey, Failure> {
     let wanted = cx.param("node");
     let authority = cx.app.store.authority();
     let known: Vec<NodeKey> = authority.members().map(|(node, _)| node).chain(authority.revoked()).collect();
-    let named = |node: &NodeKey| authority.name(node) == Some(wanted);
+    let names = Names::read(&cx.app.store, cx.read()?.reader())?;
+    let named = |node: &NodeKey| names.of(*node) == wanted;
     let begins = |node: &NodeKey| wanted.len() >= 4 && node.to_string().starts_with(&wanted.to_ascii_lowercase());
     let found: Vec<NodeKey> = known.iter().copied().filter(|node| named(node) || begins(node)).collect();
     match found.as_slice() {

@@ -20,6 +20,20 @@ const COLUMNS: &[(&str, &[Column])] = &[
         ],
     ),
     (
+        "peer.list",
+        &[
+            ("name", "name"),
+            ("role", "role"),
+            ("state", "state"),
+            ("path", "path"),
+            ("address", "address"),
+            ("we lack", "we_lack"),
+            ("they lack", "they_lack"),
+            ("seen", "last_seen_age"),
+            ("problem", "problem"),
+        ],
+    ),
+    (
         "handoff.list",
         &[
             ("id", "id"),
