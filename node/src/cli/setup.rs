@@ -86,7 +86,7 @@ pub(super) fn checks(world: &World) -> Vec<CheckRow> {
     let mut rows: Vec<CheckRow> = Agent::ALL.into_iter().filter_map(|agent| check_of(world, agent, &places)).collect();
     let dropped = std::fs::read_to_string(world.config.paths.state_dir.join("hooks.dropped"));
     if let Some(count) = dropped.ok().and_then(|text| text.trim().parse::<u64>().ok()) {
-        let message = format!("{count} events of agents were dropped while no daemon ran");
+        let message = format!("{count} events of agents were lost before a daemon took them");
         rows.push(check(
             "hook spool",
             CheckState::Warn,

@@ -7,6 +7,7 @@ mod convergence;
 mod crash;
 mod faults;
 mod history;
+mod hostile;
 mod matrix;
 mod rescue;
 mod screening;

@@ -1,0 +1,72 @@
+//! A member that signs changes which no honest store makes.
+
+use ctxnode_model::frontier::Run;
+use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
+use ctxnode_store::{NodeSecret, Role, SeededEntropy, Store};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::*;
+
+const SEED: u64 = 61;
+
+/// The last entry of a node in any log that holds a change.
+fn last_change(store: &Store) -> (Vec<u8>, Op) {
+    let snapshot = store.read().unwrap();
+    let frontier = snapshot.reader().frontier().unwrap();
+    let own = frontier.0.iter().filter(|(log, _)| log.author == store.node());
+    let entries = own.flat_map(|(log, length)| {
+        snapshot.reader().entries(&Run { log: *log, from: *length, to: *length }, 1).unwrap()
+    });
+    let with_op = entries.map(|bytes| {
+        let (_, ops) = decode(&bytes).unwrap();
+        (bytes, ops.into_iter().next().unwrap())
+    });
+    with_op.filter(|(_, op)| matches!(op, Op::Change { .. })).last().unwrap()
+}
+
+/// The same change as the next one of its author: other number, other hash, the same counters of its ops.
+fn as_second(change: &[u8]) -> Vec<u8> {
+    let length_bytes = change[9..].iter().take_while(|byte| **byte >= 0x80).count() + 1;
+    let data = 9 + length_bytes;
+    let deps = usize::from(change[data]);
+    let actor = data + 1 + deps * 32;
+    let seq = actor + 1 + usize::from(change[actor]);
+    let mut second = change.to_vec();
+    assert_eq!(second[seq], 1);
+    second[seq] = 2;
+    let hash = Sha256::digest(&second[8..]);
+    second[4..8].copy_from_slice(&hash[..4]);
+    second
+}
+
+/// Two ops of one author with one counter would wedge the document: what is saved of it could never be read again, and
+/// the next honest change would be held by everybody but its author.
+#[test]
+fn a_change_that_repeats_the_counters_of_its_author_is_held_and_honest_ones_go_on() {
+    let founder_ = founder(60);
+    let liar = member(&founder_, SEED);
+    grant(&founder_, &liar, Role::Writer);
+    let id = add_note(&liar.store, "title", "body", &[]);
+    sync(&founder_.store, &liar.store);
+
+    let (bytes, op) = last_change(&liar.store);
+    let Op::Change { document, change } = op else { unreachable!() };
+    let (header, _) = decode(&bytes).unwrap();
+    let ops = vec![Op::Change { document, change: as_second(&change) }];
+    let prev = *blake3::hash(&bytes).as_bytes();
+    let header = Header { seq: header.seq + 1, prev, stamp: header.stamp.next(header.time), ..header };
+    let secret = NodeSecret::generate(&SeededEntropy::new(SEED ^ 0x5eed));
+    let forged = VerifiedEntry::sign(header, ops, &secret).unwrap();
+    ingest(&founder_.store, vec![forged.bytes().to_vec()]);
+    let held = founder_.store.read().unwrap().reader().quarantine(10).unwrap();
+    assert_eq!(held.1, 1, "{held:?}");
+    assert!(held.0[0].reason.to_string().contains("op"), "{held:?}");
+
+    set_body(&founder_.store, id, "another body", None);
+    let third = member(&founder_, 62);
+    sync(&founder_.store, &third.store);
+    let views = |store: &Store| store.read().unwrap().reader().view_bytes(id).unwrap();
+    assert_eq!(views(&founder_.store), views(&third.store));
+    assert_eq!(third.store.read().unwrap().reader().body(id).unwrap().as_deref(), Some("another body"));
+    assert_eq!(founder_.store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+}
