@@ -21,7 +21,7 @@ fn last_change(store: &Store) -> (Vec<u8>, Op) {
         let (_, ops) = decode(&bytes).unwrap();
         (bytes, ops.into_iter().next().unwrap())
     });
-    with_op.filter(|(_, op)| matches!(op, Op::Change { .. })).last().unwrap()
+    with_op.filter(|(_, op)| matches!(op, Op::Change { .. })).next_back().unwrap()
 }
 
 /// The same change as the next one of its author: other number, other hash, the same counters of its ops.
