@@ -17,11 +17,11 @@ fn last_change(store: &Store) -> (Vec<u8>, Op) {
     let entries = own.flat_map(|(log, length)| {
         snapshot.reader().entries(&Run { log: *log, from: *length, to: *length }, 1).unwrap()
     });
-    let with_op = entries.map(|bytes| {
+    let mut with_op = entries.map(|bytes| {
         let (_, ops) = decode(&bytes).unwrap();
         (bytes, ops.into_iter().next().unwrap())
     });
-    with_op.filter(|(_, op)| matches!(op, Op::Change { .. })).next_back().unwrap()
+    with_op.rfind(|(_, op)| matches!(op, Op::Change { .. })).unwrap()
 }
 
 /// The same change as the next one of its author: other number, other hash, the same counters of its ops.
