@@ -65,8 +65,10 @@ impl Running {
                 Err(_) => return 70,
             }
             for origin in self.signals.wait() {
-                // What a terminal sends goes to the whole foreground group: the agent has it already.
-                if origin.signal != SIGCHLD && !matches!(origin.cause, Cause::Kernel) {
+                // What a terminal sends goes to the whole foreground group: the agent has it already. That it hung up goes
+                // to the leader of the session alone, which in tmux is this process.
+                let agent_has_it = origin.signal != SIGHUP && matches!(origin.cause, Cause::Kernel);
+                if origin.signal != SIGCHLD && !agent_has_it {
                     self.pass_on(origin.signal);
                 }
             }

@@ -41,7 +41,7 @@ fn t_03_one_session_per_venture_whose_agent_is_started_again() {
     }
     let _daemon = start(&sandbox, ALPHA);
     let _repo = checkout(&sandbox);
-    let agent = r#"echo "$@" >>"$HOME/runs"; echo ready; while [ ! -e "$HOME/end" ]; do sleep 0.05; done; rm "$HOME/end"; exit 3"#;
+    let agent = r#"echo $$ >"$HOME/pid"; echo "$@" >>"$HOME/runs"; echo ready; while [ ! -e "$HOME/end" ]; do sleep 0.05; done; rm "$HOME/end"; exit 3"#;
     sandbox.fake_program("claude", agent);
 
     let nothing = tmux.dev_session(&[]);
@@ -83,4 +83,11 @@ fn t_03_one_session_per_venture_whose_agent_is_started_again() {
     wait_until(SOON, "the question is there", || screen().contains("has ended. Start it again? [y/N]"));
     tmux.run(&["send-keys", "-t", "=outside:", "y", "Enter"]);
     runs(3);
+
+    // The terminal goes away: nothing that ran in it stays.
+    wait_until(SOON, "the agent has said who it is", || home_file(&sandbox, "pid").trim().parse::<u32>().is_ok());
+    let pid = home_file(&sandbox, "pid");
+    tmux.run(&["kill-server"]);
+    let lives = || tmux.command("kill").args(["-0", pid.trim()]).output().is_ok_and(|done| done.status.success());
+    wait_until(SOON, "the agent is gone with its terminal", || !lives());
 }
