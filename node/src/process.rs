@@ -3,6 +3,7 @@
 //! A pid is reused; a pid with its start time is not. Identity of an agent comes from the process lineage, never from
 //! inherited variables.
 
+pub use ctxnode_launcher::process::start_time;
 use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
@@ -57,17 +58,6 @@ impl AgentProcess {
     pub fn of(cli: &str, process: ProcessId) -> Option<Self> {
         AGENTS.iter().find(|(_, known)| *known == cli).map(|(_, known)| Self { cli: known, process })
     }
-}
-
-/// Returns when a process started, in seconds since 1970.
-#[must_use]
-pub fn start_time(pid: u32) -> Option<u64> {
-    let mut system = System::new().ok()?;
-    let pid = Pid::from_u32(pid);
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
-    let process = system.process(pid)?;
-    // A process that has exited and was not yet waited for is gone for our purposes.
-    (process.status() != sysinfo::ProcessStatus::Zombie).then(|| process.start_time())
 }
 
 /// Returns the parent of a process.

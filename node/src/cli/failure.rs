@@ -80,7 +80,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Init(#[from] InitError),
     /// The text that was typed is no invitation.
-    #[error("this is no invitation: {0}")]
+    #[error("this is no invitation")]
     Code(#[source] ctxnode_sync::CodeError),
     /// A backup could not be brought back.
     #[error("the backup cannot be restored")]
