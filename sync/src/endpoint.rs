@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ctxnode_model::NodeKey;
 use ctxnode_store::Store;
+use ctxnode_sync_proto::limits;
 use iroh::endpoint::{
     AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, NetReportConfig, QuicTransportConfig, Side, VarInt,
     presets,
@@ -49,11 +50,46 @@ pub struct NetConfig {
     pub keep_alive: bool,
     /// How eagerly to keep in touch at first.
     pub pace: Pace,
+    /// How long peers may take.
+    pub patience: Patience,
+}
+
+/// How long a peer may take; a slower one is let go, and comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// To open its stream, and then to say hello.
+    pub hello: Duration,
+    /// Over the rest of a frame that has begun, and to take one.
+    pub frame: Duration,
+    /// To acknowledge a batch.
+    pub ack: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { hello: ms(limits::HELLO_MS), frame: ms(limits::FRAME_MS), ack: ms(limits::ACK_MS) }
+    }
+}
+
+impl Patience {
+    pub(crate) fn of_exchange(&self) -> ctxnode_sync_proto::Patience {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        ctxnode_sync_proto::Patience { hello_ms: ms(self.hello), ack_ms: ms(self.ack) }
+    }
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { port: 0, bind: Vec::new(), relays: Relays::None, mdns: false, keep_alive: true, pace: Pace::Live }
+        Self {
+            port: 0,
+            bind: Vec::new(),
+            relays: Relays::None,
+            mdns: false,
+            keep_alive: true,
+            pace: Pace::Live,
+            patience: Patience::default(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! A machine that is alone opens no port: the endpoint is bound when there is another member or an open invitation.
 
 mod dial;
+mod door;
 mod network;
 mod status;
 mod tasks;
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
 use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
-use ctxnode_sync_proto::{Hello, code};
+use ctxnode_sync_proto::{Hello, code, limits};
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
@@ -68,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) told: broadcast::Sender<(NodeKey, Arc<Vec<u8>>)>,
     standing: Arc<Standing>,
     secret: NodeSecret,
-    config: NetConfig,
+    pub(crate) config: NetConfig,
     host: Arc<dyn Host>,
     peers: Peers,
     endpoint: AsyncMutex<Option<Endpoint>>,
@@ -500,6 +501,9 @@ impl Shared {
         let preferred = self.store.node().min(peer);
         let link = Arc::new(Link::new(connection, dialled_by));
         let is_wanted = self.peers.one(peer, |known| {
+            if known.served >= limits::CONNECTIONS_OF_ONE {
+                return false;
+            }
             if let Some(other) = &known.link {
                 if other.dialled_by != dialled_by && dialled_by != preferred && !other.is_settled() {
                     return false;
@@ -507,6 +511,7 @@ impl Shared {
                 other.end(code::DUPLICATE, "there is a second connection");
             }
             known.link = Some(Arc::clone(&link));
+            known.served += 1;
             true
         });
         if !is_wanted {
@@ -522,6 +527,7 @@ impl Shared {
         tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
         let now = self.store.clock().now();
         self.peers.one(peer, |known| {
+            known.served -= 1;
             if known.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
                 known.link = None;
                 // What it said is of the moment of the parting, until others pass on something newer.

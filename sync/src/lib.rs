@@ -17,10 +17,11 @@ mod presence;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod wire;
 
 pub use code::{Code, CodeError};
-pub use endpoint::{BindError, NetConfig, Relays};
+pub use endpoint::{BindError, NetConfig, Patience, Relays};
 pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
 pub use join::{JoinError, Joined, join};

@@ -4,14 +4,12 @@
 //! the loop that owns the state machine and never waits for the peer. What is queued is bounded: frames by the reader's
 //! queue, batches by the window, the writer's queue by the window of both sides.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::NodeKey;
-use ctxnode_model::frontier::{Heads, LogId, Run};
-use ctxnode_store::{Outcome, Store, StoreError};
+use ctxnode_model::frontier::{Heads, Run};
 use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, code, limits};
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -20,17 +18,14 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
 
 use crate::endpoint::KEEP_ALIVE;
 use crate::fleet::Shared;
+use crate::transfer::{read_runs, take_batches};
 use crate::wire::{self, WireError};
 
-const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
-                         and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
 /// How long nothing may be heard on a connection on which something was said before another is tried beside it. Every
 /// packet is acknowledged within a round trip; the slowest that are in use (satellites) take less than a second.
 const SILENCE: Duration = Duration::from_secs(3);
 /// How often the exchange looks at the time.
 const TICK: Duration = Duration::from_secs(1);
-/// How long the stream may take to be opened by the side that dialled.
-const OPEN: Duration = Duration::from_secs(10);
 /// How long the last message may take to leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a connection of a round lasts at least, so that what is written meanwhile goes with it.
@@ -43,8 +38,6 @@ const AHEAD: usize = 2;
 const EVENTS: usize = 1_024;
 /// How many messages may wait to be written. A peer that leaves so many unread reads nothing any more.
 const UNREAD: usize = 512;
-/// How many entries are read from the store at a time.
-const READ_STEP: usize = 64;
 
 /// How a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,15 +204,28 @@ struct Running<'a> {
 pub(crate) async fn run(shared: &Arc<Shared>, peer: NodeKey, link: &Link) -> Bye {
     let ended = |text: String| Bye { code: code::VIOLATION, text };
     let dialled = link.dialled_by == shared.store.node();
-    let opened = timeout(OPEN, async {
+    let opened = timeout(shared.config.patience.hello, async {
         if dialled { link.connection.open_bi().await } else { link.connection.accept_bi().await }
     });
-    let (send, receive) = match opened.await {
-        Ok(Ok(streams)) => streams,
-        Ok(Err(error)) => return ended(closed_because(&link.connection).unwrap_or_else(|| error.to_string())),
-        Err(_) => return Bye { code: code::TIMEOUT, text: "no stream was opened".to_owned() },
+    let mut stop = link.stop.subscribe();
+    let opened = tokio::select! {
+        opened = opened => opened,
+        // Who opens connections and nothing on them does not keep the ones before.
+        stopped = stop.wait_for(Option::is_some) => {
+            let bye = stopped.ok().and_then(|bye| bye.clone()).unwrap_or_else(stopping);
+            return close(link, bye);
+        }
     };
-    let bye = exchange(shared, peer, link, send, receive).await;
+    let bye = match opened {
+        Ok(Ok((send, receive))) => exchange(shared, peer, link, send, receive).await,
+        Ok(Err(error)) => ended(closed_because(&link.connection).unwrap_or_else(|| error.to_string())),
+        Err(_) => Bye { code: code::TIMEOUT, text: "no stream was opened".to_owned() },
+    };
+    close(link, bye)
+}
+
+/// Closes a connection; an error code that the peer has sent already stays the one that counts.
+fn close(link: &Link, bye: Bye) -> Bye {
     link.connection.close(VarInt::from_u32(u32::from(bye.code)), bye.text.as_bytes());
     bye
 }
@@ -257,9 +263,11 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
     let counted = (Arc::clone(&link.frames), link.counter.clone());
     tasks.spawn(read_frames(receive, frames, Arc::clone(shared), counted));
     let (done_writing, written) = tokio::sync::oneshot::channel();
-    tasks.spawn(write_frames(send, to_write, done_writing, Arc::clone(&link.frames)));
+    let patience = shared.config.patience;
+    let to_writer = Writing { frame: patience.frame, counted: Arc::clone(&link.frames), events: events.clone() };
+    tasks.spawn(write_frames(send, to_write, done_writing, to_writer));
     tasks.spawn(take_batches(Arc::clone(shared), to_ingest, events.clone()));
-    let exchange = Exchange::new(me, (*seen).clone(), allowed);
+    let exchange = Exchange::new(me, (*seen).clone(), allowed).with_patience(patience.of_exchange());
     let mut running = Running {
         shared,
         peer,
@@ -338,7 +346,7 @@ impl Running<'_> {
         let mut over = None;
         for output in outputs {
             match output {
-                // A writer or a store task that is gone ends the connection, which is noticed by reading.
+                // A writer that is gone has said so.
                 Output::Send(message) => {
                     if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(message) {
                         over = Some(Bye { code: code::TIMEOUT, text: "the peer reads nothing any more".to_owned() });
@@ -458,8 +466,9 @@ async fn read_frames(
         }
         shared.pacing.has_bytes()
     };
+    let patience = shared.config.patience.frame;
     loop {
-        let read = wire::read(&mut stream, &counted.received, may_go_on).await;
+        let read = wire::read(&mut stream, patience, &counted.received, may_go_on).await;
         let failed = read.is_err();
         if frames.send(read).await.is_err() || failed {
             return;
@@ -467,19 +476,28 @@ async fn read_frames(
     }
 }
 
+/// What the writer of frames needs beside its stream.
+struct Writing {
+    frame: Duration,
+    counted: Arc<Frames>,
+    events: mpsc::Sender<Event>,
+}
+
 async fn write_frames(
     mut stream: SendStream,
     mut messages: mpsc::Receiver<Message>,
     done: tokio::sync::oneshot::Sender<()>,
-    counted: Arc<Frames>,
+    about: Writing,
 ) {
     while let Some(message) = messages.recv().await {
-        match wire::write(&mut stream, &message).await {
-            Ok(bytes) => drop(counted.sent.fetch_add(bytes as u64, Ordering::Relaxed)),
+        match wire::write(&mut stream, about.frame, &message).await {
+            Ok(bytes) => drop(about.counted.sent.fetch_add(bytes as u64, Ordering::Relaxed)),
             Err(error) => {
                 tracing::debug!(%error, "a peer took nothing more");
-                // The reader sees the reset as the end.
                 let _ = stream.reset(VarInt::from_u32(0));
+                // A peer that goes on talking would not be noticed by reading.
+                let text = "the peer reads nothing any more".to_owned();
+                let _ = about.events.send(Event::Stop(Bye { code: code::TIMEOUT, text })).await;
                 return;
             }
         }
@@ -489,104 +507,4 @@ async fn write_frames(
     let _ = stream.stopped().await;
     // The loop may have stopped waiting.
     let _ = done.send(());
-}
-
-async fn take_batches(shared: Arc<Shared>, mut batches: mpsc::Receiver<Vec<Entries>>, events: mpsc::Sender<Event>) {
-    while let Some(runs) = batches.recv().await {
-        let event = match ingest(&shared.store, runs).await {
-            Ok(taken) => {
-                if taken.own_came_back {
-                    shared.alert_once(CAME_BACK);
-                }
-                taken.event
-            }
-            Err(error) => {
-                tracing::error!(%error, "entries of a peer could not be stored");
-                Event::Stop(Bye { code: code::STORE, text: "the local store failed".to_owned() })
-            }
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// What taking in a batch made of it.
-pub(crate) struct Taken {
-    /// For the exchange.
-    pub(crate) event: Event,
-    /// Entries of this very node came back from others, so this is an older copy of the replica, or there is another.
-    pub(crate) own_came_back: bool,
-}
-
-/// Takes a batch into the store and says how its logs stand afterwards.
-pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, StoreError> {
-    let touched: BTreeSet<LogId> = runs.iter().map(|run| run.log).collect();
-    let before = heads_of(store, &touched)?;
-    let is_beyond = |run: &Entries| run.to() > before.0.get(&run.log).map_or(0, |head| head.length);
-    let own_came_back = runs.iter().any(|run| run.log.author == store.node() && is_beyond(run));
-    if runs.iter().any(|run| run.log.author == store.node() && run.log.epoch == store.epoch() && is_beyond(run)) {
-        // This replica would write the same positions again: it goes on in new logs, and the old ones can be taken in.
-        store.renew_epoch().await?;
-    }
-    let mut places = Vec::new();
-    let mut entries = Vec::new();
-    for run in runs {
-        places.extend(std::iter::repeat_n(run.log, run.entries.len()));
-        entries.extend(run.entries);
-    }
-    let report = store.ingest(entries).await?;
-    let mut forks = BTreeSet::new();
-    let mut bad = None;
-    for (log, outcome) in places.into_iter().zip(report.outcomes) {
-        match outcome {
-            Outcome::Fork | Outcome::Broken => drop(forks.insert(log)),
-            Outcome::Bad(error) => bad = Some(format!("a bad entry of {}: {error}", log.author)),
-            Outcome::OtherFleet => bad = Some("an entry of another fleet".to_owned()),
-            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } | Outcome::OwnLog => {}
-        }
-    }
-    let heads = heads_of(store, &touched)?;
-    Ok(Taken { event: Event::Ingested { heads, forks, bad }, own_came_back })
-}
-
-fn heads_of(store: &Store, logs: &BTreeSet<LogId>) -> Result<Heads, StoreError> {
-    let mut heads = store.read()?.reader().heads()?;
-    heads.0.retain(|log, _| logs.contains(log));
-    Ok(heads)
-}
-
-/// Reads runs up to the size of a batch, from their beginning on.
-pub(crate) fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, StoreError> {
-    let snapshot = store.read()?;
-    let reader = snapshot.reader();
-    let mut found = Vec::new();
-    let mut bytes = 0;
-    for run in runs {
-        let mut entries = Vec::new();
-        let mut rest = *run;
-        while bytes < limits::BATCH_BYTES && rest.from <= rest.to {
-            let step = reader.entries(&rest, READ_STEP)?;
-            let mut full = step.is_empty();
-            for entry in step {
-                if bytes > 0 && bytes + entry.len() > limits::BATCH_BYTES {
-                    full = true;
-                    break;
-                }
-                bytes += entry.len();
-                rest.from += 1;
-                entries.push(entry);
-            }
-            if full {
-                bytes = limits::BATCH_BYTES;
-            }
-        }
-        if !entries.is_empty() {
-            found.push(Entries { log: run.log, from: run.from, entries });
-        }
-        if bytes >= limits::BATCH_BYTES {
-            break;
-        }
-    }
-    Ok(found)
 }

@@ -207,6 +207,8 @@ pub(crate) struct Peer {
     pub(crate) row: Row,
     pub(crate) unsaved: bool,
     pub(crate) link: Option<Arc<Link>>,
+    /// How many connections with it have not ended yet.
+    pub(crate) served: usize,
     pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
     /// The newest statement ever heard: an older one that somebody repeats never makes a node look alive.
     pub(crate) last_at: i64,

@@ -9,10 +9,6 @@ use iroh::endpoint::{RecvStream, SendStream};
 use thiserror::Error;
 use tokio::time::timeout;
 
-/// How long the rest of a frame may take once it has begun, and how long a frame may take to be written. A slower peer
-/// holds memory here for nothing.
-const FRAME: Duration = Duration::from_secs(30);
-
 /// A stream that cannot be used any more.
 #[derive(Debug, Error)]
 pub(crate) enum WireError {
@@ -34,18 +30,20 @@ pub(crate) enum WireError {
 }
 
 /// Reads the next message of a known kind, as long as more may be read; adds what it and unknown ones before it took on the
-/// wire to `bytes`.
+/// wire to `bytes`. A frame that has begun must be there in `patience`.
 pub(crate) async fn read(
     stream: &mut RecvStream,
+    patience: Duration,
     bytes: &AtomicU64,
     may_go_on: impl Fn() -> bool,
 ) -> Result<Message, WireError> {
     loop {
         let mut field = [0; 4];
         // Between frames a peer may be silent as long as the connection lives.
-        read_exact(stream, &mut field).await?;
-        let length = frame::length(field)?;
-        let body = timeout(FRAME, async {
+        read_exact(stream, &mut field[..1]).await?;
+        let body = timeout(patience, async {
+            read_exact(stream, &mut field[1..]).await?;
+            let length = frame::length(field)?;
             // The buffer grows with what has really arrived.
             let mut body = Vec::new();
             while body.len() < length {
@@ -77,10 +75,10 @@ async fn read_exact(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<(), Wi
     }
 }
 
-/// Writes a message; returns its bytes on the wire.
-pub(crate) async fn write(stream: &mut SendStream, message: &Message) -> Result<usize, WireError> {
+/// Writes a message that the peer must take in `patience`; returns its bytes on the wire.
+pub(crate) async fn write(stream: &mut SendStream, patience: Duration, message: &Message) -> Result<usize, WireError> {
     let bytes = frame::encode(message);
-    match timeout(FRAME, stream.write_all(&bytes)).await {
+    match timeout(patience, stream.write_all(&bytes)).await {
         Ok(Ok(())) => Ok(bytes.len()),
         Ok(Err(error)) => Err(WireError::Io(error.to_string())),
         Err(_) => Err(WireError::Slow),

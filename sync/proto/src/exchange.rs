@@ -102,6 +102,21 @@ pub struct Lacks {
     pub own: u64,
 }
 
+/// How long a peer may take, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// To say hello.
+    pub hello_ms: u64,
+    /// To acknowledge a batch.
+    pub ack_ms: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { hello_ms: HELLO_MS, ack_ms: ACK_MS }
+    }
+}
+
 /// One exchange.
 #[derive(Debug)]
 pub struct Exchange {
@@ -126,6 +141,7 @@ pub struct Exchange {
     refused: BTreeMap<LogId, (u64, u8)>,
     /// When the peer last moved on.
     progress: u64,
+    patience: Patience,
 }
 
 impl Exchange {
@@ -148,7 +164,14 @@ impl Exchange {
             waiting_ingests: 0,
             refused: BTreeMap::new(),
             progress: 0,
+            patience: Patience::default(),
         }
+    }
+
+    /// Sets how long the peer may take, where that is not the usual time.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
     }
 
     /// Returns what the peer said about itself, once it did.
@@ -390,9 +413,9 @@ impl Exchange {
 
     fn tick(&mut self, now: u64, out: &mut Vec<Output>) {
         let waited = now.saturating_sub(self.progress);
-        if self.state == State::Greeting && waited > HELLO_MS {
+        if self.state == State::Greeting && waited > self.patience.hello_ms {
             self.close(code::TIMEOUT, "no hello", out);
-        } else if !self.on_the_way.is_empty() && waited > ACK_MS {
+        } else if !self.on_the_way.is_empty() && waited > self.patience.ack_ms {
             self.close(code::TIMEOUT, "a batch was not acknowledged", out);
         }
     }

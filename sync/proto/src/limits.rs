@@ -26,3 +26,17 @@ pub const MAX_PRESENCE: usize = 64 << 10;
 pub const HELLO_MS: u64 = 10_000;
 /// How long a peer may leave a batch unacknowledged, in milliseconds. A slow disk takes seconds; this is a dead one.
 pub const ACK_MS: u64 = 120_000;
+/// How long a frame may take to be written, and the rest of one that has begun to be read, in milliseconds. A slower peer
+/// holds memory for nothing.
+pub const FRAME_MS: u64 = 30_000;
+/// The most handshakes at a time. They come before anything is known of who knocks.
+pub const HANDSHAKES: usize = 32;
+/// The most of them from one address (of IPv6, from one /64), so that nobody takes all of them. A handshake takes a few
+/// round trips; that many members behind one router may still begin in the same moment.
+pub const HANDSHAKES_OF_ONE: usize = 8;
+/// From how many handshakes on whoever knocks has to show first that its address is its own: those with an invented one
+/// then hold nothing here.
+pub const HANDSHAKES_UNPROVED: usize = 16;
+/// The most connections of one member at a time, old ones that are ending included. One lives; a network that comes and
+/// goes leaves a few behind for as long as a farewell takes.
+pub const CONNECTIONS_OF_ONE: usize = 8;

@@ -11,6 +11,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 
 use super::Shared;
 use super::dial::dial;
+use super::door::{Door, Knock};
 use crate::endpoint::{self, node_of};
 use crate::invite::any_open;
 use crate::{ALPN_JOIN, join};
@@ -19,8 +20,7 @@ use crate::{ALPN_JOIN, join};
 const SPEAK: Duration = Duration::from_secs(20);
 /// How often changed rows of peers are saved.
 const SAVE: Duration = Duration::from_secs(5);
-/// The most handshakes at a time, and the most machines that join at a time.
-const HANDSHAKES: usize = 32;
+/// The most machines that join at a time.
 const JOINING: usize = 8;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ pub(super) async fn follow_store(shared: Arc<Shared>) {
 /// Accepts connections whenever there is an endpoint.
 pub(super) async fn accept(shared: Arc<Shared>) {
     let mut bound = shared.bound.subscribe();
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let door = Arc::new(Door::default());
     let joining = Arc::new(Semaphore::new(JOINING));
     let mut tasks = JoinSet::new();
     loop {
@@ -86,10 +86,18 @@ pub(super) async fn accept(shared: Arc<Shared>) {
             Some(_) = tasks.join_next() => continue,
         };
         let Some(incoming) = incoming else { return };
-        let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            // Too many at once: members come again, others cost nothing more.
-            incoming.ignore();
-            continue;
+        let permit = match door.knock(&incoming) {
+            Knock::Enter(permit) => permit,
+            Knock::Prove => {
+                // An error means that it has done so, which was asked.
+                let _ = incoming.retry();
+                continue;
+            }
+            Knock::Wait => {
+                // Members come again, others cost nothing more.
+                incoming.ignore();
+                continue;
+            }
         };
         let (shared, joining) = (Arc::clone(&shared), Arc::clone(&joining));
         tasks.spawn(async move {

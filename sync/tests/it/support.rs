@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, Timestamp};
 use ctxnode_store::{ControlOp, Location, NodeSecret, Options, OsEntropy, Role, Store, StoreError, SystemClock};
-use ctxnode_sync::{Beat, Code, Fleet, Host, NetConfig, Offer, create_invite, join, remember_inviter};
+use ctxnode_sync::{Beat, Code, Fleet, Host, NetConfig, Offer, Patience, create_invite, join, remember_inviter};
 
 /// How long something that follows by itself may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -49,13 +49,28 @@ pub(crate) fn secret() -> NodeSecret {
 }
 
 pub(crate) fn run(store: Store, secret: NodeSecret) -> Node {
-    let fleet = Fleet::start(store.clone(), secret.clone(), loopback(), "test".to_owned(), Arc::new(Quiet)).unwrap();
+    run_with(store, secret, loopback())
+}
+
+fn run_with(store: Store, secret: NodeSecret, config: NetConfig) -> Node {
+    let fleet = Fleet::start(store.clone(), secret.clone(), config, "test".to_owned(), Arc::new(Quiet)).unwrap();
     Node { store, secret, fleet }
 }
 
 pub(crate) fn founder() -> Node {
+    founder_with(Patience::default())
+}
+
+/// A founder that waits for others as long as it is told to.
+pub(crate) fn founder_with(patience: Patience) -> Node {
+    founder_at(Location::Memory, patience)
+}
+
+/// The same with its store somewhere.
+pub(crate) fn founder_at(location: Location, patience: Patience) -> Node {
     let secret = secret();
-    run(Store::create(options(&secret), "test").unwrap().store, secret)
+    let store = Store::create(Options { location, ..options(&secret) }, "test").unwrap().store;
+    run_with(store, secret, NetConfig { patience, ..loopback() })
 }
 
 impl Node {
@@ -121,6 +136,87 @@ pub(crate) async fn joined(code: &Code, name: &str) -> Node {
     // It may write once its grant has arrived, which its first exchange brings.
     until("it knows its role", || node.store.authority().role(&node.key()).is_some()).await;
     node
+}
+
+/// A member with a role, whose own node has gone away, and the key of which now belongs to a liar.
+pub(crate) async fn corrupted(mac: &Node, role: Role, name: &str) -> Node {
+    let node = joined(&mac.invite(role, None).await, name).await;
+    node.note(None, &format!("{name} was honest once")).await;
+    equal(&[mac, &node]).await;
+    node.fleet.stop().await;
+    node
+}
+
+/// How many bytes of memory this process has in use.
+pub(crate) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1_024
+}
+
+/// How honest nodes fared while something else went on.
+pub(crate) struct Meanwhile {
+    /// How long each note of one took to reach the others, from the quickest to the slowest.
+    pub(crate) took: Vec<Duration>,
+    /// The most memory that was in use, and how much was in use before.
+    pub(crate) peak: u64,
+    before: u64,
+}
+
+impl Meanwhile {
+    /// Returns the time within which so many of a hundred notes arrived.
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        self.took[(self.took.len() * percent / 100).min(self.took.len() - 1)]
+    }
+
+    /// Fails when honest nodes noticed, or memory grew by more than so many MiB.
+    #[track_caller]
+    #[expect(clippy::print_stdout, reason = "the figures are what a run by hand is for")]
+    pub(crate) fn judge(&self, what: &str, most: u64) {
+        let grown = self.peak.saturating_sub(self.before) >> 20;
+        println!(
+            "{what}: {} MiB before, {} MiB at most; {} honest notes, p50 {:?}, p99 {:?}, slowest {:?}",
+            self.before >> 20,
+            self.peak >> 20,
+            self.took.len(),
+            self.percentile(50),
+            self.percentile(99),
+            self.percentile(100)
+        );
+        assert!(grown < most, "{what}: {grown} MiB more");
+        // Two cores do everything here, the attack included.
+        assert!(self.percentile(100) < Duration::from_secs(5), "{what}: {:?}", self.percentile(100));
+    }
+}
+
+/// Writes notes at one node until some work is done, and waits for each at the others.
+pub(crate) async fn meanwhile<T>(from: &Node, to: &[&Node], work: impl Future<Output = T>) -> (T, Meanwhile) {
+    let before = resident();
+    let mut seen = Meanwhile { took: Vec::new(), peak: before, before };
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        let honest = async {
+            let (note, sent) = (from.note(None, "meanwhile").await, Instant::now());
+            until("honest traffic goes on", || to.iter().all(|node| node.body(note).is_some())).await;
+            sent.elapsed()
+        };
+        // The work goes on while a note travels, and a note that was begun is waited for.
+        let mut honest = std::pin::pin!(honest);
+        let done = tokio::select! {
+            took = &mut honest => {
+                seen.took.push(took);
+                None
+            }
+            done = &mut work => Some(done),
+        };
+        seen.peak = seen.peak.max(resident());
+        if let Some(done) = done {
+            seen.took.push(honest.await);
+            break done;
+        }
+    };
+    seen.took.sort_unstable();
+    (done, seen)
 }
 
 /// Waits until `good`.

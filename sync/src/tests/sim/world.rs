@@ -14,8 +14,8 @@ use tokio::runtime::Runtime;
 
 use super::disk::Disk;
 use super::liar::lie;
-use crate::link;
 use crate::standing::Standing;
+use crate::transfer;
 
 /// 2026-11-23T12:00:00Z.
 const NOON: i64 = 1_795_435_200_000;
@@ -488,10 +488,10 @@ impl World {
         let Some(store) = self.nodes[node].store.clone() else { return true };
         match work {
             Some(Output::Read(runs)) => {
-                let found = link::read_runs(&store, &runs).unwrap_or_default();
+                let found = transfer::read_runs(&store, &runs).unwrap_or_default();
                 self.handle(pair, side, Event::Read(found));
             }
-            Some(Output::Ingest(runs)) => match self.runtime.block_on(link::ingest(&store, runs)) {
+            Some(Output::Ingest(runs)) => match self.runtime.block_on(transfer::ingest(&store, runs)) {
                 Ok(taken) => {
                     self.grown(node);
                     self.handle(pair, side, taken.event);

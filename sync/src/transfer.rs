@@ -1,0 +1,125 @@
+//! Entries between the store and an exchange: batches that are taken in, runs that are read out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ctxnode_model::frontier::{Heads, LogId, Run};
+use ctxnode_store::{Outcome, Store, StoreError};
+use ctxnode_sync_proto::{Bye, Entries, Event, code, limits};
+use tokio::sync::mpsc;
+
+use crate::fleet::Shared;
+
+const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
+                         and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
+/// The most entries that are read from the store at a time.
+const READ_STEP: usize = 64;
+
+/// Takes batches into the store one after the other, and tells the exchange how that went.
+pub(crate) async fn take_batches(
+    shared: Arc<Shared>,
+    mut batches: mpsc::Receiver<Vec<Entries>>,
+    events: mpsc::Sender<Event>,
+) {
+    while let Some(runs) = batches.recv().await {
+        let event = match ingest(&shared.store, runs).await {
+            Ok(taken) => {
+                if taken.own_came_back {
+                    shared.alert_once(CAME_BACK);
+                }
+                taken.event
+            }
+            Err(error) => {
+                tracing::error!(%error, "entries of a peer could not be stored");
+                Event::Stop(Bye { code: code::STORE, text: "the local store failed".to_owned() })
+            }
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What taking in a batch made of it.
+pub(crate) struct Taken {
+    /// For the exchange.
+    pub(crate) event: Event,
+    /// Entries of this very node came back from others, so this is an older copy of the replica, or there is another.
+    pub(crate) own_came_back: bool,
+}
+
+/// Takes a batch into the store and says how its logs stand afterwards.
+pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, StoreError> {
+    let touched: BTreeSet<LogId> = runs.iter().map(|run| run.log).collect();
+    let before = heads_of(store, &touched)?;
+    let is_beyond = |run: &Entries| run.to() > before.0.get(&run.log).map_or(0, |head| head.length);
+    let own_came_back = runs.iter().any(|run| run.log.author == store.node() && is_beyond(run));
+    if runs.iter().any(|run| run.log.author == store.node() && run.log.epoch == store.epoch() && is_beyond(run)) {
+        // This replica would write the same positions again: it goes on in new logs, and the old ones can be taken in.
+        store.renew_epoch().await?;
+    }
+    let mut places = Vec::new();
+    let mut entries = Vec::new();
+    for run in runs {
+        places.extend(std::iter::repeat_n(run.log, run.entries.len()));
+        entries.extend(run.entries);
+    }
+    let report = store.ingest(entries).await?;
+    let mut forks = BTreeSet::new();
+    let mut bad = None;
+    for (log, outcome) in places.into_iter().zip(report.outcomes) {
+        match outcome {
+            Outcome::Fork | Outcome::Broken => drop(forks.insert(log)),
+            Outcome::Bad(error) => bad = Some(format!("a bad entry of {}: {error}", log.author)),
+            Outcome::OtherFleet => bad = Some("an entry of another fleet".to_owned()),
+            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } | Outcome::OwnLog => {}
+        }
+    }
+    let heads = heads_of(store, &touched)?;
+    Ok(Taken { event: Event::Ingested { heads, forks, bad }, own_came_back })
+}
+
+fn heads_of(store: &Store, logs: &BTreeSet<LogId>) -> Result<Heads, StoreError> {
+    let mut heads = store.read()?.reader().heads()?;
+    heads.0.retain(|log, _| logs.contains(log));
+    Ok(heads)
+}
+
+/// Reads runs up to the size of a batch, from their beginning on.
+pub(crate) fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, StoreError> {
+    let snapshot = store.read()?;
+    let reader = snapshot.reader();
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    let mut largest = limits::BATCH_BYTES;
+    for run in runs {
+        let mut entries = Vec::new();
+        let mut rest = *run;
+        while bytes < limits::BATCH_BYTES && rest.from <= rest.to {
+            // As many as may fit: large ones would be read many times over, and held for nothing.
+            let fit = (limits::BATCH_BYTES - bytes) / largest;
+            let step = reader.entries(&rest, fit.clamp(1, READ_STEP))?;
+            largest = step.iter().map(Vec::len).max().unwrap_or(1).max(1);
+            let mut full = step.is_empty();
+            for entry in step {
+                if bytes > 0 && bytes + entry.len() > limits::BATCH_BYTES {
+                    full = true;
+                    break;
+                }
+                bytes += entry.len();
+                rest.from += 1;
+                entries.push(entry);
+            }
+            if full {
+                bytes = limits::BATCH_BYTES;
+            }
+        }
+        if !entries.is_empty() {
+            found.push(Entries { log: run.log, from: run.from, entries });
+        }
+        if bytes >= limits::BATCH_BYTES {
+            break;
+        }
+    }
+    Ok(found)
+}
