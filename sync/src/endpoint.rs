@@ -8,8 +8,8 @@ use ctxnode_model::NodeKey;
 use ctxnode_store::Store;
 use ctxnode_sync_proto::limits;
 use iroh::endpoint::{
-    AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, NetReportConfig, QuicTransportConfig, Side, VarInt,
-    presets,
+    AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, NetReportConfig, QuicTransportConfig, ServerConfig,
+    Side, VarInt, presets,
 };
 use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::invite::any_open;
 use crate::pace::Pace;
 use crate::standing::{Refused, Standing};
-use crate::{ALPN_EXCHANGE, ALPN_JOIN};
+use crate::{ALPN_EXCHANGE, ALPN_JOIN, ALPN_ROUND};
 
 /// How often an idle connection is kept alive, and after how much silence it is given up.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -158,7 +158,7 @@ async fn bind_port(
         .transport_config(transport(config.keep_alive, WINDOW))
         .clear_ip_transports();
     if let Some(admission) = admission {
-        builder = builder.alpns(vec![ALPN_EXCHANGE.to_vec(), ALPN_JOIN.to_vec()]).hooks(admission);
+        builder = builder.alpns(alpns()).hooks(admission);
     }
     if config.bind.is_empty() {
         builder = builder.bind_addr((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| failed(error.to_string()))?;
@@ -180,6 +180,17 @@ async fn bind_port(
         mdns = Some(lookup);
     }
     Ok((endpoint, mdns))
+}
+
+/// What is spoken with those who dial, the first that both know first: that a peer is in a round is to be heard.
+fn alpns() -> Vec<Vec<u8>> {
+    [ALPN_ROUND, ALPN_EXCHANGE, ALPN_JOIN].map(<[u8]>::to_vec).to_vec()
+}
+
+/// Returns how a connection is accepted while bytes are counted.
+pub(crate) fn metered(endpoint: &Endpoint, keep_alive: bool) -> Arc<ServerConfig> {
+    let config = endpoint.create_server_config_builder(alpns());
+    Arc::new(config.set_transport_config(transport(keep_alive, METERED_WINDOW)).build())
 }
 
 pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {

@@ -556,6 +556,12 @@ impl Shared {
         self.pacing.may_connect() && (self.pacing.is_live() || !is_done())
     }
 
+    /// Whether a peer that dialled is answered now. In field mode only those are, at any time, who are in a round of their
+    /// own: two machines that each wait for the other's round would never meet.
+    fn may_answer(&self, node: NodeKey, in_round: bool) -> bool {
+        self.may_connect(node) || in_round && self.pacing.has_bytes()
+    }
+
     /// Whether there is a connection on which what is said is answered.
     fn is_answered(&self, node: NodeKey) -> bool {
         self.peers.one(node, |peer| peer.link.as_ref().is_some_and(|link| !link.is_unanswered()))

@@ -32,5 +32,7 @@ pub use presence::{Beat, Statement};
 
 /// Where `ctxnode/exchange/1` is spoken.
 pub(crate) const ALPN_EXCHANGE: &[u8] = b"ctxnode/exchange/1";
+/// The same, dialled in a round: the dialling side is in field mode and leaves once both sides have the same.
+pub(crate) const ALPN_ROUND: &[u8] = b"ctxnode/exchange/1/round";
 /// Where a machine that is no member yet asks to become one.
 pub(crate) const ALPN_JOIN: &[u8] = b"ctxnode/join/1";

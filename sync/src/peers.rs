@@ -148,6 +148,8 @@ impl Trouble {
         let by_text = || match () {
             () if text.contains("not a member") => Reason::UnknownKey,
             () if text.contains("revoked") => Reason::Revoked,
+            // It may say so before the dialling side has seen the handshake end.
+            () if text.contains("in field mode") => Reason::Away,
             () if text.contains("application protocol") => Reason::Protocol,
             () if text.contains("no answer") || text.contains("timed out") => Reason::NoAnswer,
             () => Reason::Other,
@@ -296,6 +298,7 @@ mod tests {
             Reason::Protocol
         );
         assert_eq!(reason(None, "no connection: timed out"), Reason::NoAnswer);
+        assert_eq!(reason(None, "no connection: closed by peer: in field mode (code 9)"), Reason::Away);
         assert_eq!(reason(Some(6), "a frame that is none"), Reason::Other);
     }
 

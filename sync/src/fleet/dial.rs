@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::Shared;
-use crate::ALPN_EXCHANGE;
 use crate::endpoint;
 use crate::peers::{Reason, Trouble};
+use crate::{ALPN_EXCHANGE, ALPN_ROUND};
 
 /// How long a peer may take to be reached. A handshake is sent four times in it; the next attempt sends it again at once,
 /// where QUIC would wait ever longer.
@@ -133,11 +133,15 @@ async fn attempt(shared: &Arc<Shared>, peer: NodeKey) -> Result<Connection, Trou
 
 async fn connect(shared: &Shared, endpoint: &Endpoint, address: EndpointAddr) -> Result<Connection, String> {
     let text = |error: &dyn std::error::Error| endpoint::with_sources(error);
-    if !shared.pacing.is_metered() {
+    if shared.pacing.is_live() {
         return endpoint.connect(address, ALPN_EXCHANGE).await.map_err(|error| text(&error));
     }
-    let config = endpoint::transport(shared.config.keep_alive, endpoint::METERED_WINDOW);
-    let options = ConnectOptions::new().with_transport_config(config);
+    // Older nodes know no rounds.
+    let mut options = ConnectOptions::new().with_additional_alpns(vec![ALPN_ROUND.to_vec()]);
+    if shared.pacing.is_metered() {
+        options =
+            options.with_transport_config(endpoint::transport(shared.config.keep_alive, endpoint::METERED_WINDOW));
+    }
     let connecting = endpoint.connect_with_opts(address, ALPN_EXCHANGE, options).await.map_err(|error| text(&error))?;
     connecting.await.map_err(|error| text(&error))
 }

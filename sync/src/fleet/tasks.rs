@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use ctxnode_model::Timestamp;
 use ctxnode_sync_proto::code;
-use iroh::endpoint::{Connection, Incoming};
+use iroh::endpoint::{Connection, Incoming, ServerConfig};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
@@ -14,7 +14,7 @@ use super::dial::dial;
 use super::door::{Door, Knock};
 use crate::endpoint::{self, node_of};
 use crate::invite::any_open;
-use crate::{ALPN_JOIN, join};
+use crate::{ALPN_JOIN, ALPN_ROUND, join};
 
 /// How often a node says who is alive on it.
 const SPEAK: Duration = Duration::from_secs(20);
@@ -101,7 +101,9 @@ pub(super) async fn accept(shared: Arc<Shared>) {
         };
         let (shared, joining) = (Arc::clone(&shared), Arc::clone(&joining));
         tasks.spawn(async move {
-            let connection = shake_hands(incoming).await;
+            // What a peer may send before it is read has been paid for when bytes are counted.
+            let metered = shared.pacing.is_metered().then(|| endpoint::metered(&endpoint, shared.config.keep_alive));
+            let connection = shake_hands(incoming, metered).await;
             drop(permit);
             let Some(connection) = connection else { return };
             let peer = node_of(&connection);
@@ -109,9 +111,9 @@ pub(super) async fn accept(shared: Arc<Shared>) {
                 let Ok(_permit) = joining.try_acquire_owned() else { return };
                 let addresses = shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default();
                 join::welcome(&shared.store, &connection, addresses).await;
-            } else if !shared.may_connect(peer) || shared.pacing.is_metered() {
-                // The peer learns why, and leaves this node alone for a while. What is counted is dialled from here, with
-                // a small window.
+            } else if !shared.may_answer(peer, connection.alpn() == ALPN_ROUND) {
+                // The peer learns why, and leaves this node alone for a while.
+                shared.pacing.spend(handshake_bytes(&connection));
                 connection.close(u32::from(code::AWAY).into(), b"in field mode");
             } else {
                 shared.serve(connection, peer).await;
@@ -120,8 +122,17 @@ pub(super) async fn accept(shared: Arc<Shared>) {
     }
 }
 
-async fn shake_hands(incoming: Incoming) -> Option<Connection> {
-    let accepting = incoming.accept().ok()?;
+fn handshake_bytes(connection: &Connection) -> u64 {
+    let stats = connection.stats();
+    stats.udp_tx.bytes + stats.udp_rx.bytes
+}
+
+async fn shake_hands(incoming: Incoming, config: Option<Arc<ServerConfig>>) -> Option<Connection> {
+    let accepting = match config {
+        Some(config) => incoming.accept_with(config),
+        None => incoming.accept(),
+    };
+    let accepting = accepting.ok()?;
     match timeout(HANDSHAKE, accepting).await {
         Ok(Ok(connection)) => Some(connection),
         Ok(Err(error)) => {

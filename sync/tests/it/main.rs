@@ -6,5 +6,6 @@ mod exchange;
 mod hostile;
 mod liar;
 mod membership;
+mod rounds;
 mod slow;
 mod support;
