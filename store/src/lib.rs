@@ -6,6 +6,7 @@
 //!
 //! What is stored, byte by byte, is in `FORMAT.md`. Never here: network, HTTP, full-text search, printing.
 
+mod again;
 mod apply;
 mod authority;
 mod backup;
@@ -27,6 +28,7 @@ mod ingest;
 mod keys;
 mod kv;
 mod location;
+mod lost;
 mod open;
 mod project;
 mod query;
@@ -38,6 +40,7 @@ mod tables;
 mod threads;
 mod writer;
 
+pub use again::Parted;
 pub use authority::{Authority, ControlOp, Cut, Refusal, Role};
 pub use backup::{BackupReport, NewestBackup, backup_to, newest_backup};
 pub use check::{CheckReport, Problem};

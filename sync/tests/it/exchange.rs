@@ -82,3 +82,64 @@ fn an_old_copy_of_a_replica_is_noticed_and_goes_on_in_new_logs() {
         assert!(mac.fleet.alerts().is_empty(), "{:?}", mac.fleet.alerts());
     });
 }
+
+/// A machine is set back to a snapshot and goes on as if nothing had been: what it had written since is at the others, and
+/// what it writes now stands at the same positions. Nothing of either is lost, also where both wrote to one note.
+#[test]
+fn two_copies_of_a_running_machine_lose_nothing() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, key: &ctxnode_store::NodeSecret| ctxnode_store::Options {
+            location: ctxnode_store::Location::File(folder.path().join(name)),
+            ..options(key)
+        };
+        let mac = founder();
+        let key = crate::support::secret();
+        let code = mac.invite(Role::Writer, None).await;
+        let welcome = ctxnode_sync::join(&key, &code, "server", &crate::support::loopback()).await.unwrap();
+        let store = Store::create_member(at("one", &key), welcome.genesis.clone()).unwrap();
+        ctxnode_sync::remember_inviter(&store, &welcome).unwrap();
+        let server = run(store, key.clone());
+        equal(&[&mac, &server]).await;
+        let shared = server.note(None, "shared").await;
+        equal(&[&mac, &server]).await;
+        server.fleet.stop().await;
+        server.store.close();
+        std::fs::copy(folder.path().join("one"), folder.path().join("two")).unwrap();
+        let add = async |store: &Store, line: &'static str| {
+            let done = store.write(move |draft| {
+                let text = format!("{}\n{line}", draft.reader().body(shared)?.unwrap_or_default());
+                let body = ctxnode_model::Edit::Body { field: "content", text, base: None };
+                draft.edit(shared, &ctxnode_model::Space::Fleet, [body])
+            });
+            done.await.unwrap();
+        };
+        let first = run(Store::open(at("one", &key)).unwrap(), key.clone());
+        let mut gone = vec![first.note(None, "before it was set back").await];
+        add(&first.store, "first").await;
+        gone.push(first.note(None, "the last before").await);
+        equal(&[&mac, &first]).await;
+        first.fleet.stop().await;
+        let epoch = first.store.epoch();
+        first.store.close();
+
+        let store = Store::open(at("two", &key)).unwrap();
+        assert_eq!(store.epoch(), epoch, "it noticed nothing");
+        add(&store, "second").await;
+        let second = run(store, key.clone());
+        let new = second.note(None, "after it was set back").await;
+        until("both have everything", || {
+            let has = |node: &crate::support::Node| {
+                let both = node.body(shared).is_some_and(|body| body.contains("first") && body.contains("second"));
+                both && node.body(new).is_some() && gone.iter().all(|note| node.body(*note).is_some())
+            };
+            has(&mac) && has(&second)
+        })
+        .await;
+        assert_eq!(mac.body(shared), second.body(shared));
+        assert_ne!(second.store.epoch(), epoch);
+        until("a person is told", || second.fleet.alerts().iter().any(|alert| alert.text.contains("snapshot"))).await;
+        let later = second.note(None, "later").await;
+        until("what it writes now is taken", || mac.body(later).is_some()).await;
+    });
+}
