@@ -183,6 +183,24 @@ impl Place {
         self.up();
     }
 
+    /// Lets nothing out to another machine, as a firewall on this one does; what that machine sends still comes in. The
+    /// network's other addresses of this machine (IPv6) are taken away, since they would go around it.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn wall(&self, other: &Self) {
+        self.ip(&["-6", "address", "flush", "dev", "eth0"]);
+        self.ip(&["route", "add", "blackhole", &other.address.to_string()]);
+    }
+
+    /// Takes that away again; the other addresses stay away.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn unwall(&self, other: &Self) {
+        self.ip(&["route", "del", "blackhole", &other.address.to_string()]);
+    }
+
     /// Sets the size of the largest packet that the device takes.
     ///
     /// # Panics
@@ -263,6 +281,23 @@ mod tests {
         let mut command = from.command(Path::new("/bin/bash"));
         command.args(["-c", &script]).stderr(Stdio::null());
         command.status().expect("a shell starts").success()
+    }
+
+    #[test]
+    fn a_wall_lets_nothing_out_and_everything_in() {
+        let Some(mut lan) = Lan::new(2) else { return };
+        let (walled, other) = (lan.place(), lan.place());
+        let went = |from: &Place| {
+            let from = IpAddr::V4(from.address());
+            lan.seen().iter().any(|packet| packet.from == from && packet.protocol == 17 && packet.port == 9)
+        };
+        wait_until(Duration::from_secs(20), "the wire carries", || pings(&other, walled.address()));
+        walled.wall(&other);
+        assert!(!pings(&other, walled.address()) && went(&other), "the answer does not get out");
+        pings(&walled, other.address());
+        assert!(!went(&walled));
+        walled.unwall(&other);
+        wait_until(Duration::from_secs(20), "it carries again", || pings(&walled, other.address()) && went(&walled));
     }
 
     #[test]

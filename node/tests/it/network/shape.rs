@@ -75,6 +75,41 @@ fn what_machines_cannot_say_to_each_other_goes_through_a_third() {
     assert!(took < BACK && after < BACK * 2);
 }
 
+/// A firewall that lets nothing out to one of the others, which goes on trying: all goes through the third, both ways, and
+/// directly again once it is away.
+#[test]
+fn what_a_one_way_firewall_stops_goes_through_a_third() {
+    let Some(mut lan) = Lan::new(5) else { return };
+    let places = [lan.place(), lan.place(), lan.place()];
+    let (walled, other) = (&places[1], &places[2]);
+    walled.wall(other);
+    let hub = founder(&places[0]);
+    let _hub = Daemon::start(&hub);
+    let (second, third) = (member(&hub, walled, "m2"), member(&hub, other, "m3"));
+    let _second = Daemon::start(&second);
+    let _third = Daemon::start(&third);
+    settled(&hub, 2);
+    let out = arrives(&write(&second, "from behind the firewall"), &[&hub, &third]);
+    let back = arrives(&write(&third, "from before it"), &[&hub, &second]);
+    let of = |sandbox: &Sandbox, name: &str| {
+        peers(sandbox).into_iter().find(|peer| peer["name"] == name).unwrap_or_default()
+    };
+    wait_until(LONG, "each knows the other through the third", || {
+        of(&second, "m3")["state"] == "via_others" && of(&third, "m2")["state"] == "via_others"
+    });
+    let (from, to) = (IpAddr::V4(other.address()), IpAddr::V4(walled.address()));
+    let between = |one: IpAddr, two: IpAddr| {
+        lan.seen().into_iter().filter(|packet| packet.from == one && packet.to == two && packet.protocol == 17).count()
+    };
+    wait_until(LONG, "the one outside has tried", || between(from, to) > 0);
+    assert_eq!(between(to, from), 0, "{:?}", lan.seen());
+    println!("out through the third {out:?}, back {back:?}");
+    assert!(out < BACK && back < BACK);
+    walled.unwall(other);
+    settled(&second, 2);
+    settled(&third, 2);
+}
+
 /// Both machines have other addresses than any that was ever told.
 #[test]
 fn machines_find_each_other_on_the_local_network_without_an_address() {
