@@ -27,6 +27,7 @@ mod ingest;
 mod keys;
 mod kv;
 mod location;
+mod migrate;
 mod open;
 mod project;
 mod query;
