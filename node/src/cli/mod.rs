@@ -58,8 +58,8 @@ pub fn main() -> ExitCode {
     let home = std::env::home_dir().map(|home| ("HOME".to_owned(), home.display().to_string()));
     let env = Environment::from_pairs(home.into_iter().chain(found));
     let first = std::env::args_os().nth(1);
-    let of_hooks = first.as_ref().is_some_and(|word| word == "hook" || word == "statusline");
-    let tree = if of_hooks { small_tree() } else { tree() };
+    let of_agents = first.as_ref().is_some_and(|word| word == "hook" || word == "statusline" || word == "mcp");
+    let tree = if of_agents { small_tree() } else { tree() };
     let matches = match tree.try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
@@ -106,9 +106,10 @@ pub(crate) fn tree() -> Command {
     operations::add_to(top, extra).mut_subcommand("status", status::complete)
 }
 
-/// The tree for what agent CLIs run with each of their tools: making all the others takes longer than the rest.
+/// The tree for what agent CLIs run with each of their tools, or keep running: making all the others takes longer than the
+/// rest, and memory that a shim would hold for the length of a session.
 fn small_tree() -> Command {
-    Command::new("ctxnode").args(world::flags()).subcommands(hook::commands())
+    Command::new("ctxnode").args(world::flags()).subcommands(hook::commands()).subcommand(mcp::command())
 }
 
 /// The words of a command, and what was typed after them.
