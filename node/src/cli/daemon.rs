@@ -136,7 +136,9 @@ pub(super) fn install(world: &World, matches: &ArgMatches) -> Result<Exit, Failu
     let paths = &world.config.paths;
     let mut service = Service::new(&world.program, paths.log_dir());
     let own = [("CTXNODE_DATA_DIR", &paths.data_dir), ("CTXNODE_SOCKET", &paths.socket)];
-    service.environment = own.into_iter().map(|(name, path)| (name.to_owned(), path.display().to_string())).collect();
+    let own = own.into_iter().map(|(name, path)| (name.to_owned(), path.display().to_string()));
+    let fixed = ctxnode_api::autostart::ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    service.environment = own.chain(fixed).collect();
     carry_out(world, manager().install(&home(world)?, &service), matches.get_flag("dry_run"))
 }
 
