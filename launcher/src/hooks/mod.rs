@@ -3,6 +3,7 @@
 //! Pure. Reading, asking the daemon and the spool are the command's, which ends with 0 whatever happens.
 
 mod answer;
+mod offer;
 mod patch;
 mod read;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 use ctxnode_api::hooks::Moment;
 
 pub use answer::answer;
+pub use offer::{command, offer};
 pub use read::request;
 
 /// The tools of Claude Code and Codex that write files.

@@ -30,10 +30,13 @@ pub fn request(agent: Agent, event: Event, stdin: &Value) -> HookRequest {
         .as_deref()
         .is_some_and(|tool| TOOLS_THAT_EDIT.split('|').any(|known| known == tool) || OTHERS_THAT_EDIT.contains(&tool));
     let input = stdin.get("tool_input").or_else(|| stdin.get("toolInput")).or_else(|| stdin.get("tool_args"));
-    let message = text(&["compact_summary", "last_assistant_message", "prompt_response", "error"]);
-    // What a human types is nobody's business but the agent's.
-    let message =
-        message.filter(|_| !matches!(event.moment(), Moment::Prompt | Moment::BeforeTool | Moment::AfterTool));
+    let message = text(&["compact_summary", "last_assistant_message", "prompt_response"]);
+    // What a human types is nobody's business but the agent's, and a failed turn ends with the provider's words.
+    let silent = matches!(event.moment(), Moment::Prompt | Moment::BeforeTool | Moment::AfterTool | Moment::TurnFailed);
+    let message = message.filter(|_| !silent);
+    let failure = [text(&["error", "error_type"]), text(&["last_assistant_message"])];
+    let failure = failure.into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let failure = Some(bounded(&failure)).filter(|why| event == Event::Failed && !why.is_empty());
     HookRequest {
         cli: agent.name().to_owned(),
         moment: event.moment(),
@@ -43,6 +46,7 @@ pub fn request(agent: Agent, event: Event, stdin: &Value) -> HookRequest {
         paths: input.filter(|_| edits).map(paths).unwrap_or_default(),
         tool: tool.map(|tool| bounded(&tool)),
         text: message.map(|text| text.chars().take(TEXT_CHARS).collect()),
+        failure,
         directory: text(&["cwd", "workspacePath"]),
         listens: listens(agent, event),
         at: None,

@@ -60,6 +60,9 @@ pub struct HookRequest {
     /// The last message of the agent, or the summary of a compaction; its beginning is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Why the turn failed, when it did: the provider's word for it and what the CLI said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// Where the agent works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
@@ -88,4 +91,7 @@ pub struct HookReply {
     /// Why the tool must not run; only where the venture denies edits of claimed paths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deny: Option<String>,
+    /// Why the last turn failed, while none has ended well since. The human should hear of it, and how to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }

@@ -13,7 +13,8 @@ use ctxnode_api::hooks::{HookReply, HookRequest, Moment};
 use ctxnode_api::{Call, Iso};
 use ctxnode_config::Environment;
 use ctxnode_launcher::agents::Agent;
-use ctxnode_launcher::hooks::{Event, answer, request};
+use ctxnode_launcher::hooks::{Event, answer, offer, request};
+use ctxnode_launcher::program::find;
 use ctxnode_mcp::render;
 use ctxnode_model::Timestamp;
 use ctxnode_model::rules::secrets::redact;
@@ -57,8 +58,17 @@ pub(super) fn hook(matches: &ArgMatches, env: &Environment, screen: Screen) -> E
     let Some((agent, event)) = known else { return ExitCode::SUCCESS };
     let reply = limited(matches, env, screen, move |world| report(world, agent, event));
     // Without a place to print to there is nobody to tell.
-    let _ = screen.print_exactly(&answer(agent, event, reply.flatten().as_ref()));
+    let reply = reply.flatten();
+    let offered = offer_of(agent, reply.as_ref(), env);
+    let _ = screen.print_exactly(&answer(agent, event, reply.as_ref(), offered.as_deref()));
     ExitCode::SUCCESS
+}
+
+/// What the human should hear of a turn that failed.
+fn offer_of(agent: Agent, reply: Option<&HookReply>, env: &Environment) -> Option<String> {
+    let why = reply?.failed.as_deref()?;
+    let installed = Agent::ALL.into_iter().filter(|other| find(other.name(), env).is_some()).collect::<Vec<_>>();
+    Some(offer(agent, why, &installed))
 }
 
 /// Prints the line of a status bar. Always ends with 0.
@@ -79,7 +89,12 @@ pub(super) fn statusline(matches: &ArgMatches, env: &Environment, screen: Screen
     });
     let line = match reply.flatten() {
         None => "ctxnode: no daemon".to_owned(),
-        Some(reply) => reply.context.map_or("ctxnode: no session".to_owned(), |line| format!("ctxnode: {line}")),
+        Some(reply) => match (offer_of(Agent::Claude, Some(&reply), env), reply.context) {
+            // Until a turn ends well again, nothing else is as useful there.
+            (Some(offer), _) => format!("ctxnode: {offer}"),
+            (None, Some(line)) => format!("ctxnode: {line}"),
+            (None, None) => "ctxnode: no session".to_owned(),
+        },
     };
     let _ = screen.print(&line);
     ExitCode::SUCCESS
@@ -142,6 +157,7 @@ fn keep(world: &World, mut asked: HookRequest) {
     asked.at = Some(Iso(Timestamp(now)));
     // What the daemon would not store does not lie on disk until it runs either.
     asked.text = asked.text.map(|text| redact(&text));
+    asked.failure = asked.failure.map(|text| redact(&text));
     let above = agents_above(std::process::id()).into_iter().next();
     let event = Spooled { request: asked, agent: above.map(|agent| (agent.cli.to_owned(), agent.process)) };
     // A full disk, or a lock that others hold for too long: the agent goes on, and this event is lost, and counted.
@@ -163,7 +179,7 @@ pub(super) async fn budget(world: &World) -> Result<Exit, Failure> {
             let call = Call::new("hook", serde_json::to_value(&asked).unwrap_or_default());
             let body = world.ask(world.client().await?, &call).await?.body;
             let text = body["context"].as_str().unwrap_or_default().to_owned();
-            let printed = answer(agent, Event::SessionStart, serde_json::from_value(body).ok().as_ref());
+            let printed = answer(agent, Event::SessionStart, serde_json::from_value(body).ok().as_ref(), None);
             rows.push(json!({
                 "cli": agent.name(), "source": source,
                 "characters": text.chars().count(), "tokens": render::tokens(&text), "bytes_printed": printed.len(),

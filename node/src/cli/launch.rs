@@ -55,7 +55,7 @@ pub(super) fn run(matches: &ArgMatches, env: Environment, screen: &Screen) -> st
     ctxnode_launcher::launcher(std::iter::once("launcher".into()).chain(json).chain(typed).collect(), env)
 }
 
-fn launcher_world(world: &World) -> world::World {
+pub(super) fn launcher_world(world: &World) -> world::World {
     let around =
         Surroundings { env: world.env.clone(), directory: world.directory.clone(), program: world.program.clone() };
     world::World { around, config: world.config.clone(), screen: screen::Screen::detect(false) }

@@ -4,6 +4,7 @@
 //! Never here: rules, the store's content. What a command prints goes through `screen`.
 
 mod arguments;
+mod continuation;
 mod daemon;
 mod doctor;
 mod failure;
@@ -94,6 +95,7 @@ pub(crate) fn tree() -> Command {
         ("", doctor::command()),
         ("", import::command()),
         ("", launch::command()),
+        ("", continuation::command()),
         ("", mcp::command()),
         ("", setup::command()),
         ("", reference::completions_command()),
@@ -140,6 +142,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         "daemon run" => return Ok(crate::daemon::run(world.config)),
         "mcp" => return mcp::run(&world),
         "setup" => return setup::run(&world, matches).map(code),
+        "continue" => return Ok(continuation::run(&world, matches)),
         "init" => return init::run(&world, matches).map(code),
         "restore" => return init::restore(&world, matches).map(code),
         "config" => return reference::config(&world).map(code),

@@ -6,6 +6,7 @@
 
 mod edits;
 mod news;
+mod resumed;
 mod state;
 
 use std::num::NonZeroUsize;
@@ -17,17 +18,18 @@ use ctxnode_api::sessions::{DocsMode, SodReply, SodRequest, StartState, StartSta
 use ctxnode_mcp::render;
 use ctxnode_model::record::{Session, SessionStatus};
 use ctxnode_model::rules::identity::{self, Root};
+use ctxnode_model::rules::secrets::redact;
 use ctxnode_model::{DocumentId, Invalid, Kind, Rec, Timestamp};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::{paging, sessions, start};
+use super::{drafts, paging, sessions, start};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::process::{AgentProcess, ProcessId};
 
-pub(super) use state::State;
+pub(super) use state::{State, look_again};
 
 /// Events that are remembered to notice one that comes twice: a minute of some busy agents.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
@@ -129,6 +131,7 @@ fn check(input: &HookRequest) -> Result<(), Failure> {
         ("turn", &input.turn),
         ("source", &input.source),
         ("tool", &input.tool),
+        ("failure", &input.failure),
     ];
     for (field, name) in names {
         let fits = name.as_ref().is_none_or(|name| name.chars().count() <= NAME_CHARS);
@@ -223,11 +226,29 @@ async fn carry_out(cx: &Cx, input: &HookRequest, now: Timestamp, repeated: bool)
                 news::add(cx, &session, &mut reply).await?;
             }
         }
-        Moment::Prompt if input.listens => news::add(cx, &session, &mut reply).await?,
-        Moment::TurnEnd | Moment::TurnFailed | Moment::BeforeCompact | Moment::AfterCompact | Moment::SessionEnd => {
+        Moment::Prompt => {
+            // Said once more with each prompt until a turn ends well: what the human reads is no news for the agent.
+            reply.failed = cx.app.presence.get(session.id).and_then(|pulse| pulse.failed);
+            if input.listens {
+                news::add(cx, &session, &mut reply).await?;
+            }
+        }
+        Moment::TurnFailed => {
+            state::capture(cx, &session, input, now).await?;
+            let why = input.failure.as_deref().map_or("unknown".to_owned(), redact);
+            cx.app.presence.turn_ended(session.id, now, Some(why.clone()));
+            reply.failed = Some(why);
+            // The agent may not come back for hours: its work can be taken up elsewhere from now on.
+            drafts::refresh(cx, session.id).await?;
+        }
+        Moment::TurnEnd => {
+            state::capture(cx, &session, input, now).await?;
+            cx.app.presence.turn_ended(session.id, now, None);
+        }
+        Moment::BeforeCompact | Moment::AfterCompact | Moment::SessionEnd => {
             state::capture(cx, &session, input, now).await?
         }
-        Moment::Prompt | Moment::SessionStart | Moment::Status | Moment::Preview => {}
+        Moment::SessionStart | Moment::Status | Moment::Preview => {}
     }
     Ok(reply)
 }
@@ -251,6 +272,8 @@ fn sod_request(input: &HookRequest) -> SodRequest {
 }
 
 async fn begin(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
+    let resumed = resumed::take_up(cx, input).await?;
+    let cx = resumed.as_ref().unwrap_or(cx);
     let answer = start::sod(cx, sod_request(input)).await?;
     let reply = typed(answer.body)?;
     let Some(view) = reply.session.as_ref().filter(|_| reply.state == StartState::Valid) else {
@@ -307,7 +330,8 @@ async fn status(cx: &Cx) -> Result<HookReply, Failure> {
     );
     parts.extend(session.blocked_on.as_ref().map(|_| "blocked".to_owned()));
     let line = parts.join(" · ");
-    Ok(HookReply { session_id: Some(session.id.to_string()), context: Some(line), ..HookReply::default() })
+    let failed = cx.app.presence.get(session.id).and_then(|pulse| pulse.failed);
+    Ok(HookReply { session_id: Some(session.id.to_string()), context: Some(line), failed, ..HookReply::default() })
 }
 
 /// The session's id as records hold it.

@@ -171,6 +171,8 @@ pub(super) fn is_own(app: &App, session: &Session) -> bool {
 /// Makes the answer for a session.
 pub(super) fn view(app: &App, session: &Rec<Session>, now: Timestamp) -> SessionView {
     let value = &session.value;
+    let pulse = app.presence.get(session.id);
+    let process = pulse.as_ref().and_then(|pulse| pulse.process).filter(|process| process.is_alive());
     SessionView {
         id: session.id.to_string(),
         agent: value.agent.clone(),
@@ -189,8 +191,11 @@ pub(super) fn view(app: &App, session: &Rec<Session>, now: Timestamp) -> Session
         created_at: Iso(value.created_at),
         ended_at: value.ending().map(|ending| Iso(ending.at)),
         end_reason: value.ending().map(|ending| ending.reason),
-        last_heartbeat_at: app.presence.get(session.id).map(|pulse| Iso(pulse.at)),
+        last_heartbeat_at: pulse.as_ref().map(|pulse| Iso(pulse.at)),
         age: value.created_at.age(now),
+        pid: process.map(|process| process.pid),
+        checkout: pulse.as_ref().and_then(|pulse| pulse.checkout.clone()),
+        failed: pulse.and_then(|pulse| pulse.failed),
         blocked_on: value.blocked_on.clone(),
         parent_session_id: value.parent_session_id.clone(),
         thread: value.thread.clone(),
@@ -380,7 +385,18 @@ pub(super) fn give_up(
     reason: EndReason,
     origin: &Origin,
 ) -> Result<Vec<Edit>, Failure> {
-    let handoff = drafts::stage(draft, app, session, origin)?;
+    let handoff = drafts::stage(draft, app, session, origin)?.id;
+    end_with(draft, session, at, reason, handoff)
+}
+
+/// Stages the end of a session that nobody ended, with a handoff that was written for it.
+pub(super) fn end_with(
+    draft: &mut Draft<'_>,
+    session: &Rec<Session>,
+    at: Timestamp,
+    reason: EndReason,
+    handoff: DocumentId,
+) -> Result<Vec<Edit>, Failure> {
     let ending = Ending { at, reason, handoff: Some(handoff.to_string()) };
     let edits = vec![Edit::set("abandoned", Scalar::json(&json!(ending)))];
     draft.edit(session.id, &Space::of(Some(&session.venture)), edits.clone())?;

@@ -121,6 +121,53 @@ fn s_31_c_14_a_start_by_hook_and_then_by_tool_is_one_session() {
     assert_eq!(person(&sandbox).do_("session.list", json!({}))["total"], 1, "a preview starts nothing");
 }
 
+/// Section 1.2: a conversation that is taken up in a new process is the same agent, with the same session, until that is
+/// over; while its process still runs, a second one is another agent.
+#[test]
+fn s_22_a_conversation_that_goes_on_in_another_process_finds_its_session() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let began = |source: &str| with(event(repo.path()), json!({ "source": source }));
+    let ids = || {
+        let list = person(&sandbox).do_("session.list", json!({}));
+        let items = list["items"].as_array().unwrap().clone();
+        items.iter().map(|session| text(session, "id").to_owned()).collect::<Vec<_>>()
+    };
+    let mut first = Cli::start(&sandbox, "claude", repo.path());
+    first.hook("session-start", &began("startup"));
+    first.run("ctxnode update --issue 7 --json");
+    let id = ids()[0].clone();
+    drop(first);
+    daemon.restart();
+
+    let mut second = Cli::start(&sandbox, "claude", repo.path());
+    let told = second.told("session-start", &began("resume"));
+    assert!(told.contains("(resumed)") && told.contains(&id) && told.contains("issue 7"), "{told}");
+    assert_eq!(ids(), [id.clone()], "no second session");
+    let sod: Value = serde_json::from_str(&second.run("ctxnode sod --json")).unwrap();
+    assert_eq!((text(&sod, "session_id"), &sod["status"]), (id.as_str(), &json!("resumed")), "its tools know it too");
+    // The same conversation in a second terminal: two agents, which see each other.
+    let mut beside = Cli::start(&sandbox, "claude", repo.path());
+    let told = beside.told("session-start", &began("resume"));
+    assert!(told.contains("(created)") && told.contains("Other Active Sessions (1 of 1)"), "{told}");
+    let other = ids().into_iter().find(|found| *found != id).unwrap();
+    drop(beside);
+
+    let ended: Value =
+        serde_json::from_str(&second.run("ctxnode eod --status done --accomplished all --json")).unwrap();
+    assert_eq!(text(&ended, "session_id"), id);
+    drop(second);
+    // Who held the conversation last was the second terminal, whose session is not over.
+    let mut third = Cli::start(&sandbox, "claude", repo.path());
+    assert!(third.told("session-start", &began("resume")).contains(&other));
+    third.run("ctxnode eod --status done --accomplished all --json");
+    drop(third);
+    let mut fourth = Cli::start(&sandbox, "claude", repo.path());
+    let told = fourth.told("session-start", &began("resume"));
+    assert!(told.contains("(created)") && !told.contains(&other), "what is over is not revived: {told}");
+}
+
 /// Section 7.3 and C-07: news come once, within 600 characters.
 #[test]
 fn c_07_a_prompt_brings_news_once() {

@@ -358,8 +358,20 @@ fn write_alone(machine: &Sandbox, daemon: &mut Daemon<'_>, at: usize) {
 
 /// Takes out what is of the moment or of the machine that is asked.
 fn timeless(value: Value) -> Value {
-    const OF_THE_MOMENT: [&str; 9] =
-        ["age", "live", "last_seen", "last_heartbeat_at", "local_path", "display", "score", "state", "uptime_seconds"];
+    const OF_THE_MOMENT: [&str; 12] = [
+        "age",
+        "live",
+        "last_seen",
+        "last_heartbeat_at",
+        "checkout",
+        "pid",
+        "failed",
+        "local_path",
+        "display",
+        "score",
+        "state",
+        "uptime_seconds",
+    ];
     match value {
         Value::Object(fields) => {
             let kept = fields.into_iter().filter(|(name, _)| !OF_THE_MOMENT.contains(&name.as_str()));
