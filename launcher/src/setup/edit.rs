@@ -29,6 +29,8 @@ pub fn edit(wanted: &Wanted, now: Option<&str>) -> Result<Edit, Broken> {
             Found::Nothing if body == block::IMPORT && text.lines().any(|line| line.trim() == body) => text.to_owned(),
             _ => put_block(text, body),
         },
+        Content::FirstLine(line) if has_line(text, line) => text.to_owned(),
+        Content::FirstLine(line) => format!("{line}\n{text}"),
         Content::Whole(content) => match now.map(whose) {
             Some(Found::Foreign) if text.contains("ctxnode: generated") => return Err(Broken::Changed),
             Some(Found::Foreign) => return Err(Broken::Foreign),
@@ -67,6 +69,11 @@ pub(super) fn removal(wanted: &Wanted, now: Option<&str>, created: bool) -> Resu
                 (after, empty)
             }
         },
+        Content::FirstLine(line) => {
+            let after = without_line(text, line);
+            let empty = after.trim().is_empty();
+            (after, empty)
+        }
         Content::Whole(_) | Content::Gone => {
             return match whose(text) {
                 Found::Ours => Ok(Edit::Delete),
@@ -83,5 +90,16 @@ pub(super) fn removal(wanted: &Wanted, now: Option<&str>, created: bool) -> Resu
 }
 
 fn comment(wanted: &Wanted) -> Comment {
-    if wanted.path.extension().is_some_and(|ending| ending == "toml") { Comment::Hash } else { Comment::Html }
+    let hash =
+        wanted.path.extension().is_some_and(|ending| ["toml", "conf", "ti"].iter().any(|known| ending == *known));
+    if hash { Comment::Hash } else { Comment::Html }
+}
+
+/// Wherever somebody put it, and however it is indented: it has its effect.
+fn has_line(text: &str, line: &str) -> bool {
+    text.lines().any(|found| found.trim() == line)
+}
+
+fn without_line(text: &str, line: &str) -> String {
+    text.split_inclusive('\n').filter(|found| found.trim() != line).collect()
 }

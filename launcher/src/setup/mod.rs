@@ -14,6 +14,7 @@ mod ledger;
 pub mod marked;
 mod run;
 pub mod toml;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::agents::Agent;
 use crate::skills;
 
 pub use edit::{Edit, edit};
-pub use run::{Action, Done, Mode, Report, SetupError, run};
+pub use run::{Action, Done, Mode, Report, SetupError, run, run_files};
+pub use trust::{Trust, trust};
 
 /// For whom an agent CLI is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +88,8 @@ pub enum Content {
     Toml(Vec<toml::Entry>),
     /// A block between markers.
     Block(String),
+    /// One line before everything else, so that what follows it wins.
+    FirstLine(String),
     /// The whole file, with its seal.
     Whole(String),
     /// No file any more: a command of an earlier version.

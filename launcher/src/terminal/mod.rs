@@ -1,9 +1,11 @@
 //! `dev-session`: one tmux session per venture, with the launcher as its pane's command. `window` adds one to it, `title`
-//! is the terminal's. Not here: tmux's own settings.
+//! is the terminal's, `settings` and `terminfo` are what ctxnode looks after.
 //!
 //! A pane that stays after its agent ended (`remain-on-exit`) is how a second call knows that there is something to start
 //! again.
 
+pub mod settings;
+pub mod terminfo;
 pub mod title;
 mod window;
 

@@ -22,6 +22,7 @@ mod screen;
 mod setup;
 mod show;
 mod status;
+mod tmux;
 mod world;
 
 use std::process::ExitCode;
@@ -105,6 +106,7 @@ pub(crate) fn tree() -> Command {
     extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     extra.extend(launch::commands());
+    extra.extend(tmux::commands());
     operations::add_to(top, extra).mut_subcommand("status", status::complete)
 }
 
@@ -180,6 +182,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "import docs" => import::docs(world, matches).await,
         "secret check" => launch::check(world, matches).await,
         "secret set" => launch::set(world, matches).await,
+        "tmux setup" => tmux::run(world, matches).await,
         "worktree list" => launch::worktrees(world).await,
         "worktree remove" => launch::remove(world, matches).await,
         _ => operation(world, words, matches).await,

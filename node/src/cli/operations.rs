@@ -74,6 +74,7 @@ const NOUNS: &[(&str, &str)] = &[
     ("fleet", "The fleet: invitations, and what is rarely needed"),
     ("secret", "Secrets of ventures; values stay with their provider"),
     ("worktree", "Worktrees of sessions"),
+    ("tmux", "Settings of tmux"),
     ("field", "Field mode: less traffic, and a machine that stays awake"),
     ("daemon", "The daemon of this machine"),
 ];

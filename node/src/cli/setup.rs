@@ -4,7 +4,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ctxnode_api::node::{CheckRow, CheckState};
 use ctxnode_launcher::agents::Agent;
-use ctxnode_launcher::setup::{Action, Content, Mode, Places, Report, Scope, SetupError};
+use ctxnode_launcher::program::find;
+use ctxnode_launcher::setup::{Action, Content, Done, Mode, Places, Report, Scope, SetupError, Trust};
 use ctxnode_launcher::setup::{json, run as carry_out, toml, usual_scope, wanted};
 use serde_json::{Value, json};
 
@@ -97,7 +98,7 @@ pub(super) fn checks(world: &World) -> Vec<CheckRow> {
     rows
 }
 
-/// `None` for a CLI that was never set up.
+/// `None` for a CLI that is not here.
 fn check_of(world: &World, agent: Agent, places: &Places) -> Option<CheckRow> {
     let scopes = [Scope::User, Scope::Project].into_iter().filter(|s| *s == Scope::User || places.project.is_some());
     let mut reports = scopes
@@ -106,8 +107,14 @@ fn check_of(world: &World, agent: Agent, places: &Places) -> Option<CheckRow> {
         let mut own = report.files.iter().filter(|done| done.what.starts_with("MCP server"));
         own.any(|done| done.action == Action::Unchanged)
     };
-    let report = reports.find(is_set_up)?;
     let name = format!("{} set-up", agent.name());
+    let Some(report) = reports.find(is_set_up) else {
+        // One that is installed and was never set up works beside everybody else without knowing of them.
+        let fix = format!("run `ctxnode setup` {}", agent.name());
+        let installed = find(agent.name(), &world.env).is_some();
+        return installed
+            .then(|| check(&name, CheckState::Warn, "it is installed and does not know ctxnode", Some(&fix)));
+    };
     let repair = format!("run `ctxnode setup` {} again", agent.name());
     if report.differs() || report.is_broken() {
         let wrong = report.files.iter().find(|done| !matches!(done.action, Action::Unchanged | Action::Kept));
@@ -117,17 +124,13 @@ fn check_of(world: &World, agent: Agent, places: &Places) -> Option<CheckRow> {
     if let Some(blocker) = report.blockers.first() {
         return Some(check(&name, CheckState::Warn, blocker, Some("remove that setting")));
     }
-    // Codex keeps what its user trusts in this table; without it no hook of anybody was reviewed.
-    let config = places.codex.clone().unwrap_or_else(|| places.home.join(".codex")).join("config.toml");
-    let reviewed = || std::fs::read_to_string(config).is_ok_and(|text| text.contains("[hooks.state"));
-    if agent == Agent::Codex && !reviewed() {
-        let fix = Some("open codex, run /hooks and trust the entries of ctxnode");
-        return Some(check(&name, CheckState::Warn, "its hooks were not reviewed yet, and none of them runs", fix));
+    if let Some(trust) = report.trust.first().filter(|trust| !trust.confirmed) {
+        return Some(check(&name, CheckState::Warn, &trust.what, report.confirm.first().map(String::as_str)));
     }
     Some(check(&name, CheckState::Pass, "as it should be", None))
 }
 
-fn failed(error: SetupError) -> Failure {
+pub(super) fn failed(error: SetupError) -> Failure {
     match error {
         SetupError::NoProject => Failure::Usage {
             message: "project scope needs a git checkout, and this directory is in none",
@@ -150,6 +153,19 @@ fn places(world: &World) -> Places {
 }
 
 fn told(report: &Report, mode: Mode) -> String {
+    let mut lines = lines(&report.files, mode);
+    let word = |trust: &Trust| if trust.confirmed { "trusted" } else { "NOT YET" };
+    lines.extend(report.trust.iter().map(|trust| format!("{:<8} {:<6} {}", word(trust), trust.cli, trust.what)));
+    lines.extend(report.blockers.iter().map(|line| format!("warning: {line}")));
+    if !report.confirm.is_empty() {
+        lines.push("Confirm by hand; ctxnode does not write what you trust:".to_owned());
+        lines.extend(report.confirm.iter().map(|line| format!("  {line}")));
+    }
+    lines.join("\n")
+}
+
+/// What happened to files, or would; those that are as they should be are counted.
+pub(super) fn lines(files: &[Done], mode: Mode) -> Vec<String> {
     let word = |action: Action| match (action, mode) {
         (Action::Unchanged, _) => "same",
         (Action::Created, Mode::Check) => "missing",
@@ -163,7 +179,7 @@ fn told(report: &Report, mode: Mode) -> String {
     };
     let mut lines: Vec<String> = Vec::new();
     let mut same = 0;
-    for done in &report.files {
+    for done in files {
         if done.action == Action::Unchanged {
             same += 1;
             continue;
@@ -180,12 +196,7 @@ fn told(report: &Report, mode: Mode) -> String {
     if same > 0 {
         lines.push(format!("{same} files are as they should be"));
     }
-    lines.extend(report.blockers.iter().map(|line| format!("warning: {line}")));
-    if !report.confirm.is_empty() {
-        lines.push("Confirm by hand; ctxnode does not write what you trust:".to_owned());
-        lines.extend(report.confirm.iter().map(|line| format!("  {line}")));
-    }
-    lines.join("\n")
+    lines
 }
 
 /// Prints what belongs where: only our own values, since the files hold those of others.
@@ -197,7 +208,7 @@ fn print(world: &World, agents: &[Agent], scope: Option<Scope>, places: &Places)
             let text = match &file.content {
                 Content::Json { dialect, entries } => json::put("", *dialect, entries).unwrap_or_default(),
                 Content::Toml(entries) => toml::put("", entries).unwrap_or_default(),
-                Content::Block(text) | Content::Whole(text) => format!("{text}\n"),
+                Content::Block(text) | Content::Whole(text) | Content::FirstLine(text) => format!("{text}\n"),
                 Content::Gone => continue,
             };
             items.push(json!({ "cli": agent.name(), "path": file.path, "what": file.what, "content": text }));

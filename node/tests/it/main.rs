@@ -13,6 +13,7 @@ mod claims;
 mod commands;
 mod doc_rules;
 mod docs;
+mod doctor;
 mod faults;
 mod field;
 mod fleet;

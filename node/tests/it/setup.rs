@@ -54,6 +54,30 @@ fn c_02_c_12_setup_is_checked_repeated_and_removed() {
     let codex = of("codex set-up").unwrap();
     assert_eq!(codex["state"], "warn", "{codex}");
     assert!(codex["fix"].as_str().unwrap().contains("/hooks"), "{codex}");
+    // What a human has confirmed is read from the CLI's own file, and shown by a check.
+    let checked = |words: &[&str]| printed(&setup(&sandbox, &[&["codex", "--check"], words].concat()));
+    assert!(checked(&[]).contains("NOT YET  codex  0 of 8 hooks were reviewed"), "{}", checked(&[]));
+    let config = sandbox.home().join(".codex/config.toml");
+    let written = fs::read_to_string(&config).unwrap();
+    let file = sandbox.home().join(".codex/hooks.json").display().to_string();
+    let events = [
+        "session_start",
+        "user_prompt_submit",
+        "pre_tool_use",
+        "post_tool_use",
+        "stop",
+        "pre_compact",
+        "post_compact",
+        "session_end",
+    ];
+    let trusted = events.map(|event| format!("[hooks.state.\"{file}:{event}:0:0\"]\ntrusted_hash = \"sha256:0\"\n"));
+    fs::write(&config, format!("{written}\n{}", trusted.concat())).unwrap();
+    let report: Value = serde_json::from_str(&checked(&["--json"])).unwrap();
+    assert_eq!(report["trust"][0]["confirmed"], true, "{report}");
+    let looked: Value = serde_json::from_str(&printed(&ctxnode(&sandbox, &["doctor", "--json"]))).unwrap();
+    let codex = looked["checks"].as_array().unwrap().iter().find(|row| row["name"] == "codex set-up").cloned();
+    assert_eq!(codex.unwrap()["state"], "pass", "{looked}");
+    fs::write(&config, written).unwrap();
     let set_up = tree(&sandbox.home());
     let again: Value = serde_json::from_str(&printed(&setup(&sandbox, &["--all", "--json"]))).unwrap();
     assert_eq!(again["differs"], false, "{again}");
