@@ -12,6 +12,7 @@ mod gemini;
 pub mod json;
 mod ledger;
 pub mod marked;
+mod registered;
 mod run;
 pub mod toml;
 
@@ -22,6 +23,8 @@ use crate::agents::Agent;
 use crate::skills;
 
 pub use edit::{Edit, edit};
+pub use ledger::{Known, known};
+pub use registered::{Registered, registered};
 pub use run::{Action, Done, Mode, Report, SetupError, run};
 
 /// For whom an agent CLI is set up.

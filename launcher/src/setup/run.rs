@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::edit::removal;
-use super::ledger::{Ledger, Row, hash};
+use super::ledger::{self, Ledger, Row, hash};
 use super::{Broken, Content, Edit, Places, Scope, Wanted, blockers, confirm, edit, usual_scope, wanted};
 use crate::agents::Agent;
 
@@ -79,6 +79,12 @@ impl Report {
         self.files.iter().any(|done| matches!(done.action, Action::Created | Action::Changed | Action::Deleted))
     }
 
+    /// Returns how it stands with the entry of the MCP server; of the first CLI, when there are several.
+    #[must_use]
+    pub fn server(&self) -> Option<Action> {
+        self.files.iter().find(|done| done.what.starts_with("MCP server")).map(|done| done.action)
+    }
+
     /// Whether a file could not be understood.
     #[must_use]
     pub fn is_broken(&self) -> bool {
@@ -117,7 +123,7 @@ pub fn run(
     if scope == Some(Scope::Project) && places.project.is_none() {
         return Err(SetupError::NoProject);
     }
-    let ledger_file = state_dir.join("setup.json");
+    let ledger_file = state_dir.join(ledger::FILE);
     let mut ledger = Ledger::load(&ledger_file);
     let was = ledger.clone();
     let mut report = Report::default();

@@ -51,12 +51,18 @@ pub(super) async fn start(world: &World) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn stop(world: &World) -> Result<Exit, Failure> {
-    let Some(holder) = Lock::holder(&world.files().lock) else {
-        return say(world, "no daemon runs", &json!({ "stopped": false }));
-    };
+    match halt(world).await? {
+        None => say(world, "no daemon runs", &json!({ "stopped": false })),
+        Some(pid) => say(world, &format!("daemon stopped, pid {pid}"), &json!({ "stopped": true, "pid": pid })),
+    }
+}
+
+/// Stops the daemon when one runs, waits until it is gone, and returns which it was.
+pub(super) async fn halt(world: &World) -> Result<Option<u32>, Failure> {
+    let Some(holder) = Lock::holder(&world.files().lock) else { return Ok(None) };
     world.client_of_running()?.call(&Call::new("node.stop", json!({}))).await?;
     gone(world, holder.pid).await?;
-    say(world, &format!("daemon stopped, pid {}", holder.pid), &json!({ "stopped": true, "pid": holder.pid }))
+    Ok(Some(holder.pid))
 }
 
 /// Waits until the lock is free.
@@ -142,6 +148,16 @@ pub(super) fn install(world: &World, matches: &ArgMatches) -> Result<Exit, Failu
 
 pub(super) fn uninstall(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
     carry_out(world, manager().uninstall(&home(world)?), matches.get_flag("dry_run"))
+}
+
+/// Removes the service when it is installed, and says whether it was.
+pub(super) fn remove_service(world: &World) -> Result<bool, Failure> {
+    let home = home(world)?;
+    if !manager().path(&home).exists() {
+        return Ok(false);
+    }
+    carry_out(world, manager().uninstall(&home), false)?;
+    Ok(true)
 }
 
 fn carry_out(world: &World, steps: Vec<Step>, dry: bool) -> Result<Exit, Failure> {

@@ -12,6 +12,7 @@ mod import;
 mod init;
 mod join;
 mod launch;
+mod links;
 mod mcp;
 mod operations;
 mod qr;
@@ -21,6 +22,8 @@ mod screen;
 mod setup;
 mod show;
 mod status;
+mod uninstall;
+mod verify;
 mod world;
 
 use std::process::ExitCode;
@@ -96,6 +99,7 @@ pub(crate) fn tree() -> Command {
         ("", launch::command()),
         ("", mcp::command()),
         ("", setup::command()),
+        ("", uninstall::command()),
         ("", reference::completions_command()),
         ("", reference::man_command()),
         ("", reference::config_command()),
@@ -169,6 +173,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "doctor" => doctor::run(world, matches).await,
         "budget" => hook::budget(world).await,
         "join" => join::run(world, matches).await,
+        "uninstall" => uninstall::run(world, matches).await,
         "status" => status::run(world, matches).await,
         "fleet recover" => recover::run(world).await,
         "event watch" => daemon::watch(world, matches).await,

@@ -20,6 +20,7 @@ mod gate;
 mod handoffs;
 mod hooks;
 mod idempotency;
+mod installation;
 mod machines;
 mod mcp;
 mod merge;

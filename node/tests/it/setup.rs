@@ -15,7 +15,7 @@ fn setup(sandbox: &Sandbox, arguments: &[&str]) -> Output {
     ctxnode(sandbox, &[&["setup"], arguments].concat())
 }
 
-fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
