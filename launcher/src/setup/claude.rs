@@ -10,11 +10,12 @@ use crate::agents::Agent;
 use crate::hooks::{Event, TOOLS_THAT_EDIT};
 
 /// Its events, ours, and for which tools or sources; the order is that of the file.
-const HOOKS: [(&str, Event, Option<&str>); 9] = [
+const HOOKS: [(&str, Event, Option<&str>); 10] = [
     ("SessionStart", Event::SessionStart, Some("startup|resume|clear|compact")),
     ("UserPromptSubmit", Event::Prompt, None),
     ("PreToolUse", Event::BeforeTool, Some(TOOLS_THAT_EDIT)),
     ("PostToolUse", Event::AfterTool, Some("*")),
+    ("PostToolUseFailure", Event::ToolFailed, Some("*")),
     ("Stop", Event::Stop, None),
     ("StopFailure", Event::Failed, None),
     ("PreCompact", Event::BeforeCompact, None),
@@ -94,6 +95,6 @@ pub(super) fn confirm(scope: Scope) -> Vec<String> {
     };
     vec![
         server.to_owned(),
-        "look at the 9 hooks of ctxnode in /hooks; they count from the next start of claude".to_owned(),
+        format!("look at the {} hooks of ctxnode in /hooks; they count from the next start of claude", HOOKS.len()),
     ]
 }

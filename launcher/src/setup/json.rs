@@ -26,6 +26,20 @@ pub struct Entry {
     pub kept: Kept,
 }
 
+impl Entry {
+    /// Returns its name in a ledger.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// Whether it is set only when there is no value.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        matches!(self.kept, Kept::Default(_))
+    }
+}
+
 /// How an entry is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kept {

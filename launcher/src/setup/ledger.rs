@@ -65,6 +65,9 @@ pub(super) struct Row {
     pub(super) after: String,
     /// Whether somebody else wrote between two writes of ours: then there is no state to go back to.
     pub(super) mixed: bool,
+    /// The defaults that we set because there was no value. What somebody else had set to the same is not in it, and stays.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) defaults: BTreeSet<String>,
     /// The hash of what was there before us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) before: Option<String>,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::edit::removal;
+use super::edit::{missing_defaults, removal};
 use super::ledger::{self, Ledger, Row, hash};
 use super::{Broken, Content, Edit, Places, Scope, Wanted, blockers, confirm, edit, usual_scope, wanted};
 use crate::agents::Agent;
@@ -206,6 +206,7 @@ fn put(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger, mode: 
             write(&file.path, after)?;
             let row = ledger.files.entry(file.path.clone()).or_default();
             row.users.insert(user.to_owned());
+            row.defaults.extend(missing_defaults(file, now));
             row.wrote(now, after);
         }
     }
@@ -223,7 +224,7 @@ fn take(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger) -> Re
     }
     let edit = match exact(&row, &file.path, now)? {
         Some(edit) => edit,
-        None => match removal(file, now, row.created) {
+        None => match removal(file, now, row.created, &row.defaults) {
             Ok(edit) => edit,
             Err(broken) => return Ok(left_alone(&broken)),
         },

@@ -183,3 +183,35 @@ fn a_link_stays_a_link_and_the_mode_stays() {
     go(&home, Scope::User, Mode::Remove);
     assert_eq!(fs::read_to_string(&real).unwrap(), "{\"a\": 1}\n");
 }
+
+/// C-02: a default that somebody had set to the very value is theirs, and stays when ctxnode goes; one that we set goes.
+#[test]
+fn c_02_a_default_that_somebody_chose_stays() {
+    for had_it in [true, false] {
+        let home = TempDir::new().unwrap();
+        let config = home.path().join("home/.codex/config.toml");
+        let settings = home.path().join("home/.gemini/settings.json");
+        for (path, with, without) in [
+            (&config, "[tui]\nalternate_screen = \"never\"\n", "[tui]\ntheme = \"dark\"\n"),
+            (&settings, "{\n  \"ui\": { \"useAlternateBuffer\": false }\n}\n", "{\n  \"ui\": { \"theme\": \"x\" }\n}\n"),
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, if had_it { with } else { without }).unwrap();
+        }
+        go(&home, Scope::User, Mode::Apply);
+        // Somebody else writes too, so that the way back is by entries and not by the bytes that were there.
+        let add = |path: &Path, old: &str, new: &str| {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains(old), "{text}");
+            fs::write(path, text.replacen(old, new, 1)).unwrap();
+        };
+        add(&config, "[tui]\n", "[tui]\nmine = true\n");
+        add(&settings, "{\n", "{\n  \"mine\": true,\n");
+        go(&home, Scope::User, Mode::Remove);
+        let (config, settings) = (fs::read_to_string(config).unwrap(), fs::read_to_string(settings).unwrap());
+        assert_eq!(config.contains("alternate_screen"), had_it, "{config}");
+        assert_eq!(settings.contains("useAlternateBuffer"), had_it, "{settings}");
+        assert!(config.contains("mine") && settings.contains("mine"));
+        assert!(!config.contains("ctxnode") && !settings.contains("ctxnode"), "{config}{settings}");
+    }
+}

@@ -13,7 +13,7 @@ team and the weekly plan, and at its end it leaves a handoff to the next one. Ev
 this machine and replicated between the machines of the team.
 
 The plugin needs the program `ctxnode` on the PATH and a replica on this machine (`ctxnode init`, or `ctxnode join`). It
-adds the MCP server, nine hooks that call `ctxnode hook`, and one skill per command.
+adds the MCP server, the hooks that call `ctxnode hook`, and one skill per command.
 ";
 
 /// Returns the files of the plugin, by their path below its folder.

@@ -142,6 +142,7 @@ fn keep(world: &World, mut asked: HookRequest) {
     asked.at = Some(Iso(Timestamp(now)));
     // What the daemon would not store does not lie on disk until it runs either.
     asked.text = asked.text.map(|text| redact(&text));
+    asked.error = asked.error.map(|text| redact(&text));
     let above = agents_above(std::process::id()).into_iter().next();
     let event = Spooled { request: asked, agent: above.map(|agent| (agent.cli.to_owned(), agent.process)) };
     // A full disk, or a lock that others hold for too long: the agent goes on, and this event is lost, and counted.

@@ -31,7 +31,7 @@ pub(super) fn stage(
         branch: session.branch.clone(),
         commit_sha: session.commit_sha.clone(),
         checkout: app.presence.get(session.id).and_then(|pulse| pulse.checkout),
-        ..Captured::default()
+        pull_requests: super::hooks::pull_requests(session),
     };
     let content = captured.draft();
     let body = payload(&content.lists, None)?;
