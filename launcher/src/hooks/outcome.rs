@@ -144,7 +144,7 @@ mod tests {
         outcome(event, tool, stdin.get("tool_input"), stdin)
     }
 
-    fn ran(command: &str, response: Value) -> Outcome {
+    fn ran(command: &str, response: &Value) -> Outcome {
         let input = json!({ "command": command });
         of(Event::AfterTool, &json!({ "tool_name": "Bash", "tool_input": input, "tool_response": response }))
     }
@@ -154,15 +154,21 @@ mod tests {
     fn g_10_errors_are_read_in_the_form_of_every_cli() {
         let failed = json!({ "tool_name": "Bash", "tool_input": { "command": "make" }, "error": "make: *** no rule" });
         assert_eq!(of(Event::ToolFailed, &failed).error.as_deref(), Some("make: *** no rule"));
-        let error = |response: Value| ran("make", response).error;
+        let error = |response: Value| ran("make", &response).error;
         assert_eq!(error(json!({ "stdout": "fine", "stderr": "a warning", "interrupted": false })), None);
         assert_eq!(error(json!({ "output": "broken", "metadata": { "exit_code": 2 } })).as_deref(), Some("broken"));
         assert_eq!(error(json!("{\"output\":\"\",\"metadata\":{\"exit_code\":7}}")).as_deref(), Some("exit code 7"));
         assert_eq!(error(json!("{\"output\":\"ok\",\"metadata\":{\"exit_code\":0}}")), None);
         let gemini = json!({ "llmContent": "Command: make\nError: no rule\nExit Code: 1", "returnDisplay": "x" });
         assert!(error(gemini).unwrap().contains("no rule"));
-        assert_eq!(error(json!({ "llmContent": "x", "error": { "message": "no such file" } })).as_deref(), Some("no such file"));
-        assert_eq!(error(json!({ "isError": true, "content": [{ "type": "text", "text": "bad" }] })).as_deref(), Some("bad"));
+        assert_eq!(
+            error(json!({ "llmContent": "x", "error": { "message": "no such file" } })).as_deref(),
+            Some("no such file")
+        );
+        assert_eq!(
+            error(json!({ "isError": true, "content": [{ "type": "text", "text": "bad" }] })).as_deref(),
+            Some("bad")
+        );
         assert_eq!(error(json!("the exit code was mentioned")), None);
         let stopped = json!({ "tool_name": "Bash", "error": "stopped", "is_interrupt": true });
         assert_eq!(of(Event::ToolFailed, &stopped), Outcome::default());
@@ -180,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_command_is_named_and_not_told() {
-        let name = |command: &str| ran(command, json!("")).command.unwrap();
+        let name = |command: &str| ran(command, &json!("")).command.unwrap();
         assert_eq!(name("cargo  build"), name("cargo build"));
         assert_ne!(name("cargo build"), name("cargo test"));
         assert!(!name("TOKEN=secret make").contains("secret"));
@@ -191,11 +197,11 @@ mod tests {
     #[test]
     fn a_pull_request_is_what_gh_prints_when_it_opens_one() {
         let printed = "Warning: 1 uncommitted change\nhttps://github.com/alpha-org/console/pull/42\n";
-        let opened = |command: &str| ran(command, json!({ "stdout": printed })).pull_request;
+        let opened = |command: &str| ran(command, &json!({ "stdout": printed })).pull_request;
         let address = Some("https://github.com/alpha-org/console/pull/42".to_owned());
         assert_eq!(opened("git push && gh pr create --fill"), address);
         assert_eq!(opened("/usr/bin/gh -R alpha-org/console pr create -t x"), address);
         assert_eq!(opened("gh pr view 42"), None);
-        assert_eq!(ran("gh pr create", json!({ "stderr": "no commits" })).pull_request, None);
+        assert_eq!(ran("gh pr create", &json!({ "stderr": "no commits" })).pull_request, None);
     }
 }

@@ -73,10 +73,14 @@ mod tests {
 
     #[test]
     fn every_cli_gives_the_command_of_its_own_form() {
-        let json = r#"{ "mcpServers": { "ctxnode": { "command": "/b/ctxnode", "args": ["mcp"], "env": { "A": "1" } } } }"#;
+        let json =
+            r#"{ "mcpServers": { "ctxnode": { "command": "/b/ctxnode", "args": ["mcp"], "env": { "A": "1" } } } }"#;
         for agent in [Agent::Claude, Agent::Gemini, Agent::Antigravity] {
             let entry = found(agent, json).unwrap();
-            assert_eq!((entry.command.as_str(), entry.arguments.as_slice()), ("/b/ctxnode", ["mcp".to_owned()].as_slice()));
+            assert_eq!(
+                (entry.command.as_str(), entry.arguments.as_slice()),
+                ("/b/ctxnode", ["mcp".to_owned()].as_slice())
+            );
             assert_eq!(entry.variables["A"], "1");
             assert!(entry.enabled);
         }

@@ -193,7 +193,11 @@ fn c_02_a_default_that_somebody_chose_stays() {
         let settings = home.path().join("home/.gemini/settings.json");
         for (path, with, without) in [
             (&config, "[tui]\nalternate_screen = \"never\"\n", "[tui]\ntheme = \"dark\"\n"),
-            (&settings, "{\n  \"ui\": { \"useAlternateBuffer\": false }\n}\n", "{\n  \"ui\": { \"theme\": \"x\" }\n}\n"),
+            (
+                &settings,
+                "{\n  \"ui\": { \"useAlternateBuffer\": false }\n}\n",
+                "{\n  \"ui\": { \"theme\": \"x\" }\n}\n",
+            ),
         ] {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, if had_it { with } else { without }).unwrap();

@@ -3,17 +3,17 @@
 //!
 //! Not here: what an error is (`ctxnode_model::rules::escalation`), calls for help.
 
+use ctxnode_model::DocumentId;
 use ctxnode_model::rules::escalation::{Counters, Notice};
 use ctxnode_model::rules::secrets::redact;
 use ctxnode_model::rules::text::ellipsis;
-use ctxnode_model::DocumentId;
 use ctxnode_store::{Draft, LocalTable, Reader};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
 /// How much of an error stands in a notice; the agent has seen all of it.
-const SHOWN_CHARS: usize = 80;
+const SHOWN_CHARS: usize = 60;
 
 /// The counters of a session as they are stored.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -96,7 +96,9 @@ fn text(notice: &Notice, error: &str) -> String {
         Notice::Credential => format!(
             "A credential has been missing for more than 2 minutes: {shown}. The team's rule: stop, file an issue, ask the human."
         ),
-        Notice::Blocked => "The time-box of 30 minutes is over. The team's rule: escalate, or work on something else.".to_owned(),
+        Notice::Blocked => {
+            "The time-box of 30 minutes is over. The team's rule: escalate, or work on something else.".to_owned()
+        }
     }
 }
 

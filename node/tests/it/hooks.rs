@@ -16,22 +16,34 @@ use crate::support::{SOON, agent, alpha_repo, person, ready, start, text};
 const HOOK_LIMIT: Duration = Duration::from_millis(2_500);
 
 /// A process named like an agent CLI that runs what it is told.
-struct Cli<'a> {
+pub(crate) struct Cli<'a> {
     sandbox: &'a Sandbox,
     name: &'static str,
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    limit: Duration,
 }
 
 impl<'a> Cli<'a> {
-    fn start(sandbox: &'a Sandbox, name: &'static str, directory: &Path) -> Self {
-        sandbox.fake_program(name, "while read -r line; do eval \"$line\"; code=$?; echo; echo \"done $code\"; done");
+    /// Starts it.
+    pub(crate) fn start(sandbox: &'a Sandbox, name: &'static str, directory: &Path) -> Self {
+        // A script that runs is read as it goes: writing it anew would change what the running ones do.
+        if !sandbox.root().join("bin").join(name).exists() {
+            sandbox
+                .fake_program(name, "while read -r line; do eval \"$line\"; code=$?; echo; echo \"done $code\"; done");
+        }
         let mut command = sandbox.command(name);
         command.current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Self { sandbox, name, child, stdin, stdout }
+        Self { sandbox, name, child, stdin, stdout, limit: HOOK_LIMIT }
+    }
+
+    /// One of so many that each of its hooks may wait longer for the machine.
+    pub(crate) fn of_many(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Runs a line; returns what it printed.
@@ -50,12 +62,12 @@ impl<'a> Cli<'a> {
     }
 
     /// Runs a hook; returns what it printed.
-    fn hook(&mut self, event: &str, input: &Value) -> String {
-        let file = self.sandbox.root().join("event.json");
+    pub(crate) fn hook(&mut self, event: &str, input: &Value) -> String {
+        let file = self.sandbox.root().join(format!("event.{}.json", self.child.id()));
         std::fs::write(&file, input.to_string()).unwrap();
         let began = Instant::now();
         let printed = self.run(&format!("ctxnode hook {} {event} < {}", self.name, file.display()));
-        assert!(began.elapsed() < HOOK_LIMIT, "{event}: {:?}", began.elapsed());
+        assert!(began.elapsed() < self.limit, "{event}: {:?}", began.elapsed());
         printed
     }
 
@@ -252,10 +264,12 @@ fn g_10_the_same_error_three_times_is_told_once() {
     let mut number = 0;
     let mut bash = |command: &str, fields: Value| {
         number += 1;
-        let used = json!({ "tool_name": "Bash", "tool_use_id": format!("t{number}"), "tool_input": { "command": command } });
+        let used =
+            json!({ "tool_name": "Bash", "tool_use_id": format!("t{number}"), "tool_input": { "command": command } });
         with(with(event(repo.path()), used), fields)
     };
-    let mut failure = |line: u32| bash("make", json!({ "error": format!("src/a{line}.rs:{line}: no rule for key sk-{line}") }));
+    let mut failure =
+        |line: u32| bash("make", json!({ "error": format!("src/a{line}.rs:{line}: no rule for key sk-{line}") }));
     assert_eq!(cli.told("tool-failed", &failure(1)), "");
     assert_eq!(cli.told("tool-failed", &failure(2)), "");
     let third = failure(3);
@@ -267,7 +281,8 @@ fn g_10_the_same_error_three_times_is_told_once() {
     assert!(line.contains("one error 4 times"), "{line}");
     // It works now: counting begins anew.
     cli.hook("after-tool", &bash("make", json!({ "tool_response": { "stdout": "done" } })));
-    let mut failure = |line: u32| bash("make", json!({ "error": format!("src/a{line}.rs:{line}: no rule for key sk-{line}") }));
+    let mut failure =
+        |line: u32| bash("make", json!({ "error": format!("src/a{line}.rs:{line}: no rule for key sk-{line}") }));
     assert_eq!(cli.told("tool-failed", &failure(5)), "");
     assert_eq!(cli.told("tool-failed", &failure(6)), "");
     assert!(cli.told("tool-failed", &failure(7)).contains("seen 3 times"));

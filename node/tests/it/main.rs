@@ -38,6 +38,7 @@ mod rights;
 mod search;
 mod sessions;
 mod setup;
+mod soak;
 mod start_output;
 mod support;
 mod whole_session;

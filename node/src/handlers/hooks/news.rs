@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn g_11_the_time_box_is_over_after_thirty_minutes_and_told_once_per_problem() {
-        let mut session = Session { blocked_on: Some("the key".into()), blocked_at: Some(Timestamp(5)), ..Session::default() };
+        let mut session =
+            Session { blocked_on: Some("the key".into()), blocked_at: Some(Timestamp(5)), ..Session::default() };
         assert_eq!(overdue(&session, Timestamp(5 + BLOCKED_MS)), None);
         let first = overdue(&session, Timestamp(6 + BLOCKED_MS)).unwrap();
         assert!(first.text.contains("the key"), "{first:?}");

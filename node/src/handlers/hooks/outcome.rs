@@ -22,7 +22,7 @@ const PULL_REQUESTS: &str = "pull_requests";
 const MOST: usize = 10;
 
 /// Returns the pull requests that were opened in a session.
-pub(in crate::handlers) fn pull_requests(session: &Rec<Session>) -> Vec<String> {
+pub(in crate::handlers) fn pull_requests(session: &Session) -> Vec<String> {
     let list = session.meta.get(PULL_REQUESTS).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
@@ -45,7 +45,8 @@ pub(super) async fn take(
             }
             let (id, command) = (session.id, command.clone());
             let done = cx.app.store.write(move |draft| errors::succeeded(draft, id, &command));
-            Ok(done.await?)
+            done.await?;
+            Ok(())
         }
         (None, None) => Ok(()),
     }
@@ -61,7 +62,7 @@ async fn count(
 ) -> Result<(), Failure> {
     let (id, error) = (session.id, redact(error));
     let done = cx.app.store.write(move |draft| errors::count(draft, id, &error, command.as_deref()));
-    let counted = done.await?;
+    let counted = done.await?.value;
     for (number, text) in counted.notices.into_iter().enumerate() {
         if listens {
             let before = reply.context.take().map(|before| format!("{before}\n")).unwrap_or_default();
@@ -85,7 +86,8 @@ async fn record(cx: &Cx, session: &Rec<Session>, address: &str) -> Result<(), Fa
     let first = all.len().saturating_sub(MOST);
     let change = Map::from_iter([(PULL_REQUESTS.to_owned(), json!(all[first..]))]);
     let mut invalid = Invalid::new();
-    check_meta(&mut invalid, &merge_meta(&session.meta, &change));
+    let own: &Session = session;
+    check_meta(&mut invalid, &merge_meta(&own.meta, &change));
     if invalid.finish().is_err() {
         // The agent has filled it with values of its own; those are worth more.
         tracing::debug!(session = %session.id, "no room in meta for a pull request");
@@ -96,5 +98,6 @@ async fn record(cx: &Cx, session: &Rec<Session>, address: &str) -> Result<(), Fa
         draft.edit(id, &space, meta_edits(change.clone()))?;
         Ok::<(), Failure>(())
     });
-    Ok(done.await?)
+    done.await?;
+    Ok(())
 }
