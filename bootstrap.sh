@@ -157,7 +157,11 @@ check_toolchain() {
     if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
         fail "Toolchain: no cargo" "Type: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   then run this again."
     fi
-    version=$(rustc --version | awk '{print $2}')
+    version=$(rustc --version 2>/dev/null | awk '{print $2}')
+    if [ -z "$version" ]; then
+        # The programs of rustup are there before it has a toolchain.
+        fail "Toolchain: rustc does not run" "Type: rustup default stable   then run this again."
+    fi
     if ! at_least "$version" "$needed_rust"; then
         fail "Toolchain: rustc $version is older than $needed_rust" "Type: rustup update stable   then run this again."
     fi

@@ -23,7 +23,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) fn command() -> Command {
     Command::new("join")
         .about("Makes this machine a member of a fleet, with the code that `ctxnode invite` printed on another one")
-        .arg(Arg::new("code").required(true).value_name("CODE").help("The code, ctxj-...; - reads it from stdin, where no list of processes shows it"))
+        .arg(
+            Arg::new("code")
+                .required(true)
+                .value_name("CODE")
+                .help("The code, ctxj-...; - reads it from stdin, where no list of processes shows it"),
+        )
         .arg(
             Arg::new("name")
                 .long("name")

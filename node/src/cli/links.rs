@@ -54,7 +54,12 @@ fn on_path(world: &World) -> CheckRow {
         }
         Some(found) => {
             let message = format!("agents start {}, this is {}", found.display(), world.program.display());
-            check("path", CheckState::Warn, message, Some("remove the one that is not meant, or change the order of PATH"))
+            check(
+                "path",
+                CheckState::Warn,
+                message,
+                Some("remove the one that is not meant, or change the order of PATH"),
+            )
         }
         None => {
             let fix = format!("add {} to the PATH in your shell's file", folder(world).display());

@@ -34,8 +34,11 @@ pub(super) fn command() -> Command {
         .arg(flag("print", "Prints what belongs where and changes nothing").conflicts_with("check"))
         .arg(flag("remove", "Takes everything out again").conflicts_with_all(["check", "print"]))
         .arg(
-            flag("verify", "Starts what is registered, as the CLI would, and asks it for its tools; with --all, what is set up")
-                .conflicts_with_all(["check", "print", "remove", "scope"]),
+            flag(
+                "verify",
+                "Starts what is registered, as the CLI would, and asks it for its tools; with --all, what is set up",
+            )
+            .conflicts_with_all(["check", "print", "remove", "scope"]),
         )
         .arg(
             Arg::new("plugin")
@@ -129,11 +132,12 @@ fn check_of(world: &World, agent: Agent, places: &Places, fix: bool) -> Option<C
     let set_up = known(state_dir);
     let look = |scope, mode| carry_out(&[agent], Some(scope), places, state_dir, mode).ok();
     let scopes = [Scope::User, Scope::Project].into_iter().filter(|s| *s == Scope::User || places.project.is_some());
-    let (scope, mut report) = scopes.filter_map(|scope| Some((scope, look(scope, Mode::Check)?))).find(|(scope, report)| {
-        let project = places.project.clone().filter(|_| *scope == Scope::Project);
-        // An entry that was deleted by hand is known by what setup remembers.
-        set_up.contains(&Known { agent, project }) || report.server() == Some(Action::Unchanged)
-    })?;
+    let (scope, mut report) =
+        scopes.filter_map(|scope| Some((scope, look(scope, Mode::Check)?))).find(|(scope, report)| {
+            let project = places.project.clone().filter(|_| *scope == Scope::Project);
+            // An entry that was deleted by hand is known by what setup remembers.
+            set_up.contains(&Known { agent, project }) || report.server() == Some(Action::Unchanged)
+        })?;
     if fix && report.differs() && !report.is_broken() {
         // Whether it helped is seen by looking again.
         let _ = look(scope, Mode::Apply);

@@ -40,11 +40,9 @@ fn b_07_doctor_names_what_is_broken_and_repairs_it() {
     daemon.stop();
     let (code, looked) = doctor(&sandbox, &[]);
     assert_eq!(code, Some(1));
-    for (name, word) in [
-        ("claude set-up", ".claude.json"),
-        ("daemon", "not running"),
-        ("link", "leads to a file that does not exist"),
-    ] {
+    for (name, word) in
+        [("claude set-up", ".claude.json"), ("daemon", "not running"), ("link", "leads to a file that does not exist")]
+    {
         let row = row(&looked, name, word);
         assert_eq!(row["state"], "fail", "{row}");
         assert!(row["fix"].as_str().is_some_and(|fix| !fix.is_empty()), "{row}");
@@ -77,9 +75,13 @@ fn b_01_what_is_registered_is_started_and_asked_for_its_tools() {
     assert_eq!(printed(&good).matches(": 12 tools through `ctxnode mcp`").count(), 4, "{}", printed(&good));
 
     let config = sandbox.home().join(".codex/config.toml");
-    let entry = |command: &str| fs::write(&config, format!("[mcp_servers.ctxnode]\n{command}\nargs = [\"mcp\"]\n")).unwrap();
+    let entry =
+        |command: &str| fs::write(&config, format!("[mcp_servers.ctxnode]\n{command}\nargs = [\"mcp\"]\n")).unwrap();
     sandbox.fake_program("silent", "exit 0");
-    sandbox.fake_program("stranger", "read -r a; read -r b; read -r c; echo '{\"id\":2,\"result\":{\"tools\":[{\"name\":\"x\"}]}}'");
+    sandbox.fake_program(
+        "stranger",
+        "read -r a; read -r b; read -r c; echo '{\"id\":2,\"result\":{\"tools\":[{\"name\":\"x\"}]}}'",
+    );
     for (command, why) in [
         ("command = \"/nowhere/ctxnode\"", "cannot be started"),
         ("command = \"nobody-has-this\"", "is not on the PATH"),
@@ -209,4 +211,17 @@ fn a_code_is_read_from_stdin() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("this is no invitation"), "{said}");
     assert!(!said.contains("nonsense"), "{said}");
+}
+
+/// B-06: a machine that is no admin of its fleet still owns its processes: its daemon stops, and it can be taken off.
+#[test]
+fn b_06_a_writer_stops_its_own_daemon() {
+    let mac = ready();
+    let _daemon = start(&mac);
+    let laptop = crate::fleet::join(&mac, "laptop", &["--role", "writer"]);
+    assert!(ctxnode(&laptop, &["daemon", "start"]).status.success());
+    crate::fleet::node(&laptop, "it knows its role", |reply| reply["role"] == "writer");
+    let stopped = ctxnode(&laptop, &["daemon", "stop"]);
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+    assert_eq!(ctxnode(&laptop, &["daemon", "status"]).status.code(), Some(3), "it is gone");
 }

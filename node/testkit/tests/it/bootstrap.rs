@@ -207,6 +207,10 @@ fn failures_say_what_to_type() {
     let output = bootstrap(&sandbox, &[], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(printed(&output).contains("Type: rustup update stable"), "{}", printed(&output));
+    sandbox.fake_program("rustc", "exit 1");
+    let output = bootstrap(&sandbox, &[], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains("Type: rustup default stable"), "{}", printed(&output));
     assert_eq!(bootstrap(&sandbox, &["--bogus"], &[]).status.code(), Some(2));
 }
 
@@ -235,7 +239,8 @@ fn b_02_agent_clis_are_installed_set_up_and_exercised() {
     let done = bootstrap(&sandbox, &all, &[]);
     let text = printed(&done);
     assert!(done.status.success(), "{text}");
-    for line in ["✓ Agent CLIs: claude codex", "✓ MCP connected (claude, codex)", "claude: trust it", "Next: launcher"] {
+    for line in ["✓ Agent CLIs: claude codex", "✓ MCP connected (claude, codex)", "claude: trust it", "Next: launcher"]
+    {
         assert!(text.contains(line), "{line} is missing in:\n{text}");
     }
     let before = state(&sandbox.home());
