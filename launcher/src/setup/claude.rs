@@ -1,6 +1,6 @@
 //! Claude Code: `.mcp.json` or the user's state file, `settings.json`, `.claude/skills`, `CLAUDE.md`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,8 @@ pub(super) fn wanted(scope: Scope, places: &Places) -> Vec<Wanted> {
     let line = json!({ "type": "command", "command": "ctxnode statusline", "padding": 0 });
     // There is one status line: that of a checkout would take everybody's own away.
     if scope == Scope::User {
-        entries.push(Entry { path: vec!["statusLine"], kept: Kept::Default(line) });
+        let wrap = places.wrap_status_line;
+        entries.push(Entry { path: vec!["statusLine"], kept: Kept::StatusLine { line, wrap } });
     }
     let mut files = vec![
         Wanted::json(servers, "MCP server", Dialect::Strict, vec![server]),
@@ -86,6 +87,18 @@ fn hook(event: Event, matcher: Option<&str>) -> Value {
         Some(matcher) => json!({ "matcher": matcher, "hooks": [handler] }),
         None => json!({ "hooks": [handler] }),
     }
+}
+
+/// Returns what can be had besides, when somebody has a status line of their own.
+pub(super) fn offer(scope: Scope, places: &Places, read: &dyn Fn(&Path) -> Option<String>) -> Option<String> {
+    if scope != Scope::User || places.wrap_status_line {
+        return None;
+    }
+    let text = read(&settings(scope, places))?;
+    let command = super::json::look(&text, &["statusLine", "command"])?;
+    // What can be wrapped is theirs.
+    super::status_line::wrapped(command.as_str()?)?;
+    Some("your own status line stays as it is; ctxnode setup claude --wrap-status-line adds ours to it".to_owned())
 }
 
 pub(super) fn confirm(scope: Scope) -> Vec<String> {

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places { home: "/h".into(), claude: None, codex: None, project: None }
+        Places { home: "/h".into(), claude: None, codex: None, project: None, wrap_status_line: false }
     }
 
     fn found(agent: Agent, text: &str) -> Option<Registered> {

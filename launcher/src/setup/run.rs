@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::edit::{missing_defaults, removal};
 use super::ledger::{self, Ledger, Row, hash};
-use super::{Broken, Content, Edit, Places, Scope, Wanted, blockers, confirm, edit, usual_scope, wanted};
+use super::{Broken, Content, Edit, Places, Scope, Wanted, blockers, confirm, edit, offers, usual_scope, wanted};
 use crate::agents::Agent;
 
 /// The largest file that is read; configuration and instructions stay far below.
@@ -70,6 +70,8 @@ pub struct Report {
     pub blockers: Vec<String>,
     /// What the human must confirm, and where; `cli: what`.
     pub confirm: Vec<String>,
+    /// What can be had besides; `cli: what`.
+    pub offers: Vec<String>,
 }
 
 impl Report {
@@ -151,6 +153,8 @@ pub fn run(
         if mode != Mode::Remove {
             let read = |path: &Path| read(path).ok().flatten();
             report.blockers.extend(blockers(*agent, scope, places, &read));
+            let offered = offers(*agent, scope, places, &read);
+            report.offers.extend(offered.into_iter().map(|line| format!("{}: {line}", agent.name())));
             report.confirm.extend(confirm(*agent, scope).into_iter().map(|line| format!("{}: {line}", agent.name())));
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::agents::Agent;
 
-pub use plugin::plugin;
+pub use plugin::{FORMS, plugin};
 pub use texts::{SKILLS, Skill};
 
 /// Commands of earlier versions; setup removes their files when nobody changed them.

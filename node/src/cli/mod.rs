@@ -22,6 +22,7 @@ mod screen;
 mod setup;
 mod show;
 mod status;
+mod status_line;
 mod uninstall;
 mod verify;
 mod world;
@@ -133,7 +134,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         "man" => return reference::man(&screen).map(code),
         // Whatever is wrong with the settings: an agent waits for these.
         "hook" => return Ok(hook::hook(matches, &env, screen)),
-        "statusline" => return Ok(hook::statusline(matches, &env, screen)),
+        "statusline" => return Ok(status_line::run(matches, &env, screen)),
         "launch" => return Ok(launch::run(matches, env, &screen)),
         _ => {}
     }

@@ -6,6 +6,7 @@ use ctxnode_api::node::{CheckRow, CheckState};
 use ctxnode_launcher::agents::Agent;
 use ctxnode_launcher::setup::{Action, Content, Known, Mode, Places, Report, Scope, SetupError, known};
 use ctxnode_launcher::setup::{json, run as carry_out, toml, usual_scope, wanted};
+use ctxnode_launcher::skills::FORMS;
 use serde_json::{Value, json};
 
 use super::doctor::check;
@@ -16,7 +17,9 @@ use super::world::World;
 
 pub(super) fn command() -> Command {
     let names = Agent::ALL.map(Agent::name);
-    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name.replace('_', "-")).action(ArgAction::SetTrue).help(help)
+    };
     Command::new("setup")
         .about("Sets agent CLIs up: MCP server, hooks, commands, instructions")
         .arg(
@@ -45,13 +48,26 @@ pub(super) fn command() -> Command {
                 .long("plugin")
                 .value_name("DIR")
                 .conflicts_with_all(["cli", "all", "scope", "check", "print", "remove", "verify"])
-                .help("Writes the plugin for Claude Code into a directory instead"),
+                .help("Writes the plugin of a CLI into a directory instead"),
         )
+        .arg(
+            Arg::new("form")
+                .long("form")
+                .value_name("CLI")
+                .requires("plugin")
+                .value_parser(PossibleValuesParser::new(FORMS.map(Agent::name)))
+                .help("Whose plugin: Claude Code's, Codex's, or the extension of Gemini CLI; claude when left out"),
+        )
+        .arg(flag(
+            "wrap_status_line",
+            "Adds ours to the status line that you have in Claude Code; --remove gives yours back",
+        ))
 }
 
 pub(super) fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
     if let Some(folder) = matches.get_one::<String>("plugin") {
-        return plugin(world, folder);
+        let form = matches.get_one::<String>("form").and_then(|name| Agent::of_name(name));
+        return plugin(world, folder, form.unwrap_or(FORMS[0]));
     }
     let named: Vec<Agent> =
         matches.get_many::<String>("cli").into_iter().flatten().filter_map(|name| Agent::of_name(name)).collect();
@@ -66,7 +82,7 @@ pub(super) fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> 
         "project" => Scope::Project,
         _ => Scope::User,
     });
-    let places = places(world);
+    let places = Places { wrap_status_line: matches.get_flag("wrap_status_line"), ..places(world) };
     if matches.get_flag("verify") {
         return verify(world, &agents, matches.get_flag("all"), &places);
     }
@@ -227,6 +243,7 @@ pub(super) fn places_of(world: &World, project: Option<std::path::PathBuf>) -> P
         claude: moved("CLAUDE_CONFIG_DIR"),
         codex: moved("CODEX_HOME"),
         project,
+        wrap_status_line: false,
     }
 }
 
@@ -262,6 +279,9 @@ fn told(report: &Report, mode: Mode) -> String {
         lines.push(format!("{same} files are as they should be"));
     }
     lines.extend(report.blockers.iter().map(|line| format!("warning: {line}")));
+    if mode == Mode::Apply {
+        lines.extend(report.offers.iter().map(|line| format!("note: {line}")));
+    }
     if !report.confirm.is_empty() {
         lines.push("Confirm by hand; ctxnode does not write what you trust:".to_owned());
         lines.extend(report.confirm.iter().map(|line| format!("  {line}")));
@@ -304,9 +324,9 @@ fn print(world: &World, agents: &[Agent], scope: Option<Scope>, places: &Places)
 }
 
 /// Writes the plugin. The directory is the caller's; files of the plugin are replaced.
-fn plugin(world: &World, folder: &str) -> Result<Exit, Failure> {
+fn plugin(world: &World, folder: &str, form: Agent) -> Result<Exit, Failure> {
     let folder = world.directory.join(folder);
-    let files = ctxnode_launcher::skills::plugin();
+    let files = ctxnode_launcher::skills::plugin(form);
     for (path, text) in &files {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {
