@@ -182,6 +182,8 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "import docs" => import::docs(world, matches).await,
         "secret check" => launch::check(world, matches).await,
         "secret set" => launch::set(world, matches).await,
+        "secret identity" => launch::identity(world).await,
+        "secret forget" => launch::forget(world, matches).await,
         "worktree list" => launch::worktrees(world).await,
         "worktree remove" => launch::remove(world, matches).await,
         _ => operation(world, words, matches).await,
