@@ -300,7 +300,7 @@ fn k_04_the_keychain_stands_in_for_a_provider_that_cannot_be_reached() {
     assert!(launch().status.success());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     let plain = files_with(sandbox.root(), CANARY.as_bytes());
-    assert_eq!(plain, [file.clone()], "only the provider's own file");
+    assert_eq!(plain, std::slice::from_ref(&file), "only the provider's own file");
     fs::write(&file, "TOKEN=other\n").unwrap();
     assert!(launch().status.success());
     assert_eq!(home_file(&sandbox, "length").trim(), "5", "the provider was asked first");

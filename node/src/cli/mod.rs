@@ -7,6 +7,7 @@ mod arguments;
 mod daemon;
 mod doctor;
 mod failure;
+mod gh;
 mod hook;
 mod import;
 mod init;
@@ -108,6 +109,7 @@ pub(crate) fn tree() -> Command {
     extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     extra.extend(launch::commands());
+    extra.extend(gh::commands());
     operations::add_to(top, extra).mut_subcommand("status", status::complete)
 }
 
@@ -184,6 +186,9 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "secret set" => launch::set(world, matches).await,
         "secret identity" => launch::identity(world).await,
         "secret forget" => launch::forget(world, matches).await,
+        "gh handoff" => gh::handoff(world, matches).await,
+        "gh question" => gh::question(world, matches).await,
+        "gh merge" => gh::merge(world, matches).await,
         "worktree list" => launch::worktrees(world).await,
         "worktree remove" => launch::remove(world, matches).await,
         _ => operation(world, words, matches).await,

@@ -47,7 +47,7 @@ impl<'a> Cli<'a> {
     }
 
     /// Runs a line; returns what it printed.
-    fn run(&mut self, line: &str) -> String {
+    pub(crate) fn run(&mut self, line: &str) -> String {
         writeln!(self.stdin, "{line}").unwrap();
         let mut printed = String::new();
         loop {

@@ -17,6 +17,7 @@ mod faults;
 mod field;
 mod fleet;
 mod gate;
+mod github;
 mod handoffs;
 mod hooks;
 mod idempotency;
