@@ -5,6 +5,7 @@
 mod farewell;
 mod github;
 mod heal;
+mod keychain;
 mod register;
 pub mod secrets;
 mod session;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ctxnode_api::operations::VentureView;
+use ctxnode_config::Platform;
 
 use crate::checkout::{self, clone};
 use crate::options::Options;
@@ -137,6 +139,8 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     }
     update::bring_forward(world, &plan).await;
     clock.step("checkout");
+    let (env, screen) = (&world.around.env, &world.screen);
+    keychain::unlock(Platform::current(), world.is_remote(), plan.agent, env, screen).await?;
     let secrets = fetch_secrets(world, &plan, &machine).await?;
     let without = github::dead_tokens(world, &secrets, plan.secrets.as_ref()).await;
     clock.step("secrets");
@@ -174,9 +178,15 @@ async fn fetch_secrets(world: &World, plan: &Plan, machine: &provider::MachineFi
     let Some(source) = &plan.secrets else { return Ok(Secrets::default()) };
     let mut machine = machine.clone();
     if machine.infisical.project.is_none() {
-        machine.infisical.project = secrets::project_of(&plan.checkout);
+        machine.infisical.project = secrets::project_of(&plan.checkout).or_else(|| {
+            // A checkout that lacks the file has the project of another checkout of its venture.
+            let all = checkout::find(&world.config.dev_dirs, &world.around.directory);
+            secrets::project_beside(&plan.repo, &plan.checkout, &all)
+        });
     }
-    let secrets = provider::fetch(source, &world.around.env, &machine, &plan.checkout).await?;
+    let env = &world.around.env;
+    let answer = provider::fetch(source, env, &machine, &plan.checkout).await;
+    let secrets = keychain::with_cache(answer, source, &machine, env, &world.screen).await?;
     let names: Vec<&str> = secrets.names().collect();
     world.screen.say(&format!("secrets: {} from {} ({})", names.len(), source.provider.name(), names.join(", ")));
     Ok(secrets)

@@ -55,6 +55,7 @@ fn claude_name(event: Event) -> Option<&'static str> {
         Event::Prompt => Some("UserPromptSubmit"),
         Event::BeforeTool => Some("PreToolUse"),
         Event::AfterTool => Some("PostToolUse"),
+        Event::ToolFailed => Some("PostToolUseFailure"),
         _ => None,
     }
 }

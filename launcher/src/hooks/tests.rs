@@ -53,6 +53,24 @@ fn what_a_human_types_and_what_tools_return_is_not_sent() {
     assert_eq!(request(Agent::Claude, Event::Stop, &long).text.unwrap().chars().count(), TEXT_CHARS);
 }
 
+/// H-26: a secret on any cut is redacted whole: on that of what is kept, and on that of what is searched.
+#[test]
+fn h_26_a_secret_is_redacted_before_any_cut() {
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    let kept = |message: String| {
+        let stdin = json!({ "last_assistant_message": message });
+        request(Agent::Claude, Event::Stop, &stdin).text.unwrap()
+    };
+    for before in [TEXT_CHARS - 30, TEXT_CHARS - 5, SEARCHED - 5] {
+        let text = kept(format!("{}{secret} and more", "word ".repeat(before / 5)));
+        assert!(!text.contains("ghp_") && text.chars().count() <= TEXT_CHARS, "{before}");
+    }
+    // What shrinks to almost nothing brings the cut of what is searched into what is kept.
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", "QUJD".repeat(3_000));
+    let text = kept(key.repeat(9));
+    assert!(!text.contains("QUJD") && text.contains("[redacted: "), "{text}");
+}
+
 /// C-04: whatever comes in, what goes out is valid for its CLI.
 #[test]
 fn c_04_every_answer_is_what_its_cli_accepts() {

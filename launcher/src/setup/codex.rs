@@ -58,6 +58,12 @@ fn command(event: Event) -> String {
     format!("ctxnode hook codex {}", event.name())
 }
 
+/// Returns the object of all hooks, as a plugin holds it.
+pub(super) fn hooks() -> Value {
+    let lists = HOOKS.iter().map(|(name, event, matcher)| ((*name).to_owned(), json!([hook(*event, *matcher)])));
+    Value::Object(lists.collect())
+}
+
 fn hook(event: Event, matcher: Option<&str>) -> Value {
     // At its end Codex allows a second.
     let timeout = if event == Event::SessionEnd { 1 } else { 5 };

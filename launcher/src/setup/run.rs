@@ -8,9 +8,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::edit::removal;
-use super::ledger::{Ledger, Row, hash};
-use super::{Broken, Content, Edit, Places, Scope, Trust, Wanted, blockers, confirm, edit, trust, usual_scope, wanted};
+use super::edit::{missing_defaults, removal};
+use super::ledger::{self, Ledger, Row, hash};
+use super::{
+    Broken, Content, Edit, Places, Scope, Trust, Wanted, blockers, confirm, edit, offers, trust, usual_scope, wanted,
+};
 use crate::agents::Agent;
 
 /// The largest file that is read; configuration and instructions stay far below.
@@ -72,6 +74,8 @@ pub struct Report {
     pub confirm: Vec<String>,
     /// How the trust in it stands, per CLI, as the CLI's own files say.
     pub trust: Vec<Trust>,
+    /// What can be had besides; `cli: what`.
+    pub offers: Vec<String>,
 }
 
 impl Report {
@@ -79,6 +83,12 @@ impl Report {
     #[must_use]
     pub fn differs(&self) -> bool {
         self.files.iter().any(|done| matches!(done.action, Action::Created | Action::Changed | Action::Deleted))
+    }
+
+    /// Returns how it stands with the entry of the MCP server; of the first CLI, when there are several.
+    #[must_use]
+    pub fn server(&self) -> Option<Action> {
+        self.files.iter().find(|done| done.what.starts_with("MCP server")).map(|done| done.action)
     }
 
     /// Whether a file could not be understood.
@@ -131,6 +141,8 @@ pub fn run(
             let read = |path: &Path| read(path).ok().flatten();
             report.blockers.extend(blockers(*agent, scope, places, &read));
             report.trust.push(trust(*agent, scope, places, &read));
+            let offered = offers(*agent, scope, places, &read);
+            report.offers.extend(offered.into_iter().map(|line| format!("{}: {line}", agent.name())));
             report.confirm.extend(confirm(*agent, scope).into_iter().map(|line| format!("{}: {line}", agent.name())));
         }
     }
@@ -148,7 +160,7 @@ pub fn run_files(
     state_dir: &Path,
     mode: Mode,
 ) -> Result<Vec<Done>, SetupError> {
-    let ledger_file = state_dir.join("setup.json");
+    let ledger_file = state_dir.join(ledger::FILE);
     let mut ledger = Ledger::load(&ledger_file);
     let was = ledger.clone();
     let mut all = Vec::new();
@@ -219,6 +231,7 @@ fn put(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger, mode: 
             write(&file.path, after)?;
             let row = ledger.files.entry(file.path.clone()).or_default();
             row.users.insert(user.to_owned());
+            row.defaults.extend(missing_defaults(file, now));
             row.wrote(now, after);
         }
     }
@@ -236,7 +249,7 @@ fn take(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger) -> Re
     }
     let edit = match exact(&row, &file.path, now)? {
         Some(edit) => edit,
-        None => match removal(file, now, row.created) {
+        None => match removal(file, now, row.created, &row.defaults) {
             Ok(edit) => edit,
             Err(broken) => return Ok(left_alone(&broken)),
         },

@@ -148,7 +148,13 @@ mod tests {
     use crate::setup::{Content, Edit, edit, wanted};
 
     fn places(project: Option<&str>) -> Places {
-        Places { home: "/home/ada".into(), claude: None, codex: None, project: project.map(PathBuf::from) }
+        Places {
+            home: "/home/ada".into(),
+            claude: None,
+            codex: None,
+            project: project.map(PathBuf::from),
+            wrap_status_line: false,
+        }
     }
 
     fn told(agent: Agent, project: Option<&str>, files: &[(&str, &str)]) -> Trust {

@@ -63,6 +63,15 @@ pub struct HookRequest {
     /// Why the turn failed, when it did: the provider's word for it and what the CLI said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// What a tool that failed said; its beginning is kept, without what looks like a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// A name for what the tool ran, the same for the same command: a success of it ends the counting of its errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The address of the pull request that the tool opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<String>,
     /// Where the agent works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,

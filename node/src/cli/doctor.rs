@@ -50,7 +50,8 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
     checks.push(spool(spooled(&world.config.paths.state_dir, SystemClock.now()), is_down));
     checks.extend(backup_file(world));
     checks.extend(settings(world));
-    checks.extend(super::setup::checks(world));
+    checks.extend(super::links::checks(world, fix));
+    checks.extend(super::setup::checks(world, fix).await);
     checks.extend(super::tmux::checks(world).await);
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Pass);
     let summary = match worst {

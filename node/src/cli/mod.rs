@@ -8,11 +8,13 @@ mod continuation;
 mod daemon;
 mod doctor;
 mod failure;
+mod gh;
 mod hook;
 mod import;
 mod init;
 mod join;
 mod launch;
+mod links;
 mod mcp;
 mod operations;
 mod qr;
@@ -22,7 +24,10 @@ mod screen;
 mod setup;
 mod show;
 mod status;
+mod status_line;
 mod tmux;
+mod uninstall;
+mod verify;
 mod world;
 
 use std::process::ExitCode;
@@ -99,6 +104,7 @@ pub(crate) fn tree() -> Command {
         ("", continuation::command()),
         ("", mcp::command()),
         ("", setup::command()),
+        ("", uninstall::command()),
         ("", reference::completions_command()),
         ("", reference::man_command()),
         ("", reference::config_command()),
@@ -107,6 +113,7 @@ pub(crate) fn tree() -> Command {
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     extra.extend(launch::commands());
     extra.extend(tmux::commands());
+    extra.extend(gh::commands());
     operations::add_to(top, extra).mut_subcommand("status", status::complete)
 }
 
@@ -134,7 +141,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         "man" => return reference::man(&screen).map(code),
         // Whatever is wrong with the settings: an agent waits for these.
         "hook" => return Ok(hook::hook(matches, &env, screen)),
-        "statusline" => return Ok(hook::statusline(matches, &env, screen)),
+        "statusline" => return Ok(status_line::run(matches, &env, screen)),
         "launch" => return Ok(launch::run(matches, env, &screen)),
         _ => {}
     }
@@ -175,6 +182,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "doctor" => doctor::run(world, matches).await,
         "budget" => hook::budget(world).await,
         "join" => join::run(world, matches).await,
+        "uninstall" => uninstall::run(world, matches).await,
         "status" => status::run(world, matches).await,
         "fleet recover" => recover::run(world).await,
         "event watch" => daemon::watch(world, matches).await,
@@ -183,6 +191,11 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "secret check" => launch::check(world, matches).await,
         "secret set" => launch::set(world, matches).await,
         "tmux setup" => tmux::run(world, matches).await,
+        "secret identity" => launch::identity(world).await,
+        "secret forget" => launch::forget(world, matches).await,
+        "gh handoff" => gh::handoff(world, matches).await,
+        "gh question" => gh::question(world, matches).await,
+        "gh merge" => gh::merge(world, matches).await,
         "worktree list" => launch::worktrees(world).await,
         "worktree remove" => launch::remove(world, matches).await,
         _ => operation(world, words, matches).await,

@@ -125,7 +125,7 @@ pub(super) fn stage(
         commit_sha: session.commit_sha.clone(),
         failure: pulse.as_ref().and_then(|pulse| pulse.failed.clone()),
         checkout: pulse.and_then(|pulse| pulse.checkout),
-        ..Captured::default()
+        pull_requests: super::hooks::pull_requests(session),
     };
     let content = captured.draft();
     let body = payload(&content.lists, None)?;

@@ -6,6 +6,7 @@ mod claims;
 mod context;
 mod docs;
 mod drafts;
+mod errors;
 mod escalations;
 mod events;
 mod export;

@@ -11,15 +11,15 @@ use ctxnode_api::{ErrorCode, Iso};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{EndReason, Ending, Session, SessionStatus};
 use ctxnode_model::rules::presence::{is_stale, next_heartbeat};
+use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::UpdateFields;
 use ctxnode_model::rules::start::superseded_twins;
-use ctxnode_model::rules::{escalation, secrets};
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::{Draft, Listing, LocalTable, Reader};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{drafts, escalations, paging, start, who};
+use super::{drafts, errors, escalations, paging, start, who};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::daemon::presence::Presence;
 use crate::failure::Failure;
@@ -247,32 +247,22 @@ pub(crate) async fn update(cx: &Cx, input: UpdateRequest) -> Handled {
         if !edits.is_empty() {
             draft.edit(id, &space, edits.clone())?;
         }
-        let error_count = error.map(|error| count_error(draft, id, &error)).transpose()?;
+        let counted = error.map(|error| errors::count(draft, id, &error, None)).transpose()?;
         let escalation = call.map(|call| escalations::stage(draft, &call, &current, &origin)).transpose()?;
         let after = start::with_edits(current, &edits);
-        let warnings = start::warnings(&app, draft.reader(), &after, now)?;
+        let mut warnings = start::warnings(&app, draft.reader(), &after, now)?;
+        warnings.extend(counted.iter().flat_map(|counted| counted.notices.clone()));
         let reply = UpdateReply {
             session: view(&app, &after, now),
             updated_at: Iso(now),
             heartbeat: heartbeat_reply(&app, id, now),
             warnings,
             escalation_id: escalation.map(|id| id.to_string()),
-            error_count,
+            error_count: counted.map(|counted| counted.count),
         };
         Ok((200, reply))
     })
     .await
-}
-
-/// Counts an error of a session by its normalised form.
-fn count_error(draft: &mut Draft<'_>, id: DocumentId, error: &str) -> Result<u32, Failure> {
-    let key = [b"errors:".as_slice(), &id.to_bytes()].concat();
-    let found = draft.reader().local(LocalTable::Captures, &key)?;
-    let mut counters: escalation::Counters =
-        found.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    counters.error(error, None, draft.now());
-    draft.put_local(LocalTable::Captures, key, serde_json::to_vec(&counters).unwrap_or_default());
-    Ok(counters.count(error))
 }
 
 /// Refuses texts that look like secrets; the details name kind and place, never the value.
