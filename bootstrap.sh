@@ -1,31 +1,61 @@
 #!/usr/bin/env bash
-# Makes this machine a ctxnode node from a checkout: build, install, replica, daemon, self-check.
+# Makes this machine a ctxnode node from a checkout: build, install, tools, agent CLIs, key, replica, daemon, set-up,
+# self-check.
 # Every step looks at what is there and does only what is missing, so a second run changes nothing and a run that failed
 # goes on where it stopped. Works with the bash 3.2 of macOS.
 set -u
 
 usage() {
     cat <<'TEXT'
-Usage: ./bootstrap.sh [--check | --dry-run] [--no-service] [--no-path]
+Usage: ./bootstrap.sh [options]
 
-  --check       say what is in place and what is missing; change nothing
-  --dry-run     say what a run would do; change nothing
-  --no-service  leave the daemon alone; the first client starts it
-  --no-path     leave the shell's configuration file alone
+  --check         say what is in place and what is missing; change nothing
+  --dry-run       say what a run would do; change nothing
+  --agents LIST   agent CLIs to install when they are missing, and to set up: claude,codex,gemini,agy, or none;
+                  without it those that are installed are set up
+  --tools         install missing tools (gh, tmux, mosh, node) with the package manager without asking
+  --join FILE     join the fleet whose invite code is in FILE, or on stdin when FILE is -
+  --no-service    no user service: the first client starts the daemon
+  --no-path       leave the shell's configuration file alone
 TEXT
 }
 
+known_agents="claude codex gemini agy"
 mode=run
 service=yes
 path_line=yes
-for argument in "$@"; do
-    case $argument in
+tools=ask
+agents=
+join_from=
+bad_usage() { echo "error: $1" >&2; usage >&2; exit 2; }
+while [ $# -gt 0 ]; do
+    case $1 in
         --check) mode=check ;;
         --dry-run) mode=dry-run ;;
+        --tools) tools=yes ;;
+        --agents | --join)
+            [ $# -ge 2 ] || bad_usage "$1 needs a value"
+            if [ "$1" = --agents ]; then agents=$2; else join_from=$2; fi
+            shift
+            ;;
+        --agents=*) agents=${1#*=} ;;
+        --join=*) join_from=${1#*=} ;;
         --no-service) service=no ;;
         --no-path) path_line=no ;;
         -h | --help) usage; exit 0 ;;
-        *) echo "error: unknown argument $argument" >&2; usage >&2; exit 2 ;;
+        *) bad_usage "unknown argument $1" ;;
+    esac
+    shift
+done
+case $join_from in
+    # What stands in an argument list, every user of the machine can read, and so can the shell's history.
+    ctxj-*) bad_usage "the invite code does not belong on the command line: put it into a file, or use --join - and stdin" ;;
+esac
+agents=$(printf '%s' "$agents" | tr ',' ' ')
+for name in $agents; do
+    case " $known_agents none " in
+        *" $name "*) ;;
+        *) bad_usage "unknown agent CLI $name; known are $known_agents, and none" ;;
     esac
 done
 
@@ -39,7 +69,11 @@ needed_rust=1.95
 marker='# added by ctxnode bootstrap'
 missing=0
 replaced=no
+joined=no
 scratch=
+step_began=$SECONDS
+# What agent CLIs print that the human must confirm; shown at the end, where it is read.
+to_confirm=
 
 cleanup() {
     # Only what this run made, and only halves of it.
@@ -49,7 +83,13 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-ok() { printf '✓ %s\n' "$1"; }
+# Each line ends its step, and says how long that took.
+took() {
+    printf ' (%s s)\n' "$((SECONDS - step_began))"
+    step_began=$SECONDS
+}
+
+ok() { printf '✓ %s' "$1"; took; }
 
 absent() { # <what is missing>: for --check
     printf '✗ %s\n' "$1"
@@ -57,6 +97,21 @@ absent() { # <what is missing>: for --check
 }
 
 would() { printf '→ would %s\n' "$1"; }
+
+skipped() { # <what is skipped> <how to get it>
+    printf -- '- %s: skipped. %s\n' "$1" "$2"
+    step_began=$SECONDS
+}
+
+# Asks a person; without a terminal the answer is no. Stdin may carry the invite code, and then nobody can be asked.
+asked() { # <question>
+    local answer
+    if [ ! -t 0 ] || [ ! -t 1 ]; then return 1; fi
+    printf '%s [y/N] ' "$1"
+    read -r answer || return 1
+    case $answer in y | Y | yes) return 0 ;; esac
+    return 1
+}
 
 fail() { # <what failed> <what to do>
     printf '✗ %s\n  %s\n' "$1" "$2"
@@ -102,7 +157,11 @@ check_toolchain() {
     if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
         fail "Toolchain: no cargo" "Type: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   then run this again."
     fi
-    version=$(rustc --version | awk '{print $2}')
+    version=$(rustc --version 2>/dev/null | awk '{print $2}')
+    if [ -z "$version" ]; then
+        # The programs of rustup are there before it has a toolchain.
+        fail "Toolchain: rustc does not run" "Type: rustup default stable   then run this again."
+    fi
     if ! at_least "$version" "$needed_rust"; then
         fail "Toolchain: rustc $version is older than $needed_rust" "Type: rustup update stable   then run this again."
     fi
@@ -137,7 +196,7 @@ build() {
         fi
         return
     fi
-    local started=$SECONDS status
+    local status
     mkdir -p "$target_dir"
     : >"$build_log"
     if [ ! -x "$target_dir/release/ctxnode" ]; then
@@ -149,7 +208,7 @@ build() {
         tail -n 30 "$build_log"
         fail "Build: cargo ended with $status" "The whole log is in $build_log. Run this again to go on."
     fi
-    ok "Build: release build is current ($((SECONDS - started)) s)"
+    ok "Build: release build is current"
 }
 
 digest() {
@@ -177,6 +236,7 @@ install_binary() { # <name>
     fi
     mv -f "$new" "$installed" || fail "Install: $installed cannot be replaced" "Check who owns it."
     replaced=yes
+    note program "$installed"
     ok "Install: $installed"
 }
 
@@ -210,8 +270,14 @@ add_to_path() {
 
 append_line() { # <file> <line>
     may "PATH: $bin_dir is not on it" "add $bin_dir to the PATH in $1" || return 0
+    # What is noted here, `ctxnode uninstall` takes back to the byte.
+    if [ ! -e "$1" ]; then note shell-file "$1"; fi
     # A last line without its end would swallow ours.
-    if [ -s "$1" ] && [ -n "$(tail -c 1 "$1")" ]; then printf '\n' >>"$1"; fi
+    if [ -s "$1" ] && [ -n "$(tail -c 1 "$1")" ]; then
+        note line-end "$1"
+        printf '\n' >>"$1"
+    fi
+    note path-line "$1"
     printf '%s\n' "$2" >>"$1" || fail "PATH: $1 cannot be written" "Run this again with --no-path."
     ok "PATH: added to $1 (new terminals have it)"
 }
@@ -228,6 +294,217 @@ data_dir() {
     fi
 }
 
+state_dir() {
+    if [ -n "${XDG_STATE_HOME:-}" ]; then
+        printf '%s\n' "$XDG_STATE_HOME/ctxnode"
+    elif [ "$(uname -s)" = Darwin ]; then
+        printf '%s\n' "$HOME/Library/Application Support/ctxnode"
+    else
+        printf '%s\n' "$HOME/.local/state/ctxnode"
+    fi
+}
+
+# Notes what was done to which file, once, for `ctxnode uninstall`.
+note() { # <word> <path>
+    local record
+    record=$(state_dir)/bootstrap.record
+    if grep -qxF "$1 $2" "$record" 2>/dev/null; then return; fi
+    mkdir -p "$(state_dir)" && chmod 700 "$(state_dir)" && printf '%s %s\n' "$1" "$2" >>"$record"
+}
+
+package_manager() {
+    local name
+    for name in apt-get dnf pacman zypper brew; do
+        if command -v "$name" >/dev/null; then
+            printf '%s\n' "$name"
+            return
+        fi
+    done
+}
+
+install_command() { # <package manager> <packages>
+    local root_do=
+    if [ "$(id -u)" -ne 0 ]; then root_do="sudo "; fi
+    case $1 in
+        apt-get) printf '%sapt-get install -y %s\n' "$root_do" "$2" ;;
+        dnf) printf '%sdnf install -y %s\n' "$root_do" "$2" ;;
+        pacman) printf '%spacman -S --noconfirm %s\n' "$root_do" "$2" ;;
+        zypper) printf '%szypper --non-interactive install %s\n' "$root_do" "$2" ;;
+        brew) printf 'brew install %s\n' "$2" ;;
+        *) printf '(no package manager known here) install: %s\n' "$2" ;;
+    esac
+}
+
+package_of() { # <package manager> <tool>
+    case $1/$2 in
+        apt-get/node | dnf/node | pacman/node) echo "nodejs npm" ;;
+        zypper/node) echo "nodejs-default npm-default" ;;
+        dnf/gh | apt-get/gh | zypper/gh | brew/gh) echo gh ;;
+        pacman/gh) echo github-cli ;;
+        *) echo "$2" ;;
+    esac
+}
+
+missing_tools() {
+    local tool
+    for tool in git gh tmux mosh node; do
+        if ! command -v "$tool" >/dev/null; then printf '%s ' "$tool"; fi
+    done
+}
+
+run_words() { "$@"; }
+
+# Tools make more of ctxnode work; none of them is needed to go on, so what cannot be had is said and skipped.
+install_tools() {
+    local wanted manager tool packages log
+    wanted=$(missing_tools)
+    wanted=${wanted% }
+    if [ -z "$wanted" ]; then
+        ok "Tools: git, gh, tmux, mosh, node"
+        return
+    fi
+    manager=$(package_manager)
+    packages=$(for tool in $wanted; do package_of "$manager" "$tool"; done | tr '\n' ' ')
+    packages=${packages% }
+    if [ "$mode" = dry-run ] && [ "$tools" = yes ]; then
+        would "install $wanted ($(install_command "$manager" "$packages"))"
+        return
+    fi
+    if [ "$mode" != run ] || [ -z "$manager" ] \
+        || { [ "$tools" != yes ] && ! asked "Install $wanted with $manager?"; }; then
+        skipped "Tools: no $wanted" "Type: $(install_command "$manager" "$packages")   or run this with --tools."
+        return
+    fi
+    if [ "$(id -u)" -ne 0 ] && [ "$manager" != brew ] && ! sudo -n true 2>/dev/null && [ ! -t 0 ]; then
+        skipped "Tools: no $wanted, and sudo would ask for a password" "Type: $(install_command "$manager" "$packages")"
+        return
+    fi
+    log=$target_dir/bootstrap-tools.log
+    mkdir -p "$target_dir"
+    : >"$log"
+    if [ "$manager" = apt-get ]; then
+        # A fresh image has no lists of packages.
+        if [ "$(id -u)" -eq 0 ]; then apt-get update; else sudo apt-get update; fi >>"$log" 2>&1
+    fi
+    # One by one: a package that this system does not have must not cost the others.
+    for tool in $wanted; do
+        # shellcheck disable=SC2046  # a command and its words
+        if ! run_words $(install_command "$manager" "$(package_of "$manager" "$tool")") >>"$log" 2>&1; then
+            printf -- '- Tools: %s could not be installed; the log is in %s\n' "$tool" "$log"
+        fi
+    done
+    wanted=$(missing_tools)
+    if [ -z "$wanted" ]; then ok "Tools: git, gh, tmux, mosh, node"; else skipped "Tools: no ${wanted% }" "Install them by hand."; fi
+}
+
+agent_package() { # <agent>
+    case $1 in
+        claude) echo @anthropic-ai/claude-code ;;
+        codex) echo @openai/codex ;;
+        gemini) echo @google/gemini-cli ;;
+    esac
+}
+
+agent_hint() { # <agent>
+    if [ "$1" = agy ]; then
+        echo "curl -fsSL https://antigravity.google/cli/install.sh | bash"
+    else
+        echo "npm install -g --prefix ~/.local $(agent_package "$1")"
+    fi
+}
+
+installed_agents() {
+    local name
+    for name in $known_agents; do
+        if command -v "$name" >/dev/null; then printf '%s ' "$name"; fi
+    done
+}
+
+install_agent() { # <agent>
+    local log=$target_dir/bootstrap-$1.log
+    mkdir -p "$target_dir"
+    if [ "$1" = agy ]; then
+        # Fetched whole before it is run: half a script must not be.
+        curl -fsSL https://antigravity.google/cli/install.sh -o "$log.sh" 2>"$log" && bash "$log.sh" >>"$log" 2>&1
+    else
+        if ! command -v npm >/dev/null; then
+            fail "Agent CLIs: $1 needs npm" "Run this with --tools, or install Node.js 20 or newer; then run this again."
+        fi
+        # Into the user's own folder: nothing here needs root.
+        npm install --silent --no-audit --no-fund -g --prefix "$HOME/.local" "$(agent_package "$1")" >"$log" 2>&1
+    fi
+}
+
+# The agent CLIs that were named, else those that are there, else those that a person names.
+choose_agents() {
+    local answer
+    if [ "$agents" = none ]; then
+        agents=
+        skipped "Agent CLIs (--agents none)" "Later: ctxnode setup --all"
+        return 1
+    fi
+    if [ -z "$agents" ]; then agents=$(installed_agents); fi
+    if [ -z "$agents" ] && [ "$mode" = run ] && [ -t 0 ] && [ -t 1 ]; then
+        printf 'No agent CLI is installed. Which ones (%s; empty for none)? ' "$known_agents"
+        read -r answer || answer=
+        for name in $(printf '%s' "$answer" | tr ',' ' '); do
+            case " $known_agents " in *" $name "*) agents="$agents $name" ;; esac
+        done
+    fi
+    if [ -z "$agents" ]; then
+        skipped "Agent CLIs: none installed" "Run this with --agents claude (or $known_agents)."
+        return 1
+    fi
+}
+
+# A list of names with one space before each.
+one_space() {
+    local name
+    for name in $1; do printf ' %s' "$name"; done
+}
+
+install_agents() {
+    local name all=yes
+    choose_agents || return 0
+    for name in $agents; do
+        if command -v "$name" >/dev/null; then continue; fi
+        may "Agent CLIs: no $name" "install $name ($(agent_hint "$name"))" || { all=no; continue; }
+        printf '  Installing %s ...\n' "$name"
+        if ! install_agent "$name" || ! command -v "$name" >/dev/null; then
+            fail "Agent CLIs: $name could not be installed" "Type: $(agent_hint "$name")   The log is $target_dir/bootstrap-$name.log."
+        fi
+    done
+    if [ "$all" = yes ]; then ok "Agent CLIs:$(one_space "$agents")"; fi
+}
+
+make_key() {
+    local key=$HOME/.ssh/id_ed25519
+    if [ -f "$key" ]; then
+        ok "SSH key: $key"
+        return
+    fi
+    if ! command -v ssh-keygen >/dev/null; then
+        skipped "SSH key: no ssh-keygen" "Install openssh-client, then run this again."
+        return
+    fi
+    may "SSH key: no $key" "make the Ed25519 key $key" || return 0
+    mkdir -p "$HOME/.ssh" && chmod 700 "$HOME/.ssh"
+    if ! ssh-keygen -q -t ed25519 -N '' -C "$(id -un)@$(uname -n)" -f "$key" </dev/null; then
+        fail "SSH key: $key cannot be made" "Check who owns $HOME/.ssh."
+    fi
+    ok "SSH key: made $key"
+}
+
+look_at_tailscale() {
+    if ! command -v tailscale >/dev/null; then
+        skipped "Tailscale (optional)" "Machines on one network reach each other without it: https://tailscale.com/download"
+    elif tailscale status >/dev/null 2>&1; then
+        ok "Tailscale: on"
+    else
+        skipped "Tailscale is off (optional)" "Type: tailscale up"
+    fi
+}
+
 has_replica() {
     local file
     for file in "$(data_dir)"/*.redb; do
@@ -241,6 +518,10 @@ make_replica() {
         ok "Replica: $(data_dir)"
         return
     fi
+    if [ -n "$join_from" ]; then
+        join_fleet
+        return
+    fi
     may "Replica: none in $(data_dir)" "make a replica in $(data_dir) (ctxnode init)" || return 0
     # What init prints holds the recovery key, which is shown once: it must reach the person, not a file.
     if ! "$bin_dir/ctxnode" init; then
@@ -249,28 +530,116 @@ make_replica() {
     ok "Replica: made in $(data_dir)"
 }
 
+# The code goes from the file or from our stdin to the program's stdin, and nowhere else.
+join_fleet() {
+    may "Replica: none in $(data_dir)" "join the fleet with the code from $join_from (ctxnode join -)" || return 0
+    if [ "$join_from" != - ] && [ ! -r "$join_from" ]; then
+        fail "Replica: $join_from cannot be read" "Write the code of 'ctxnode invite' into it, or use --join - and stdin."
+    fi
+    if ! if [ "$join_from" = - ]; then "$bin_dir/ctxnode" join -; else "$bin_dir/ctxnode" join - <"$join_from"; fi; then
+        fail "Replica: the fleet was not joined" "A code works once: type 'ctxnode invite' on a member for a new one, then run this again."
+    fi
+    joined=yes
+    ok "Replica: joined the fleet, in $(data_dir)"
+}
+
 daemon_runs() {
     [ -x "$bin_dir/ctxnode" ] && CTXNODE_NO_AUTOSTART=1 "$bin_dir/ctxnode" daemon status >/dev/null 2>&1
 }
 
+# Whether this login has something that keeps user services running.
+has_service_manager() {
+    if [ "$(uname -s)" = Darwin ]; then
+        command -v launchctl >/dev/null && launchctl print "gui/$(id -u)" >/dev/null 2>&1
+    else
+        command -v systemctl >/dev/null && systemctl --user show-environment >/dev/null 2>&1
+    fi
+}
+
+service_file() {
+    if [ "$(uname -s)" = Darwin ]; then
+        printf '%s\n' "$HOME/Library/LaunchAgents/dev.ctxnode.daemon.plist"
+    else
+        printf '%s\n' "$HOME/.config/systemd/user/ctxnode.service"
+    fi
+}
+
+stop_daemon() {
+    if daemon_runs && ! "$bin_dir/ctxnode" daemon stop >/dev/null; then
+        fail "Daemon: the running one does not stop" "Type: ctxnode daemon status"
+    fi
+}
+
+wait_for_daemon() {
+    local tries=0
+    while [ "$tries" -lt 100 ] && ! daemon_runs; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    daemon_runs
+}
+
 start_daemon() {
     if [ "$service" = no ]; then
-        ok "Daemon: left alone (--no-service)"
+        # A daemon of the build before holds the store; the first client starts the new one.
+        if [ "$mode" = run ] && [ "$replaced" = yes ]; then stop_daemon; fi
+        ok "Daemon: its first client starts it (--no-service)"
+    elif has_service_manager; then
+        run_service
+    else
+        start_in_background
+    fi
+}
+
+run_service() {
+    if daemon_runs && [ "$replaced" = no ] && [ -f "$(service_file)" ]; then
+        ok "Daemon: running, a service of this user"
         return
     fi
+    may "Daemon: no service of this user runs it" "install the daemon as a user service (ctxnode daemon install)" || return 0
+    # One that runs in the background holds the store; the service could not start beside it.
+    stop_daemon
+    if ! "$bin_dir/ctxnode" daemon install >/dev/null || ! wait_for_daemon; then
+        fail "Daemon: the service does not start" "Type: ctxnode daemon run   to see why, or run this with --no-service."
+    fi
+    ok "Daemon: started, a service of this user"
+    if command -v loginctl >/dev/null && [ "$(loginctl show-user "$(id -un)" -p Linger --value 2>/dev/null)" = no ]; then
+        printf '  It ends when you log out; type: loginctl enable-linger   to keep it.\n'
+    fi
+}
+
+start_in_background() {
     if daemon_runs && [ "$replaced" = no ]; then
         ok "Daemon: running"
         return
     fi
     may "Daemon: not running" "start the daemon (ctxnode daemon start)" || return 0
-    # A daemon of the build before holds the store; the new one cannot start beside it.
-    if daemon_runs && ! "$bin_dir/ctxnode" daemon stop >/dev/null; then
-        fail "Daemon: the running one does not stop" "Type: ctxnode daemon status"
-    fi
+    stop_daemon
     if ! "$bin_dir/ctxnode" daemon start >/dev/null; then
         fail "Daemon: it does not start" "Type: ctxnode daemon run   to see why."
     fi
-    ok "Daemon: started"
+    ok "Daemon: started (no user services here; after a restart the first client starts it)"
+}
+
+# Makes the chosen agent CLIs know ctxnode. What a human must confirm is kept for the end.
+set_up_agents() {
+    local name said all=yes
+    if [ -z "$agents" ]; then return; fi
+    for name in $agents; do
+        if [ ! -x "$bin_dir/ctxnode" ]; then
+            may "Set-up: $name does not know ctxnode" "set $name up (ctxnode setup $name)" || all=no
+            continue
+        fi
+        if "$bin_dir/ctxnode" setup "$name" --scope user --check >/dev/null 2>&1; then continue; fi
+        may "Set-up: $name differs" "set $name up (ctxnode setup $name --scope user)" || { all=no; continue; }
+        if ! said=$("$bin_dir/ctxnode" setup "$name" --scope user 2>&1); then
+            printf '%s\n' "$said" | sed 's/^/  /'
+            fail "Set-up: $name" "Correct the file that is named above, then run this again."
+        fi
+        to_confirm=$to_confirm$(printf '%s\n' "$said" | grep "^  $name: ")'
+'
+    done
+    if [ "$all" = yes ]; then ok "Set-up:$(one_space "$agents")"; fi
 }
 
 # The number of tools that the MCP shim lists: a real handshake through the installed binary, with 10 s to answer.
@@ -291,9 +660,62 @@ count_tools() {
     grep '"id":2' "$answers" | grep -o '"inputSchema"' | wc -l | tr -d ' '
 }
 
+# Waits a moment for a machine that joined just now to reach somebody; says how many peers it reaches of how many.
+count_peers() {
+    local tries=0 all=0 reached=0
+    while :; do
+        "$bin_dir/ctxnode" peers --json >"$scratch/peers" 2>/dev/null
+        all=$(($(grep -c '"node": ' "$scratch/peers") - $(grep -c '"state": "revoked"' "$scratch/peers")))
+        reached=$(grep -cE '"state": "(connected|via_others)"' "$scratch/peers")
+        if [ "$reached" -gt 0 ] || [ "$all" -eq 0 ] || [ "$tries" -ge 50 ]; then break; fi
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    printf '%s %s\n' "$reached" "$all"
+}
+
+verify_fleet() {
+    local reached all
+    read -r reached all <<TEXT
+$(count_peers)
+TEXT
+    if [ "$all" -eq 0 ] && [ "$joined" = no ]; then
+        printf '✓ single machine\n'
+    elif [ "$reached" -gt 0 ]; then
+        printf '✓ Fleet joined, %s of %s peers reachable\n' "$reached" "$all"
+    else
+        printf '✗ Fleet joined, none of %s peers reachable\n  Switch one on, or type: ctxnode doctor   to see why.\n' "$all"
+        good=no
+    fi
+}
+
+# Each CLI's registered command is started, as that CLI would, and asked for its tools.
+verify_mcp() {
+    local name said connected='' count
+    for name in $agents; do
+        if said=$("$bin_dir/ctxnode" setup "$name" --verify 2>&1); then
+            connected="$connected${connected:+, }$name"
+        else
+            printf '%s\n' "$said"
+            good=no
+        fi
+    done
+    if [ -n "$connected" ]; then
+        printf '✓ MCP connected (%s)\n' "$connected"
+    elif [ -z "$agents" ]; then
+        count=$(count_tools)
+        if [ "$count" -gt 0 ]; then
+            printf '✓ MCP answers (%s tools)\n' "$count"
+        else
+            printf '✗ MCP does not answer\n  Type: ctxnode doctor\n'
+            good=no
+        fi
+    fi
+}
+
 # The closing block. Each line is exercised, not inferred from the steps above.
 verify() {
-    local good=yes version tools status
+    local good=yes version status
     printf '\n=== Bootstrap ===\n'
     if version=$("$bin_dir/ctxnode" --version 2>/dev/null) && [ "$(digest "$bin_dir/ctxnode")" = "$(digest "$target_dir/release/ctxnode")" ]; then
         printf '✓ %s installed (checksum ok)\n' "$version"
@@ -301,14 +723,11 @@ verify() {
         printf '✗ ctxnode does not start, or is not the build of this checkout\n  Run this again.\n'
         good=no
     fi
-    status=0
-    if [ "$service" = yes ]; then
-        "$bin_dir/ctxnode" doctor >"$scratch/doctor" 2>&1
-        status=$?
-    fi
-    if [ "$service" = no ]; then
-        printf '✓ Daemon left to the first client, store and MCP not exercised (--no-service)\n'
-    elif daemon_runs && [ "$status" -ne 1 ]; then
+    # Without a service this is the first client.
+    if [ "$service" = no ]; then "$bin_dir/ctxnode" daemon start >/dev/null 2>&1; fi
+    "$bin_dir/ctxnode" doctor >"$scratch/doctor" 2>&1
+    status=$?
+    if daemon_runs && [ "$status" -ne 1 ]; then
         printf '✓ Daemon running, store open\n'
     else
         printf '✗ Daemon or store\n'
@@ -322,19 +741,12 @@ verify() {
             "$(command -v ctxnode)" "$(command -v launcher)" "$bin_dir"
         good=no
     fi
-    printf '✓ single machine\n'
-    if [ "$service" = yes ]; then
-        tools=$(count_tools)
-        if [ "$tools" -gt 0 ]; then
-            printf '✓ MCP answers (%s tools)\n' "$tools"
-        else
-            printf '✗ MCP does not answer\n  Type: ctxnode doctor\n'
-            good=no
-        fi
-    fi
+    verify_fleet
+    verify_mcp
     if [ "$status" -eq 2 ]; then
         printf '\nDoctor warns:\n'
-        sed 's/^/  /' "$scratch/doctor"
+        # What is as it should be is not a warning.
+        grep -v '^✓' "$scratch/doctor" | sed 's/^/  /'
     fi
     [ "$good" = yes ]
 }
@@ -346,10 +758,18 @@ install_binary ctxnode
 install_binary launcher
 install_binary dev-session
 add_to_path
+install_tools
+install_agents
+look_at_tailscale
+make_key
 make_replica
 start_daemon
+set_up_agents
 
 if [ "$mode" != run ]; then exit "$missing"; fi
 scratch=$(mktemp -d) || fail "Self-check: no temporary directory" "Check TMPDIR and the disk."
 verify || exit 1
-printf '\nNext: cd into a checkout and type  ctxnode sod\n'
+if [ -n "$to_confirm" ]; then
+    printf '\nConfirm by hand; ctxnode does not write what you trust:\n%s' "$to_confirm"
+fi
+printf '\nDone in %s s. Next: launcher CODE   (launcher --list shows the ventures; ctxnode venture set adds one)\n' "$SECONDS"

@@ -7,6 +7,7 @@
 
 pub mod agents;
 pub mod checkout;
+pub mod continuation;
 pub mod execute;
 pub mod hooks;
 pub mod list;
@@ -65,6 +66,19 @@ pub fn dev_session(arguments: Vec<OsString>, env: Environment) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => ExitCode::from(say(screen, &refusal)),
     }
+}
+
+/// Runs `ctxnode continue`.
+#[must_use]
+pub fn go_on(world: World, asked: &continuation::Asked) -> ExitCode {
+    let screen = world.screen;
+    let done = runtime().and_then(|runtime| continuation::run(world, asked, &runtime));
+    ExitCode::from(done.unwrap_or_else(|refusal| {
+        if asked.json {
+            screen.print(&as_json(&refusal));
+        }
+        say(screen, &refusal)
+    }))
 }
 
 fn usage(error: &clap::Error) -> ExitCode {
@@ -161,11 +175,14 @@ async fn audit(world: &World, options: &Options) -> Result<Exit, Refusal> {
 
 fn refused(screen: Screen, options: &Options, refusal: &Refusal) -> Exit {
     if options.json {
-        let error =
-            serde_json::json!({ "step": refusal.step().name(), "message": refusal.why(), "hint": refusal.fix() });
-        screen.print(&serde_json::to_string_pretty(&error).unwrap_or_default());
+        screen.print(&as_json(refusal));
     }
     say(screen, refusal)
+}
+
+fn as_json(refusal: &Refusal) -> String {
+    let error = serde_json::json!({ "step": refusal.step().name(), "message": refusal.why(), "hint": refusal.fix() });
+    serde_json::to_string_pretty(&error).unwrap_or_default()
 }
 
 /// Says which step could not be done, why, and what to do.
@@ -186,5 +203,5 @@ fn enter(options: &SessionOptions, env: Environment, screen: Screen) -> Result<(
     let beside = world.around.program.with_file_name("launcher");
     let launcher = if beside.is_file() { beside } else { "launcher".into() };
     let session = terminal::Session { venture: &venture, launcher: &launcher, options: &options.launcher, inside };
-    session.enter(&screen)
+    session.enter(&screen, &world.around.env)
 }

@@ -66,6 +66,12 @@ pub struct Options {
     /// The binary was replaced once already while it ran.
     #[arg(long, hide = true)]
     pub replaced: bool,
+    /// The handoff from which the session goes on.
+    #[arg(long, hide = true, value_name = "ID")]
+    pub continues: Option<String>,
+    /// Another session that was in this worktree is over: its lock counts no longer.
+    #[arg(long, hide = true)]
+    pub take_over: bool,
     /// Arguments of the agent's own
     #[arg(last = true, value_name = "ARGS")]
     pub arguments: Vec<OsString>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ctxnode_config::Environment;
 use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
@@ -74,13 +74,15 @@ pub struct Program {
     pub directory: Option<PathBuf>,
     /// Variables beside the current ones; never shown.
     pub variables: Vec<(&'static str, OsString)>,
+    /// What it reads on stdin; nothing when absent. May hold secrets, hence wiped.
+    pub input: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Program {
     /// Names a program and its arguments.
     pub fn new<A: Into<OsString>>(path: impl Into<PathBuf>, arguments: impl IntoIterator<Item = A>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { path: path.into(), arguments, directory: None, variables: Vec::new() }
+        Self { path: path.into(), arguments, directory: None, variables: Vec::new(), input: None }
     }
 
     /// Says where it runs.
@@ -106,17 +108,26 @@ impl Program {
         let name = || self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned();
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
         let mut child = command.spawn().map_err(|source| RunError::Spawn { program: name(), source })?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let (output, errors) = (child.stdout.take(), child.stderr.take());
-        let work = async { tokio::try_join!(read(output), read(errors), child.wait()) };
+        let stdin = child.stdin.take().zip(self.input.as_ref());
+        let write = async {
+            if let Some((mut pipe, input)) = stdin {
+                // One that does not read its input has its reasons; how it ends tells them.
+                let _ = pipe.write_all(input).await;
+            }
+            Ok(())
+        };
+        let work = async { tokio::try_join!(read(output), read(errors), child.wait(), write) };
         let done = tokio::time::timeout(limit, work).await;
         match done {
-            Ok(Ok((output, errors, status))) => Ok(Done { status, output, errors }),
+            Ok(Ok((output, errors, status, ()))) => Ok(Done { status, output, errors }),
             other => {
                 if let Some(group) = group {
                     // Gone already is as good as killed.

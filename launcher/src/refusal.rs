@@ -20,6 +20,12 @@ pub enum Step {
     Venture,
     /// Its checkout.
     Repo,
+    /// The session that is continued.
+    Session,
+    /// Its branch.
+    Branch,
+    /// The other machine.
+    Machine,
     /// The session's own worktree.
     Worktree,
     /// The secrets.
@@ -40,6 +46,9 @@ impl Step {
             Self::Daemon => "daemon",
             Self::Venture => "venture",
             Self::Repo => "repo",
+            Self::Session => "session",
+            Self::Branch => "branch",
+            Self::Machine => "machine",
             Self::Worktree => "worktree",
             Self::Secrets => "secrets",
             Self::Setup => "setup",
@@ -161,6 +170,87 @@ pub enum Refusal {
         #[source]
         source: std::io::Error,
     },
+    /// There is no session to go on from.
+    #[error("there is no session to continue {}", .place)]
+    NothingToContinue {
+        /// Where was looked, with its preposition.
+        place: String,
+        /// What could be meant: an id, and what it was about.
+        candidates: Vec<String>,
+    },
+    /// The session's agent is still at work.
+    #[error("{agent} is still at work there (process {pid}, session {session})")]
+    AtWork {
+        /// The agent id.
+        agent: String,
+        /// Its process.
+        pid: u32,
+        /// The session.
+        session: String,
+    },
+    /// The branch is neither here nor on the remote.
+    #[error("branch `{branch}` is neither in {} nor on its remote", .checkout.display())]
+    NoBranch {
+        /// The branch.
+        branch: String,
+        /// The checkout.
+        checkout: PathBuf,
+        /// Where its session worked.
+        machine: String,
+    },
+    /// Work that no other machine can get.
+    #[error("`{branch}` is not all on the remote: {unpushed} commits, {dirty} changed files")]
+    NotPushed {
+        /// The branch.
+        branch: String,
+        /// Its folder.
+        path: PathBuf,
+        /// Commits on no remote.
+        unpushed: usize,
+        /// Changed and untracked files.
+        dirty: usize,
+    },
+    /// A machine that nobody knows.
+    #[error("machine `{name}` is not known{}; known are: {}", near_text(.near), list_text(.known))]
+    UnknownMachine {
+        /// What was typed.
+        name: String,
+        /// What may have been meant.
+        near: Vec<String>,
+        /// All others there are.
+        known: Vec<String>,
+    },
+    /// The machine is this one.
+    #[error("`{0}` is this machine")]
+    ThisMachine(String),
+    /// A machine's record does not say how to reach it.
+    #[error("the record of {machine} lacks: {}", .what.join(", "))]
+    MachineLacks {
+        /// The machine.
+        machine: String,
+        /// What is missing.
+        what: Vec<&'static str>,
+    },
+    /// No address of a machine answers.
+    #[error("{machine} is not reached over ssh: {}", .tried.join("; "))]
+    Unreached {
+        /// The machine.
+        machine: String,
+        /// Each address with the reason.
+        tried: Vec<String>,
+    },
+    /// The other machine cannot do it.
+    #[error("on {machine}: {step}: {why}")]
+    Elsewhere {
+        /// The machine.
+        machine: String,
+        /// The step that it cannot do.
+        step: String,
+        /// Why.
+        why: String,
+        /// What to do there.
+        fix: String,
+    },
     /// The person said no.
     #[error("nothing was done")]
     Declined(Step),
@@ -194,6 +284,13 @@ impl Refusal {
             Self::UnknownVenture { .. } => Step::Venture,
             Self::NoCheckout { .. } => Step::Repo,
             Self::Git { .. } | Self::NotClean { .. } | Self::InUse { .. } | Self::NoWorktree(_) => Step::Worktree,
+            Self::NothingToContinue { .. } | Self::AtWork { .. } => Step::Session,
+            Self::NoBranch { .. } | Self::NotPushed { .. } => Step::Branch,
+            Self::UnknownMachine { .. }
+            | Self::ThisMachine(_)
+            | Self::MachineLacks { .. }
+            | Self::Unreached { .. }
+            | Self::Elsewhere { .. } => Step::Machine,
             Self::Secrets(_) => Step::Secrets,
             Self::Setup { .. } => Step::Setup,
             Self::Run { step, .. } | Self::Declined(step) => *step,
@@ -224,6 +321,32 @@ impl Refusal {
             Self::NotClean { .. } => "commit and push what is there, or remove it by hand".to_owned(),
             Self::InUse { .. } => "end that session first".to_owned(),
             Self::NoWorktree(_) => "`ctxnode worktree list` shows those that it made".to_owned(),
+            Self::NothingToContinue { candidates, .. } if candidates.is_empty() => {
+                "start one with `launcher VENTURE`".to_owned()
+            }
+            Self::NothingToContinue { candidates, .. } => {
+                format!("name one with `ctxnode continue ID`: {}", candidates.join("; "))
+            }
+            Self::AtWork { .. } => {
+                "end it there (/eod), or give --yes: its session ends with a draft, and its window is yours to close"
+                    .to_owned()
+            }
+            Self::NoBranch { branch, machine, .. } => {
+                format!("push it on {machine}: git push -u origin {branch}")
+            }
+            Self::NotPushed { branch, path, .. } => format!(
+                "commit, then: git -C {} push -u origin {branch}; --yes goes on with what is on the remote",
+                path.display()
+            ),
+            Self::UnknownMachine { .. } => "`ctxnode machine list` shows all".to_owned(),
+            Self::ThisMachine(_) => "leave out --on".to_owned(),
+            Self::MachineLacks { machine, .. } => {
+                format!("its daemon keeps its record: run `ctxnode daemon start` on {machine}")
+            }
+            Self::Unreached { machine, .. } => format!(
+                "is {machine} awake, does ssh run there, and is your key in its authorized_keys? Try by hand: ssh USER@ADDRESS true"
+            ),
+            Self::Elsewhere { fix, .. } => fix.clone(),
             Self::Secrets(error) => error.fix(),
             Self::Setup { .. } => "see the lines above; correct the file that they name".to_owned(),
             Self::Run { .. } => "run ./bootstrap.sh again".to_owned(),

@@ -33,6 +33,14 @@ impl Screen {
         let _ = writeln!(io::stderr().lock(), "{}", safe(text));
     }
 
+    /// Gives the terminal a sequence to obey; nothing when there is none. Only for what is made here.
+    pub fn obey(&self, sequence: &str) {
+        let mut out = io::stdout().lock();
+        if out.is_terminal() {
+            let _ = write!(out, "{sequence}").and_then(|()| out.flush());
+        }
+    }
+
     /// Says something on stderr when `--debug` is given.
     pub fn debug(&self, text: &str) {
         if self.debug {

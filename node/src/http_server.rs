@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::app::App;
 use crate::caller::{Bucket, Caller, Via};
+use crate::conversations;
 use crate::gate::{self, Incoming, Outgoing, tokens};
 use crate::process::{AgentProcess, agents_above, boot_id};
 
@@ -229,11 +230,11 @@ pub(crate) fn local_caller(
 
 /// Returns the agent id of a process of this machine.
 pub(crate) fn agent_id_of(app: &App, agent: &AgentProcess) -> String {
-    identity::agent_id(agent.cli, &app.host.part, &instance_of(agent))
+    identity::agent_id(agent.cli, &app.host.part, &conversations::instance_of(app, agent))
 }
 
-/// Returns the eight characters that name an agent process.
-pub(crate) fn instance_of(agent: &AgentProcess) -> String {
+/// Returns the eight characters that name an agent process, whatever conversation it goes on with.
+pub(crate) fn own_instance(agent: &AgentProcess) -> String {
     let boot = boot_id();
     identity::instance(identity::Root::Process {
         boot_id: &boot,

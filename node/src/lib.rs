@@ -9,6 +9,7 @@ mod caller;
 pub mod checkout;
 mod checkouts;
 pub mod cli;
+mod conversations;
 pub mod daemon;
 mod failure;
 mod field;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Lifecycle};
 use crate::caller::{Bucket, Caller, Via};
+use crate::conversations;
 use crate::gate::{self, Incoming};
 use crate::handlers;
 use crate::http_server::{LocalPeer, identify_remote, local_caller};
@@ -54,7 +55,9 @@ impl Connection {
         if self.news.seen.swap(now, Ordering::SeqCst) == now && !SAYS_IT.contains(&operation) {
             return;
         }
-        match handlers::claim_news(&self.app, &self.caller.agent).await {
+        let mut caller = self.caller.clone();
+        conversations::rename(&self.app, &mut caller);
+        match handlers::claim_news(&self.app, &caller.agent).await {
             Ok(found) if !SAYS_IT.contains(&operation) => {
                 self.news.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
             }
@@ -66,9 +69,11 @@ impl Connection {
 
 impl Backend for Connection {
     async fn call(&self, call: Call, meta: CallMeta) -> Result<Answered, ErrorBody> {
+        let mut caller = self.caller.clone();
+        conversations::rename(&self.app, &mut caller);
         let incoming = Incoming {
             call,
-            caller: Ok(self.caller.clone()),
+            caller: Ok(caller),
             correlation: meta.correlation_id,
             idempotency_key: meta.idempotency_key,
             broken: None,

@@ -81,11 +81,11 @@ impl SearchIndex {
         documents: &BTreeSet<DocumentId>,
         last: u64,
     ) -> Result<(), StoreError> {
-        let changes = changes(reader, documents)?;
-        let applied = self.index_now().and_then(|index| index.apply(&changes, last));
-        match applied {
+        let targets = targets(reader, documents)?;
+        match self.index_now().map_err(Failed::Index).and_then(|index| take(&index, reader, targets, last)) {
             Ok(()) => self.watermark.store(last, Ordering::SeqCst),
-            Err(error) => self.drop_failed(&error),
+            Err(Failed::Store(error)) => return Err(error),
+            Err(Failed::Index(error)) => self.drop_failed(&error),
         }
         Ok(())
     }
@@ -145,37 +145,58 @@ pub(crate) fn searchable(reader: Reader<'_>) -> Result<u64, StoreError> {
     Ok(total)
 }
 
-fn changes(reader: Reader<'_>, documents: &BTreeSet<DocumentId>) -> Result<Vec<Change>, StoreError> {
-    let mut handoffs: BTreeSet<DocumentId> = BTreeSet::new();
-    let mut docs: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut out = Vec::new();
+/// What is searchable under one key.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Target {
+    Note(DocumentId),
+    Handoff(DocumentId),
+    Doc { scope: String, name: String },
+}
+
+/// Why a batch was not taken in.
+enum Failed {
+    Store(StoreError),
+    Index(SearchError),
+}
+
+/// Returns what some records make searchable, or differently so.
+fn targets(reader: Reader<'_>, documents: &BTreeSet<DocumentId>) -> Result<BTreeSet<Target>, StoreError> {
+    let mut out = BTreeSet::new();
     for id in documents {
         match id.kind {
-            Kind::Note => out.push(note(reader, *id)?),
+            Kind::Note => drop(out.insert(Target::Note(*id))),
             Kind::Handoff => {
-                handoffs.insert(*id);
+                out.insert(Target::Handoff(*id));
                 // A new one supersedes others, which now rank lower.
                 if let Some(handoff) = reader.get::<Handoff>(*id)? {
                     let thread = [handoff.venture.as_str(), handoff.thread.as_str()];
                     let others = reader.newest::<Handoff>(StoreIndex::Thread, Kind::Handoff, &thread, THREAD_LOOK)?;
-                    handoffs.extend(others.into_iter().map(|other| other.id));
+                    out.extend(others.into_iter().map(|other| Target::Handoff(other.id)));
                 }
             }
             Kind::Doc | Kind::GeneratedDoc => {
                 if let Some(doc) = reader.get_even_deleted::<Doc>(*id)? {
-                    docs.insert((doc.value.scope, doc.value.name));
+                    out.insert(Target::Doc { scope: doc.value.scope, name: doc.value.name });
                 }
             }
             _ => {}
         }
     }
-    for id in handoffs {
-        out.push(handoff(reader, id)?);
-    }
-    for (scope, name) in docs {
-        out.push(doc(reader, &scope, &name)?);
-    }
     Ok(out)
+}
+
+/// Takes their present state in, one after the other: all texts of a batch at once would fill the memory.
+fn take(index: &Index, reader: Reader<'_>, targets: BTreeSet<Target>, last: u64) -> Result<(), Failed> {
+    let mut batch = index.begin().map_err(Failed::Index)?;
+    for target in targets {
+        let change = match &target {
+            Target::Note(id) => note(reader, *id),
+            Target::Handoff(id) => handoff(reader, *id),
+            Target::Doc { scope, name } => doc(reader, scope, name),
+        };
+        batch.take(&change.map_err(Failed::Store)?).map_err(Failed::Index)?;
+    }
+    batch.commit(last).map_err(Failed::Index)
 }
 
 fn note(reader: Reader<'_>, id: DocumentId) -> Result<Change, StoreError> {

@@ -16,7 +16,7 @@ use crate::query::{Clause, parse};
 use crate::schema::{Fields, VERSION, build};
 use crate::snippet::Snippets;
 use crate::tokens::{EXACT, STEMMED, exact, stemmed, tokens};
-use crate::{Change, Query, SearchDoc, SearchError, SearchKind, rank};
+use crate::{Batch, Change, Query, SearchDoc, SearchError, SearchKind, rank};
 
 /// Memory of the index writer: the least that tantivy takes for one thread. It exists only while there is work.
 const WRITER_MEMORY: usize = 15_000_000;
@@ -126,7 +126,7 @@ impl Index {
         Ok(Self { directory: directory.to_owned(), index, fields, reader, writer: Mutex::new(None) })
     }
 
-    fn read_watermark(&self) -> u64 {
+    pub(crate) fn read_watermark(&self) -> u64 {
         let payload = self.index.load_metas().ok().and_then(|metas| metas.payload);
         payload.and_then(|payload| payload.parse().ok()).unwrap_or(0)
     }
@@ -144,22 +144,17 @@ impl Index {
     /// # Errors
     /// When the disk fails; then the index is as it was.
     pub fn apply(&self, changes: &[Change], watermark: u64) -> Result<(), SearchError> {
-        let mut guard = self.writer()?;
-        let Some(writer) = guard.as_mut() else { return Ok(()) };
-        for change in changes {
-            match change {
-                Change::Put(doc) => {
-                    writer.delete_term(self.key(doc.kind, &doc.id));
-                    writer.add_document(self.document(doc))?;
-                }
-                Change::Remove { kind, id } => drop(writer.delete_term(self.key(*kind, id))),
-            }
-        }
-        let mut prepared = writer.prepare_commit()?;
-        prepared.set_payload(&watermark.to_string());
-        prepared.commit()?;
-        drop(guard);
-        Ok(self.reader.reload()?)
+        let mut batch = self.begin()?;
+        changes.iter().try_for_each(|change| batch.take(change))?;
+        batch.commit(watermark)
+    }
+
+    /// Begins to take changes in, one after the other. Others who write wait until the batch is gone.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn begin(&self) -> Result<Batch<'_>, SearchError> {
+        Ok(Batch { index: self, writer: self.writer()?, text: 0, pending: false })
     }
 
     /// Removes every document.
@@ -190,11 +185,16 @@ impl Index {
         self.reader.searcher().num_docs()
     }
 
-    fn key(&self, kind: SearchKind, id: &str) -> Term {
+    /// Shows searches what was committed.
+    pub(crate) fn reload(&self) -> Result<(), SearchError> {
+        Ok(self.reader.reload()?)
+    }
+
+    pub(crate) fn key(&self, kind: SearchKind, id: &str) -> Term {
         Term::from_field_text(self.fields.key, &format!("{}:{id}", kind.name()))
     }
 
-    fn document(&self, doc: &SearchDoc) -> TantivyDocument {
+    pub(crate) fn document(&self, doc: &SearchDoc) -> TantivyDocument {
         let fields = self.fields;
         let mut out = TantivyDocument::default();
         out.add_text(fields.key, format!("{}:{}", doc.kind.name(), doc.id));

@@ -3,6 +3,7 @@
 //! The index is derived: it is filled from the journal, stores how far it got in its own commits, and is made again from
 //! nothing when its directory is missing, damaged or of another version. Never here: redb, automerge, the network.
 
+mod batch;
 mod index;
 mod query;
 mod rank;
@@ -15,6 +16,7 @@ mod tests;
 
 use thiserror::Error;
 
+pub use batch::Batch;
 pub use index::{Hit, Index, Opened, Results};
 pub use query::{Clause, MAX_QUERY_CHARS, QueryError, parse};
 

@@ -127,6 +127,30 @@ fn n_14_a_rebuilt_index_equals_an_incremental_one() {
     assert_eq!((after.total, set(&after)), (before.total, set(&before)));
 }
 
+/// What is written before its time keeps the old watermark, and a batch that was given up leaves no part of its rest.
+#[test]
+fn a_large_batch_that_is_given_up_leaves_the_watermark_and_can_be_repeated() {
+    let (dir, index) = with(vec![doc("old", "old", "known")]);
+    let large: Vec<Change> =
+        (0..5).map(|number| put(doc(&format!("d{number}"), "large", &"many words ".repeat(200_000)))).collect();
+    let mut batch = index.begin().unwrap();
+    large.iter().try_for_each(|change| batch.take(change)).unwrap();
+    batch.take(&put(doc("late", "late", "forgotten"))).unwrap();
+    drop(batch);
+    let reopen = |index: Index| {
+        index.rest();
+        drop(index);
+        Index::open(&dir.path().join("index")).unwrap()
+    };
+    let found = reopen(index);
+    assert_eq!((found.watermark, found.rebuilt), (7, false));
+    assert_eq!(ids(&found.index, &query("known")), ["old"]);
+    assert!(ids(&found.index, &query("forgotten")).is_empty());
+    found.index.apply(&large, 8).unwrap();
+    assert_eq!(found.index.documents(), 6);
+    assert_eq!(reopen(found.index).watermark, 8);
+}
+
 #[test]
 fn damaged_files_lead_to_a_new_index() {
     for victim in ["meta.json", "store", "term"] {

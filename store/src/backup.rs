@@ -236,6 +236,7 @@ fn aside(target: &Path) -> PathBuf {
 fn renew_epoch(path: &Path, entropy: &dyn Entropy) -> Result<(u64, u64, u64), OpenError> {
     let rows = {
         let database = std::sync::Arc::new(builder().open(path).map_err(StoreError::from)?);
+        crate::migrate::to_present(&database)?;
         let transaction = database.begin_write().map_err(StoreError::from)?;
         {
             let tables = WriteTables::new(&transaction);

@@ -16,7 +16,7 @@ use ctxnode_model::{DocumentId, NodeKey, Order, SpaceId, Stamp, Timestamp};
 use thiserror::Error;
 
 use crate::authority::ControlOp;
-use crate::keys::{NodeSecret, verify};
+use crate::keys::{NodeSecret, verify_hash};
 
 /// The version of the form above.
 pub const ENTRY_VERSION: u8 = 1;
@@ -230,9 +230,11 @@ impl VerifiedEntry {
     pub fn sign(header: Header, ops: Vec<Op>, secret: &NodeSecret) -> Result<Self, EntryError> {
         debug_assert_eq!(header.log.author, secret.public());
         let mut bytes = encode(&header, &ops)?;
-        let signature = secret.sign(DOMAIN, &bytes);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&bytes);
+        let signature = secret.sign_hash(DOMAIN, &hasher.finalize());
         bytes.extend_from_slice(&signature);
-        let hash = *blake3::hash(&bytes).as_bytes();
+        let hash = *hasher.update(&signature).finalize().as_bytes();
         Ok(Self { header, ops, bytes, hash })
     }
 
@@ -244,10 +246,12 @@ impl VerifiedEntry {
         let (header, ops) = decode(&bytes)?;
         let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_LEN);
         let signature: &[u8; 64] = signature.try_into().map_err(|_| EntryError::Truncated)?;
-        if !verify(header.log.author, DOMAIN, signed, signature) {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(signed);
+        if !verify_hash(header.log.author, DOMAIN, &hasher.finalize(), signature) {
             return Err(EntryError::Signature);
         }
-        let hash = *blake3::hash(&bytes).as_bytes();
+        let hash = *hasher.update(signature).finalize().as_bytes();
         Ok(Self { header, ops, bytes, hash })
     }
 

@@ -79,7 +79,12 @@ impl NodeSecret {
     /// Signs bytes for one purpose; a signature for another domain never verifies.
     #[must_use]
     pub fn sign(&self, domain: &[u8], bytes: &[u8]) -> [u8; 64] {
-        self.0.sign(&message(domain, bytes)).to_bytes()
+        self.sign_hash(domain, &blake3::hash(bytes))
+    }
+
+    /// Signs bytes by their hash, for callers that have it.
+    pub(crate) fn sign_hash(&self, domain: &[u8], hash: &blake3::Hash) -> [u8; 64] {
+        self.0.sign(&message(domain, hash)).to_bytes()
     }
 }
 
@@ -151,13 +156,18 @@ impl fmt::Debug for RecoveryKey {
 /// Verifies a signature made by [`NodeSecret::sign`].
 #[must_use]
 pub fn verify(key: NodeKey, domain: &[u8], bytes: &[u8], signature: &[u8; 64]) -> bool {
+    verify_hash(key, domain, &blake3::hash(bytes), signature)
+}
+
+/// The same for callers that have the hash of the bytes.
+pub(crate) fn verify_hash(key: NodeKey, domain: &[u8], hash: &blake3::Hash, signature: &[u8; 64]) -> bool {
     let Ok(key) = VerifyingKey::from_bytes(&key.0) else { return false };
-    key.verify_strict(&message(domain, bytes), &Signature::from_bytes(signature)).is_ok()
+    key.verify_strict(&message(domain, hash), &Signature::from_bytes(signature)).is_ok()
 }
 
 /// The signed message is the domain and a BLAKE3 hash, so that a large entry is read once and not copied.
-fn message(domain: &[u8], bytes: &[u8]) -> Vec<u8> {
-    [domain, blake3::hash(bytes).as_bytes()].concat()
+fn message(domain: &[u8], hash: &blake3::Hash) -> Vec<u8> {
+    [domain, hash.as_bytes()].concat()
 }
 
 /// The key file cannot be used.

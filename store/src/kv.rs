@@ -159,7 +159,7 @@ impl<'t> WriteTables<'t> {
     }
 
     pub(crate) fn put(&self, table: Table, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
-        self.handle(table)?.borrow_mut().insert(key, frame::wrap(key, payload).as_slice())?;
+        self.handle(table)?.borrow_mut().insert(key, frame::wrap(table, key, payload).as_slice())?;
         Ok(())
     }
 

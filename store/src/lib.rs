@@ -29,6 +29,7 @@ mod keys;
 mod kv;
 mod location;
 mod lost;
+mod migrate;
 mod open;
 mod project;
 mod query;

@@ -26,10 +26,10 @@ use crate::location::{Location, file_path, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
 use crate::writer::{Committed, Draft, Group, Job, QUEUE, Queue, job, log_row};
-use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, frame};
+use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, migrate};
 
 /// The format that this version writes. A store with a greater number is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What the store was last opened as.
 const INCARNATION: &[u8] = b"incarnation";
@@ -226,6 +226,7 @@ impl Store {
         entropy: Arc<dyn Entropy>,
         incarnation: Option<&[u8]>,
     ) -> Result<Self, OpenError> {
+        migrate::to_present(&database)?;
         add_missing_tables(&database)?;
         let database = Arc::new(database);
         let previous = check_incarnation(&database, incarnation, entropy.as_ref())?;
@@ -508,14 +509,8 @@ fn add_missing_tables(database: &Database) -> Result<(), StoreError> {
 /// checked after the repair, which changes no value.
 fn refuse_newer(path: &Path) -> Result<(), OpenError> {
     let Ok(database) = ReadOnlyDatabase::open(path) else { return Ok(()) };
-    let format = (|| {
-        let transaction = database.begin_read().ok()?;
-        let table = transaction.open_table(Table::Meta.definition()).ok()?;
-        let value = redb::ReadableTable::get(&table, b"format".as_slice()).ok()??;
-        frame::unwrap(Table::Meta, b"format", value.value()).ok()
-    })();
-    match format.as_deref().and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes) {
-        Some(found) if found > FORMAT => Err(OpenError::Newer { found, supported: FORMAT }),
+    match migrate::format_of(&database) {
+        Ok(found) if found > FORMAT => Err(OpenError::Newer { found, supported: FORMAT }),
         _ => Ok(()),
     }
 }
@@ -537,10 +532,6 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
         let found = snapshot.get(Table::Meta, key.as_bytes())?;
         Ok(found.ok_or_else(|| corrupt(key))?)
     };
-    let format = meta("format")?.try_into().map(u32::from_be_bytes).map_err(|_| corrupt("format"))?;
-    if format > FORMAT {
-        return Err(OpenError::Newer { found: format, supported: FORMAT });
-    }
     let fleet = FleetId(meta("fleet")?.try_into().map_err(|_| corrupt("fleet"))?);
     let node = NodeKey(meta("node")?.try_into().map_err(|_| corrupt("node"))?);
     let epoch = rows::be_u64(&meta("epoch")?);

@@ -2,8 +2,10 @@
 //!
 //! Not here: decisions; those are in `plan`, `checkout::decide`, `secrets::decide`.
 
+mod farewell;
 mod github;
 mod heal;
+mod keychain;
 mod register;
 pub mod secrets;
 mod session;
@@ -14,13 +16,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ctxnode_api::operations::VentureView;
+use ctxnode_config::Platform;
 
 use crate::checkout::{self, clone};
 use crate::options::Options;
 use crate::plan::{self, Inputs, Plan, Work};
 use crate::refusal::{Refusal, Step};
 use crate::secrets::{self as provider, Secrets};
-use crate::worktree::{self, Wanted};
+use crate::terminal::title;
+use crate::worktree::{self, Held, Wanted};
 use crate::world::{Autostart, World};
 
 /// How a call ended: the exit code of the process.
@@ -57,15 +61,34 @@ pub fn launch(
         secrets: &secrets,
         without: &without,
     };
-    let mut running = child.start()?;
-    if let Some(track) = plan.track {
-        runtime.block_on(session::announce(world, &plan, &directory, track, running.id()));
+    let titled = runtime.block_on(title(world, &plan, &directory));
+    let mut running = match child.start() {
+        Ok(running) => running,
+        Err(refusal) => {
+            title::restore(&world.around.env).iter().for_each(|text| world.screen.obey(text));
+            return Err(refusal);
+        }
+    };
+    if plan.track.is_some() || plan.continues.is_some() {
+        runtime.block_on(session::announce(world, &plan, &directory, running.id()));
     }
     let code = running.wait();
+    if titled {
+        title::restore(&world.around.env).iter().for_each(|text| world.screen.obey(text));
+    }
+    runtime.block_on(farewell::say(world, &plan, &directory));
     if let Work::Worktree { .. } = plan.work {
         runtime.block_on(worktree::release(&plan.checkout, &directory));
     }
     Ok(code)
+}
+
+/// Names venture, branch and agent in the title of the terminal. Returns whether there is one.
+async fn title(world: &World, plan: &Plan, directory: &Path) -> bool {
+    let branch = checkout::Git::at(directory).run(["branch", "--show-current"]).await.unwrap_or_default();
+    let text = title::set(&world.around.env, &[&plan.venture, &branch, plan.agent.name()]);
+    text.iter().for_each(|text| world.screen.obey(text));
+    text.is_some()
 }
 
 enum Prepared {
@@ -116,6 +139,8 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     }
     update::bring_forward(world, &plan).await;
     clock.step("checkout");
+    let (env, screen) = (&world.around.env, &world.screen);
+    keychain::unlock(Platform::current(), world.is_remote(), plan.agent, env, screen).await?;
     let secrets = fetch_secrets(world, &plan, &machine).await?;
     let without = github::dead_tokens(world, &secrets, plan.secrets.as_ref()).await;
     clock.step("secrets");
@@ -125,7 +150,11 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
         return Err(image.run_again());
     }
     // Before the registration: that one is for the folder in which the agent works.
-    let directory = own_directory(world, &plan).await?;
+    let held = if options.take_over { Held::TakeOver } else { Held::Refuse };
+    let directory = own_directory(world, &plan, held).await?;
+    if plan.continues.is_some() && directory != plan.checkout {
+        update::bring_branch_forward(world, &directory).await;
+    }
     clock.step("worktree");
     register::register(world, plan.agent, &directory).await?;
     clock.step("setup");
@@ -149,19 +178,25 @@ async fn fetch_secrets(world: &World, plan: &Plan, machine: &provider::MachineFi
     let Some(source) = &plan.secrets else { return Ok(Secrets::default()) };
     let mut machine = machine.clone();
     if machine.infisical.project.is_none() {
-        machine.infisical.project = secrets::project_of(&plan.checkout);
+        machine.infisical.project = secrets::project_of(&plan.checkout).or_else(|| {
+            // A checkout that lacks the file has the project of another checkout of its venture.
+            let all = checkout::find(&world.config.dev_dirs, &world.around.directory);
+            secrets::project_beside(&plan.repo, &plan.checkout, &all)
+        });
     }
-    let secrets = provider::fetch(source, &world.around.env, &machine, &plan.checkout).await?;
+    let env = &world.around.env;
+    let answer = provider::fetch(source, env, &machine, &plan.checkout).await;
+    let secrets = keychain::with_cache(answer, source, &machine, env, &world.screen).await?;
     let names: Vec<&str> = secrets.names().collect();
     world.screen.say(&format!("secrets: {} from {} ({})", names.len(), source.provider.name(), names.join(", ")));
     Ok(secrets)
 }
 
-async fn own_directory(world: &World, plan: &Plan) -> Result<PathBuf, Refusal> {
+async fn own_directory(world: &World, plan: &Plan, held: Held) -> Result<PathBuf, Refusal> {
     let Work::Worktree { branch } = &plan.work else { return Ok(plan.checkout.clone()) };
     let instance = instance()?;
     let host = crate::process::machine_part();
-    let wanted = Wanted { checkout: &plan.checkout, instance: &instance, branch: branch.as_deref(), host: &host };
+    let wanted = Wanted { checkout: &plan.checkout, instance: &instance, branch: branch.as_deref(), host: &host, held };
     let given = worktree::take(&wanted).await?;
     world.screen.say(&format!("worktree: {} on {}", given.path.display(), given.branch));
     if given.path != plan.checkout {

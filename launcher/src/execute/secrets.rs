@@ -4,8 +4,10 @@ use std::path::Path;
 
 use ctxnode_api::operations::VentureView;
 use ctxnode_api::{Call, Client};
+use ctxnode_model::rules::repo::parse_remote;
 use serde_json::json;
 
+use crate::checkout::Checkout;
 use crate::plan;
 use crate::refusal::Refusal;
 use crate::secrets::audit::{Finding, Standing, compare};
@@ -36,6 +38,26 @@ pub fn project_of(directory: &Path) -> Option<String> {
     let text = std::fs::read_to_string(directory.join(".infisical.json")).ok()?;
     let value: serde_json::Value = serde_json::from_str(&text).ok()?;
     value["workspaceId"].as_str().map(str::to_owned)
+}
+
+/// Returns the project that the Infisical file of another checkout names, when all of them that belong to the same owner agree:
+/// the file is often ignored by git, so that a new clone lacks it. Nothing is written into the checkout, which would never be
+/// clean again.
+#[must_use]
+pub fn project_beside(repo: &str, own: &Path, all: &[Checkout]) -> Option<String> {
+    let owner = repo.split_once('/')?.0;
+    let same = |checkout: &&Checkout| {
+        let remotes = checkout.remotes.iter().filter_map(|remote| parse_remote(remote));
+        checkout.path != own
+            && remotes
+                .into_iter()
+                .any(|found| found.split_once('/').is_some_and(|(o, _)| o.eq_ignore_ascii_case(owner)))
+    };
+    let mut projects: Vec<String> = all.iter().filter(same).filter_map(|checkout| project_of(&checkout.path)).collect();
+    projects.sort_unstable();
+    projects.dedup();
+    // Two that differ are no answer: the wrong project would give the agent somebody else's secrets.
+    if projects.len() == 1 { projects.pop() } else { None }
 }
 
 fn source_of(known: &Known, world: &World, code: &str) -> Result<Source, Refusal> {

@@ -7,9 +7,9 @@ use super::Event;
 use crate::agents::Agent;
 
 /// Returns what the hook prints; nothing where a CLI takes silence as consent. Without a reply (no daemon, no time) it is
-/// what lets the agent go on.
+/// what lets the agent go on. An offer is for the human, and shown wherever the CLI has a place for it.
 #[must_use]
-pub fn answer(agent: Agent, event: Event, reply: Option<&HookReply>) -> String {
+pub fn answer(agent: Agent, event: Event, reply: Option<&HookReply>, offer: Option<&str>) -> String {
     let context = reply.and_then(|reply| reply.context.as_deref()).filter(|text| !text.is_empty());
     let deny = reply.and_then(|reply| reply.deny.as_deref()).filter(|_| event.moment() == Moment::BeforeTool);
     let said = match agent {
@@ -17,11 +17,34 @@ pub fn answer(agent: Agent, event: Event, reply: Option<&HookReply>) -> String {
         Agent::Gemini => gemini(event, context, deny),
         Agent::Antigravity => antigravity(event, context, deny),
     };
+    let said = match offer.and_then(|offer| shown(agent, event, offer)) {
+        Some((field, text)) => {
+            let mut said = said.unwrap_or_else(|| json!({}));
+            said[field] = text.into();
+            Some(said)
+        }
+        None => said,
+    };
     match said {
         Some(value) => format!("{value}\n"),
         // Claude takes silence. The others want one object, always.
         None if agent == Agent::Claude => String::new(),
         None => "{}\n".to_owned(),
+    }
+}
+
+/// The field in which a CLI shows its human a text at this moment.
+fn shown(agent: Agent, event: Event, offer: &str) -> Option<(&'static str, String)> {
+    match (agent, event) {
+        // All that it takes when a turn failed: the terminal's own notification (OSC 9).
+        (Agent::Claude, Event::Failed) => {
+            let plain: String = offer.chars().filter(|c| !c.is_control()).collect();
+            Some(("terminalSequence", format!("\u{1b}]9;ctxnode: {plain}\u{7}")))
+        }
+        (Agent::Claude | Agent::Codex | Agent::Gemini, Event::Prompt) => {
+            Some(("systemMessage", format!("ctxnode: {offer}")))
+        }
+        _ => None,
     }
 }
 
@@ -32,6 +55,7 @@ fn claude_name(event: Event) -> Option<&'static str> {
         Event::Prompt => Some("UserPromptSubmit"),
         Event::BeforeTool => Some("PreToolUse"),
         Event::AfterTool => Some("PostToolUse"),
+        Event::ToolFailed => Some("PostToolUseFailure"),
         _ => None,
     }
 }

@@ -3,14 +3,19 @@
 //! Pure. Reading, asking the daemon and the spool are the command's, which ends with 0 whatever happens.
 
 mod answer;
+mod offer;
+mod outcome;
 mod patch;
 mod read;
 #[cfg(test)]
 mod tests;
 
 use ctxnode_api::hooks::Moment;
+use ctxnode_model::rules::secrets::redact;
+use ctxnode_model::rules::text::{chars, cut};
 
 pub use answer::answer;
+pub use offer::{command, offer};
 pub use read::request;
 
 /// The tools of Claude Code and Codex that write files.
@@ -33,6 +38,8 @@ pub enum Event {
     BeforeTool,
     /// `after-tool`
     AfterTool,
+    /// `tool-failed`, where a CLI tells of that by an event of its own
+    ToolFailed,
     /// `stop`
     Stop,
     /// `turn-end`
@@ -49,11 +56,12 @@ pub enum Event {
 
 impl Event {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SessionStart,
         Self::Prompt,
         Self::BeforeTool,
         Self::AfterTool,
+        Self::ToolFailed,
         Self::Stop,
         Self::TurnEnd,
         Self::Failed,
@@ -70,6 +78,7 @@ impl Event {
             Self::Prompt => "prompt",
             Self::BeforeTool => "before-tool",
             Self::AfterTool => "after-tool",
+            Self::ToolFailed => "tool-failed",
             Self::Stop => "stop",
             Self::TurnEnd => "turn-end",
             Self::Failed => "failed",
@@ -92,12 +101,32 @@ impl Event {
             Self::SessionStart => Moment::SessionStart,
             Self::Prompt => Moment::Prompt,
             Self::BeforeTool => Moment::BeforeTool,
-            Self::AfterTool => Moment::AfterTool,
+            Self::AfterTool | Self::ToolFailed => Moment::AfterTool,
             Self::Stop | Self::TurnEnd => Moment::TurnEnd,
             Self::Failed => Moment::TurnFailed,
             Self::BeforeCompact => Moment::BeforeCompact,
             Self::AfterCompact => Moment::AfterCompact,
             Self::SessionEnd => Moment::SessionEnd,
         }
+    }
+}
+
+/// How much of a text is searched for secrets at first; a message is shorter.
+const SEARCHED: usize = 64 << 10;
+/// The longest secret that is known by its form: a private key of 16,384 bits has some 13,000 characters.
+const LONGEST_SECRET: usize = 16 << 10;
+
+/// Returns the beginning of a text without what looks like a secret. Redaction comes before the cut, since half a secret
+/// does not look like one; and it does not read megabytes for two thousand characters.
+fn clean(text: &str, most: usize) -> String {
+    let mut searched = SEARCHED;
+    loop {
+        let part = cut(text, searched);
+        let clean = redact(part);
+        // A secret that this first cut has halved lies behind what is kept.
+        if part.len() == text.len() || chars(&clean) >= most + LONGEST_SECRET {
+            return cut(&clean, most).to_owned();
+        }
+        searched = searched.saturating_mul(2);
     }
 }

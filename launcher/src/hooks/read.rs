@@ -4,8 +4,9 @@ use ctxnode_api::hooks::{HookRequest, Moment};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::outcome::{Outcome, outcome};
 use super::patch::paths;
-use super::{Event, TEXT_CHARS, TOOLS_THAT_EDIT};
+use super::{Event, TEXT_CHARS, TOOLS_THAT_EDIT, clean};
 use crate::agents::Agent;
 
 /// Tools of Gemini CLI and Antigravity that write files.
@@ -30,10 +31,14 @@ pub fn request(agent: Agent, event: Event, stdin: &Value) -> HookRequest {
         .as_deref()
         .is_some_and(|tool| TOOLS_THAT_EDIT.split('|').any(|known| known == tool) || OTHERS_THAT_EDIT.contains(&tool));
     let input = stdin.get("tool_input").or_else(|| stdin.get("toolInput")).or_else(|| stdin.get("tool_args"));
-    let message = text(&["compact_summary", "last_assistant_message", "prompt_response", "error"]);
-    // What a human types is nobody's business but the agent's.
-    let message =
-        message.filter(|_| !matches!(event.moment(), Moment::Prompt | Moment::BeforeTool | Moment::AfterTool));
+    let message = text(&["compact_summary", "last_assistant_message", "prompt_response"]);
+    // What a human types is nobody's business but the agent's, and a failed turn ends with the provider's words.
+    let silent = matches!(event.moment(), Moment::Prompt | Moment::BeforeTool | Moment::AfterTool | Moment::TurnFailed);
+    let message = message.filter(|_| !silent);
+    let failure = [text(&["error", "error_type"]), text(&["last_assistant_message"])];
+    let failure = failure.into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let failure = Some(bounded(&failure)).filter(|why| event == Event::Failed && !why.is_empty());
+    let Outcome { error, command, pull_request } = outcome(event, tool.as_deref(), input, stdin);
     HookRequest {
         cli: agent.name().to_owned(),
         moment: event.moment(),
@@ -42,7 +47,11 @@ pub fn request(agent: Agent, event: Event, stdin: &Value) -> HookRequest {
         source: text(&["source", "trigger", "reason"]).map(|source| bounded(&source)),
         paths: input.filter(|_| edits).map(paths).unwrap_or_default(),
         tool: tool.map(|tool| bounded(&tool)),
-        text: message.map(|text| text.chars().take(TEXT_CHARS).collect()),
+        text: message.map(|text| clean(&text, TEXT_CHARS)),
+        failure,
+        error,
+        command,
+        pull_request,
         directory: text(&["cwd", "workspacePath"]),
         listens: listens(agent, event),
         at: None,
@@ -54,7 +63,7 @@ pub fn request(agent: Agent, event: Event, stdin: &Value) -> HookRequest {
 /// get the very same input.
 fn turn(event: Event, stdin: &Value) -> Option<String> {
     let names: &[&str] = match event {
-        Event::BeforeTool | Event::AfterTool => &["tool_use_id", "tool_call_id", "toolCallId"],
+        Event::BeforeTool | Event::AfterTool | Event::ToolFailed => &["tool_use_id", "tool_call_id", "toolCallId"],
         Event::Prompt | Event::Stop | Event::TurnEnd | Event::Failed => &["prompt_id", "turn_id", "promptId"],
         _ => &[],
     };
@@ -83,7 +92,7 @@ fn listens(agent: Agent, event: Event) -> bool {
     matches!(
         (agent, event),
         (_, Event::SessionStart | Event::Prompt)
-            | (Agent::Claude, Event::BeforeTool | Event::AfterTool)
+            | (Agent::Claude, Event::BeforeTool | Event::AfterTool | Event::ToolFailed)
             | (Agent::Codex | Agent::Gemini, Event::AfterTool)
     )
 }

@@ -53,6 +53,24 @@ fn what_a_human_types_and_what_tools_return_is_not_sent() {
     assert_eq!(request(Agent::Claude, Event::Stop, &long).text.unwrap().chars().count(), TEXT_CHARS);
 }
 
+/// H-26: a secret on any cut is redacted whole: on that of what is kept, and on that of what is searched.
+#[test]
+fn h_26_a_secret_is_redacted_before_any_cut() {
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    let kept = |message: String| {
+        let stdin = json!({ "last_assistant_message": message });
+        request(Agent::Claude, Event::Stop, &stdin).text.unwrap()
+    };
+    for before in [TEXT_CHARS - 30, TEXT_CHARS - 5, SEARCHED - 5] {
+        let text = kept(format!("{}{secret} and more", "word ".repeat(before / 5)));
+        assert!(!text.contains("ghp_") && text.chars().count() <= TEXT_CHARS, "{before}");
+    }
+    // What shrinks to almost nothing brings the cut of what is searched into what is kept.
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", "QUJD".repeat(3_000));
+    let text = kept(key.repeat(9));
+    assert!(!text.contains("QUJD") && text.contains("[redacted: "), "{text}");
+}
+
 /// C-04: whatever comes in, what goes out is valid for its CLI.
 #[test]
 fn c_04_every_answer_is_what_its_cli_accepts() {
@@ -62,7 +80,7 @@ fn c_04_every_answer_is_what_its_cli_accepts() {
     for agent in Agent::ALL {
         for event in Event::ALL {
             for reply in &replies {
-                let text = answer(agent, event, reply.as_ref());
+                let text = answer(agent, event, reply.as_ref(), None);
                 if text.is_empty() {
                     assert_eq!(agent, Agent::Claude);
                     continue;
@@ -82,6 +100,41 @@ fn c_04_every_answer_is_what_its_cli_accepts() {
             }
         }
     }
+}
+
+/// An offer reaches the human where the CLI has a place for it, and changes nothing for the agent.
+#[test]
+fn an_offer_is_shown_beside_what_the_agent_reads() {
+    let reply = HookReply { context: Some("a fact".into()), ..HookReply::default() };
+    let said = |agent, event, reply| {
+        let text = answer(agent, event, reply, Some("go on\u{7} elsewhere"));
+        serde_json::from_str::<Value>(&text).unwrap_or_default()
+    };
+    assert_eq!(
+        said(Agent::Claude, Event::Failed, None),
+        json!({ "terminalSequence": "\u{1b}]9;ctxnode: go on elsewhere\u{7}" })
+    );
+    for agent in [Agent::Claude, Agent::Codex, Agent::Gemini] {
+        let value = said(agent, Event::Prompt, Some(&reply));
+        assert_eq!(value["systemMessage"], "ctxnode: go on\u{7} elsewhere", "{value}");
+        assert_eq!(value["hookSpecificOutput"]["additionalContext"], "a fact");
+        assert_eq!(said(agent, Event::Stop, None)["systemMessage"], Value::Null);
+    }
+    assert_eq!(said(Agent::Antigravity, Event::Stop, None), json!({ "decision": "allow" }));
+}
+
+#[test]
+fn a_failed_turn_says_why_and_keeps_the_last_words() {
+    let stdin = json!({ "session_id": "s", "error": "rate_limit", "last_assistant_message": "You've hit your limit",
+        "error_details": "429 with parts of the prompt" });
+    let failed = request(Agent::Claude, Event::Failed, &stdin);
+    assert_eq!(failed.failure.as_deref(), Some("rate_limit: You've hit your limit"));
+    assert_eq!(failed.text, None, "the words of the provider are not those of the agent");
+    assert!(!serde_json::to_string(&failed).unwrap().contains("429"));
+    assert_eq!(request(Agent::Claude, Event::Stop, &stdin).failure, None);
+    let long = json!({ "error": "x".repeat(900) });
+    assert_eq!(request(Agent::Claude, Event::Failed, &long).failure.unwrap().chars().count(), 200);
+    assert_eq!(request(Agent::Claude, Event::Failed, &json!({})).failure, None);
 }
 
 #[test]

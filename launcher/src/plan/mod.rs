@@ -19,6 +19,8 @@ use crate::refusal::Refusal;
 use crate::secrets::{MachineFile, Source, decide};
 use place::Place;
 
+pub use show::quoted;
+
 /// Everything that a plan is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -78,6 +80,9 @@ pub struct Plan {
     pub work: Work,
     /// The session's track.
     pub track: Option<u32>,
+    /// The handoff from which it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
     /// Where the secrets come from.
     pub secrets: Option<Source>,
     /// The agent's own arguments.
@@ -132,6 +137,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, Refusal> {
         fetch: !checkout.remotes.is_empty(),
         work: if own { Work::Worktree { branch: inputs.options.branch.clone() } } else { Work::Checkout },
         track: inputs.options.track,
+        continues: inputs.options.continues.clone(),
         secrets,
         arguments: inputs.options.arguments.clone(),
         notices: notice.into_iter().collect(),

@@ -22,10 +22,18 @@ impl Plan {
         if let Some(track) = self.track {
             row("track", track.to_string());
         }
+        if let Some(handoff) = &self.continues {
+            row("from", handoff.clone());
+        }
         row("secrets", self.secrets.as_ref().map_or_else(|| "none".to_owned(), source));
         row("setup", "registration compared and repaired".to_owned());
         let words = std::iter::once(self.program.as_os_str()).chain(self.arguments.iter().map(|word| word.as_os_str()));
-        row("start", words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" "));
+        // A handoff as a whole would hide the rest of the line.
+        let short = |word: &str| match word.split_once('\n') {
+            Some((first, _)) => format!("{first} ..."),
+            None => word.to_owned(),
+        };
+        row("start", words.map(|word| quoted(&short(&word.to_string_lossy()))).collect::<Vec<_>>().join(" "));
         for notice in &self.notices {
             let _ = writeln!(text, "  note: {notice}");
         }
@@ -60,7 +68,8 @@ fn source(source: &Source) -> String {
 }
 
 /// Quotes a word as a shell would need it, so that the line can be typed.
-fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -113,6 +113,12 @@ pub enum SecretError {
     /// The provider keeps no secrets, so that none can be stored in it.
     #[error("the provider `{0}` cannot store a secret")]
     ReadOnly(&'static str),
+    /// This machine has no keychain that could be used.
+    #[error("there is no keychain to use: {0}")]
+    NoKeychain(&'static str),
+    /// The login of the agent CLI lies in a locked keychain, and nobody can be asked, or did not open it.
+    #[error("the keychain with the login of Claude Code is locked")]
+    KeychainLocked,
     /// A name that no variable can have.
     #[error("`{0}` cannot name a variable")]
     BadName(String),
@@ -161,6 +167,10 @@ impl SecretError {
             Self::Refused { status: 401 | 403, .. } => "check the machine identity's credentials and its rights",
             Self::Refused { .. } => "check the project, the path and the environment",
             Self::ReadOnly(_) => "store it where that provider takes it from",
+            Self::NoKeychain(_) => "put the identity into variables or the file instead; the cache needs a keychain",
+            Self::KeychainLocked => {
+                "type: security unlock-keychain   in this session, or set ANTHROPIC_API_KEY; then try again"
+            }
             Self::BadName(_) => "use letters, digits and `_`, not beginning with a digit",
             Self::NoProvider(code) => return format!("set one with `ctxnode venture set {code}`"),
         };

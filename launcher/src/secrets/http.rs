@@ -48,7 +48,7 @@ impl Api {
     /// When there are none, the project is not named, or the service refuses.
     pub async fn login(env: &Environment, machine: &MachineFile) -> Result<Self, SecretError> {
         let action = "login";
-        let found = credentials(env)?.ok_or_else(|| SecretError::NoCredentials(super::universal::file(env)))?;
+        let found = credentials(env).await?.ok_or_else(|| SecretError::NoCredentials(super::universal::file(env)))?;
         let project = machine.infisical.project.clone().or_else(|| env.get("INFISICAL_PROJECT_ID").map(str::to_owned));
         let project = project.ok_or(SecretError::NoProject)?;
         let url = machine.infisical.url.as_deref().or_else(|| env.get("INFISICAL_API_URL")).unwrap_or(CLOUD);

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::SecretError;
+use super::cache::MOST_HOURS;
 
 /// The file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -20,6 +21,16 @@ pub struct MachineFile {
     pub infisical: Infisical,
     /// The secrets that all ventures share.
     pub shared: Option<Shared>,
+    /// Whether the last secrets are kept in the keychain.
+    pub cache: Cache,
+}
+
+/// Whether the last secrets of a venture are kept in the keychain, for a provider that cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// For how many hours, at most 168; 0 is not at all.
+    pub hours: u32,
 }
 
 /// What this machine does differently for a venture.
@@ -66,10 +77,14 @@ impl MachineFile {
         let bad = |reason: String| SecretError::File { path: path.to_owned(), reason };
         match std::fs::read_to_string(path) {
             // A value that somebody put here by mistake must not reach a screen: the message alone, without the line.
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                let line = error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count());
-                bad(format!("line {line} has an unknown key or a value of the wrong type"))
-            }),
+            Ok(text) => {
+                let file: Self = toml::from_str(&text).map_err(|error| {
+                    let line = error.span().map_or(0, |span| 1 + text[..span.start].matches('\n').count());
+                    bad(format!("line {line} has an unknown key or a value of the wrong type"))
+                })?;
+                let fits = file.cache.hours <= MOST_HOURS;
+                fits.then_some(file).ok_or_else(|| bad(format!("[cache] hours is at most {MOST_HOURS}")))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(bad(error.to_string())),
         }
@@ -90,6 +105,8 @@ mod tests {
         let file = MachineFile::read(&path).unwrap();
         assert_eq!(file.venture["alpha"].command, ["pass", "a b"]);
         assert_eq!(file.shared, Some(Shared { path: "/shared".into(), names: Vec::new() }));
+        std::fs::write(&path, "[cache]\nhours = 169\n").unwrap();
+        assert!(MachineFile::read(&path).unwrap_err().to_string().contains("at most 168"));
         std::fs::write(&path, "[venture.alpha]\n\ntoken = \"s3cr3t\"\n").unwrap();
         let error = MachineFile::read(&path).unwrap_err().to_string();
         assert!(error.contains("line 3") && !error.contains("s3cr3t"), "{error}");

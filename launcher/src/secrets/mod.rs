@@ -4,10 +4,12 @@
 //! when it is dropped, and its `Debug` shows nothing.
 
 pub mod audit;
+pub mod cache;
 pub mod check;
 mod error;
 pub mod http;
 mod infisical;
+pub mod keychain;
 mod machine;
 mod parse;
 mod plan;
@@ -20,10 +22,12 @@ use zeroize::Zeroizing;
 
 pub use error::SecretError;
 pub use infisical::{EXPORT_LIMIT, fetch_by_cli};
-pub use machine::{Infisical, MachineFile, Shared, VentureEntry};
+pub use machine::{Cache, Infisical, MachineFile, Shared, VentureEntry};
 pub use parse::parse;
 pub use plan::{Login, Provider, Source, decide};
-pub use universal::{Credentials, FILE as CREDENTIALS_FILE, credentials};
+pub use universal::{
+    Credentials, FILE as CREDENTIALS_FILE, ITEM as CREDENTIALS_ITEM, credentials, read as read_credentials,
+};
 
 use crate::program::Program;
 use ctxnode_config::Environment;
@@ -141,7 +145,7 @@ pub async fn fetch(
             let cli = crate::program::find("infisical", env);
             match (login, cli) {
                 (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, machine, directory).await?,
-                (Login::Interactive, None) if credentials(env)?.is_none() => return Err(SecretError::CliMissing),
+                (Login::Interactive, None) if credentials(env).await?.is_none() => return Err(SecretError::CliMissing),
                 _ => http::Api::login(env, machine).await?.list(&source.path, source.env.name()).await?,
             }
         }

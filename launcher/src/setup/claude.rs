@@ -1,6 +1,6 @@
 //! Claude Code: `.mcp.json` or the user's state file, `settings.json`, `.claude/skills`, `CLAUDE.md`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,12 @@ use crate::agents::Agent;
 use crate::hooks::{Event, TOOLS_THAT_EDIT};
 
 /// Its events, ours, and for which tools or sources; the order is that of the file.
-const HOOKS: [(&str, Event, Option<&str>); 9] = [
+const HOOKS: [(&str, Event, Option<&str>); 10] = [
     ("SessionStart", Event::SessionStart, Some("startup|resume|clear|compact")),
     ("UserPromptSubmit", Event::Prompt, None),
     ("PreToolUse", Event::BeforeTool, Some(TOOLS_THAT_EDIT)),
     ("PostToolUse", Event::AfterTool, Some("*")),
+    ("PostToolUseFailure", Event::ToolFailed, Some("*")),
     ("Stop", Event::Stop, None),
     ("StopFailure", Event::Failed, None),
     ("PreCompact", Event::BeforeCompact, None),
@@ -48,7 +49,8 @@ pub(super) fn wanted(scope: Scope, places: &Places) -> Vec<Wanted> {
     let line = json!({ "type": "command", "command": "ctxnode statusline", "padding": 0 });
     // There is one status line: that of a checkout would take everybody's own away.
     if scope == Scope::User {
-        entries.push(Entry { path: vec!["statusLine"], kept: Kept::Default(line) });
+        let wrap = places.wrap_status_line;
+        entries.push(Entry { path: vec!["statusLine"], kept: Kept::StatusLine { line, wrap } });
     }
     let mut files = vec![
         Wanted::json(servers, "MCP server", Dialect::Strict, vec![server]),
@@ -87,6 +89,18 @@ fn hook(event: Event, matcher: Option<&str>) -> Value {
     }
 }
 
+/// Returns what can be had besides, when somebody has a status line of their own.
+pub(super) fn offer(scope: Scope, places: &Places, read: &dyn Fn(&Path) -> Option<String>) -> Option<String> {
+    if scope != Scope::User || places.wrap_status_line {
+        return None;
+    }
+    let text = read(&settings(scope, places))?;
+    let command = super::json::look(&text, &["statusLine", "command"])?;
+    // What can be wrapped is theirs.
+    super::status_line::wrapped(command.as_str()?)?;
+    Some("your own status line stays as it is; ctxnode setup claude --wrap-status-line adds ours to it".to_owned())
+}
+
 pub(super) fn confirm(scope: Scope) -> Vec<String> {
     let server = match scope {
         Scope::Project => "start claude in this checkout and approve the server ctxnode when it asks (later: /mcp)",
@@ -94,6 +108,6 @@ pub(super) fn confirm(scope: Scope) -> Vec<String> {
     };
     vec![
         server.to_owned(),
-        "look at the 9 hooks of ctxnode in /hooks; they count from the next start of claude".to_owned(),
+        format!("look at the {} hooks of ctxnode in /hooks; they count from the next start of claude", HOOKS.len()),
     ]
 }

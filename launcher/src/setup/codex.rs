@@ -1,5 +1,7 @@
 //! Codex: `config.toml` for the server, `hooks.json` for hooks (a fault there costs that file, not the start of Codex).
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::json::{Dialect, Entry, Kept};
@@ -43,11 +45,29 @@ pub(super) fn wanted(scope: Scope, places: &Places) -> Vec<Wanted> {
     files
 }
 
+/// Returns the file of hooks, and for each of ours its event and command.
+pub(super) fn hooks_file(scope: Scope, places: &Places) -> (PathBuf, Vec<(&'static str, String)>) {
+    let folder = match scope {
+        Scope::User => places.codex_home(),
+        Scope::Project => root(scope, places).join(".codex"),
+    };
+    (folder.join("hooks.json"), HOOKS.iter().map(|(name, event, _)| (*name, command(*event))).collect())
+}
+
+fn command(event: Event) -> String {
+    format!("ctxnode hook codex {}", event.name())
+}
+
+/// Returns the object of all hooks, as a plugin holds it.
+pub(super) fn hooks() -> Value {
+    let lists = HOOKS.iter().map(|(name, event, matcher)| ((*name).to_owned(), json!([hook(*event, *matcher)])));
+    Value::Object(lists.collect())
+}
+
 fn hook(event: Event, matcher: Option<&str>) -> Value {
     // At its end Codex allows a second.
     let timeout = if event == Event::SessionEnd { 1 } else { 5 };
-    let command = format!("ctxnode hook codex {}", event.name());
-    let handler = json!({ "type": "command", "command": command, "timeout": timeout });
+    let handler = json!({ "type": "command", "command": command(event), "timeout": timeout });
     match matcher {
         Some(matcher) => json!({ "matcher": matcher, "hooks": [handler] }),
         None => json!({ "hooks": [handler] }),

@@ -1,5 +1,7 @@
 //! From what a file holds to what it should hold. Pure.
 
+use std::collections::BTreeSet;
+
 use super::marked::{Comment, Found, put_block, sealed, take_block, whose, whose_block};
 use super::{Broken, Content, Wanted, block, json, toml};
 
@@ -29,6 +31,8 @@ pub fn edit(wanted: &Wanted, now: Option<&str>) -> Result<Edit, Broken> {
             Found::Nothing if body == block::IMPORT && text.lines().any(|line| line.trim() == body) => text.to_owned(),
             _ => put_block(text, body),
         },
+        Content::FirstLine(line) if has_line(text, line) => text.to_owned(),
+        Content::FirstLine(line) => format!("{line}\n{text}"),
         Content::Whole(content) => match now.map(whose) {
             Some(Found::Foreign) if text.contains("ctxnode: generated") => return Err(Broken::Changed),
             Some(Found::Foreign) => return Err(Broken::Foreign),
@@ -41,20 +45,45 @@ pub fn edit(wanted: &Wanted, now: Option<&str>) -> Result<Edit, Broken> {
     Ok(if now == Some(after.as_str()) || after.is_empty() { Edit::Keep } else { Edit::Write(after) })
 }
 
-/// Returns what takes everything of ours out of a file. `created` says whether the file was made by us.
+/// Returns the names of the defaults that a file lacks: those that we are about to set.
+pub(super) fn missing_defaults(wanted: &Wanted, now: Option<&str>) -> BTreeSet<String> {
+    let text = now.unwrap_or_default();
+    match &wanted.content {
+        Content::Json { entries, .. } => {
+            let missing = entries.iter().filter(|entry| entry.is_default() && json::look(text, &entry.path).is_none());
+            missing.map(json::Entry::name).collect()
+        }
+        Content::Toml(entries) => {
+            entries.iter().filter(|entry| entry.is_default() && !entry.is_in(text)).map(toml::Entry::name).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+/// Returns what takes everything of ours out of a file. `created` says whether the file was made by us, `defaults` which
+/// defaults in it we have set: one that somebody else had set to the same value before is theirs.
 ///
 /// # Errors
 /// Why the file is left alone.
-pub(super) fn removal(wanted: &Wanted, now: Option<&str>, created: bool) -> Result<Edit, Broken> {
+pub(super) fn removal(
+    wanted: &Wanted,
+    now: Option<&str>,
+    created: bool,
+    defaults: &BTreeSet<String>,
+) -> Result<Edit, Broken> {
     let Some(text) = now else { return Ok(Edit::Keep) };
     let (after, empty) = match &wanted.content {
         Content::Json { dialect, entries } => {
-            let after = json::take(text, *dialect, entries)?;
+            let ours = |entry: &&json::Entry| !entry.is_default() || defaults.contains(&entry.name());
+            let entries: Vec<json::Entry> = entries.iter().filter(ours).cloned().collect();
+            let after = json::take(text, *dialect, &entries)?;
             let empty = json::is_empty(&after);
             (after, empty)
         }
         Content::Toml(entries) => {
-            let after = toml::take(text, entries)?;
+            let ours = |entry: &&toml::Entry| !entry.is_default() || defaults.contains(&entry.name());
+            let entries: Vec<toml::Entry> = entries.iter().filter(ours).cloned().collect();
+            let after = toml::take(text, &entries)?;
             let empty = after.trim().is_empty();
             (after, empty)
         }
@@ -67,6 +96,11 @@ pub(super) fn removal(wanted: &Wanted, now: Option<&str>, created: bool) -> Resu
                 (after, empty)
             }
         },
+        Content::FirstLine(line) => {
+            let after = without_line(text, line);
+            let empty = after.trim().is_empty();
+            (after, empty)
+        }
         Content::Whole(_) | Content::Gone => {
             return match whose(text) {
                 Found::Ours => Ok(Edit::Delete),
@@ -83,5 +117,16 @@ pub(super) fn removal(wanted: &Wanted, now: Option<&str>, created: bool) -> Resu
 }
 
 fn comment(wanted: &Wanted) -> Comment {
-    if wanted.path.extension().is_some_and(|ending| ending == "toml") { Comment::Hash } else { Comment::Html }
+    let hash =
+        wanted.path.extension().is_some_and(|ending| ["toml", "conf", "ti"].iter().any(|known| ending == *known));
+    if hash { Comment::Hash } else { Comment::Html }
+}
+
+/// Wherever somebody put it, and however it is indented: it has its effect.
+fn has_line(text: &str, line: &str) -> bool {
+    text.lines().any(|found| found.trim() == line)
+}
+
+fn without_line(text: &str, line: &str) -> String {
+    text.split_inclusive('\n').filter(|found| found.trim() != line).collect()
 }

@@ -51,6 +51,12 @@ pub(super) fn wanted(scope: Scope, places: &Places) -> Vec<Wanted> {
     files
 }
 
+/// Returns the object of all hooks, as an extension holds it.
+pub(super) fn hooks() -> Value {
+    let lists = HOOKS.iter().map(|(name, event, matcher)| ((*name).to_owned(), json!([hook(*event, *matcher)])));
+    Value::Object(lists.collect())
+}
+
 fn hook(event: Event, matcher: Option<&str>) -> Value {
     let command = format!("ctxnode hook gemini {}", event.name());
     let handler =

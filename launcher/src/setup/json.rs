@@ -3,10 +3,10 @@
 //! Which values go where is the adapters' business.
 
 use jsonc_parser::ParseOptions;
-use jsonc_parser::cst::{CstArray, CstInputValue, CstObject, CstRootNode};
+use jsonc_parser::cst::{CstArray, CstInputValue, CstObject, CstObjectProp, CstRootNode};
 use serde_json::{Map, Value};
 
-use super::Broken;
+use super::{Broken, status_line};
 
 /// What a file may look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,20 @@ pub struct Entry {
     pub kept: Kept,
 }
 
+impl Entry {
+    /// Returns its name in a ledger.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.join(".")
+    }
+
+    /// Whether it is set only when there is no value.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        matches!(self.kept, Kept::Default(_))
+    }
+}
+
 /// How an entry is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kept {
@@ -35,6 +49,13 @@ pub enum Kept {
     Element(Value),
     /// A value that is set when there is none. What somebody chose stays.
     Default(Value),
+    /// The status line, of which there is one: ours when there is none; with `wrap`, ours after somebody's own.
+    StatusLine {
+        /// Ours.
+        line: Value,
+        /// Whether ours is added to one that is there.
+        wrap: bool,
+    },
 }
 
 /// Returns the text with every entry in it. Text that is as it should be comes back as it is.
@@ -143,6 +164,22 @@ fn put_one(top: &CstObject, entry: &Entry) -> Result<bool, Broken> {
                 Ok(true)
             }
         },
+        Kept::StatusLine { line, wrap } => {
+            let Some(found) = at.get(last) else {
+                at.append(last, input(line));
+                return Ok(true);
+            };
+            let own = found.object_value().and_then(|object| object.get("command"));
+            let command = own.as_ref().and_then(text_of);
+            let wrapped = command.filter(|_| *wrap).and_then(|command| status_line::wrapped(&command));
+            match (own, wrapped) {
+                (Some(own), Some(wrapped)) => {
+                    own.set_value(CstInputValue::String(wrapped));
+                    Ok(true)
+                }
+                _ => Ok(false),
+            }
+        }
         Kept::Element(wanted) => {
             let list = at.array_value_or_create(last).ok_or_else(|| Broken::shape(last))?;
             Ok(put_element(&list, wanted))
@@ -188,6 +225,18 @@ fn take_one(top: &CstObject, entry: &Entry) -> bool {
             }
             found.remove();
         }
+        Kept::StatusLine { line, .. } => {
+            let own = found.object_value().and_then(|object| object.get("command"));
+            let theirs = own.as_ref().and_then(text_of).and_then(|command| status_line::unwrapped(&command));
+            match (own, theirs) {
+                (Some(own), Some(theirs)) => {
+                    own.set_value(CstInputValue::String(theirs));
+                    return true;
+                }
+                _ if found.value().and_then(|found| found.to_serde_value()).as_ref() == Some(line) => found.remove(),
+                _ => return false,
+            }
+        }
         Kept::Element(_) => {
             let Some(list) = found.array_value() else { return false };
             let ours: Vec<_> =
@@ -209,6 +258,11 @@ fn take_one(top: &CstObject, entry: &Entry) -> bool {
         }
     }
     true
+}
+
+/// The text that a property holds.
+fn text_of(property: &CstObjectProp) -> Option<String> {
+    property.value()?.to_serde_value()?.as_str().map(str::to_owned)
 }
 
 /// Whether an element of a list of hooks calls us, whichever version wrote it.
@@ -247,7 +301,7 @@ fn fresh(entries: &[Entry]) -> String {
         let at = parents.iter().fold(&mut top, |at, name| &mut at[*name]);
         match &entry.kept {
             Kept::Fields(fields) => at[*last] = Value::Object(fields.clone()),
-            Kept::Default(value) => at[*last] = value.clone(),
+            Kept::Default(value) | Kept::StatusLine { line: value, .. } => at[*last] = value.clone(),
             Kept::Element(value) => match at[*last].as_array_mut() {
                 Some(list) => list.push(value.clone()),
                 None => at[*last] = Value::Array(vec![value.clone()]),

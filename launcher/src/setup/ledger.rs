@@ -8,6 +8,44 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Scope;
+use crate::agents::Agent;
+
+/// An agent CLI that was set up here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Known {
+    /// Which.
+    pub agent: Agent,
+    /// The checkout, when it was set up for one.
+    pub project: Option<PathBuf>,
+}
+
+impl Known {
+    /// Returns for whom it was set up.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        if self.project.is_some() { Scope::Project } else { Scope::User }
+    }
+}
+
+/// Returns every agent CLI that was set up and not taken out again, by what the ledger of the state directory says.
+#[must_use]
+pub fn known(state_dir: &Path) -> BTreeSet<Known> {
+    let ledger = Ledger::load(&state_dir.join(FILE));
+    let users = ledger.files.into_values().flat_map(|row| row.users);
+    let read = |user: String| {
+        let (name, project) = match user.split_once(' ') {
+            Some((name, project)) => (name, Some(PathBuf::from(project))),
+            None => (user.as_str(), None),
+        };
+        Some(Known { agent: Agent::of_name(name)?, project })
+    };
+    users.filter_map(read).collect()
+}
+
+/// Its name in the state directory.
+pub(super) const FILE: &str = "setup.json";
+
 /// Every file that setup changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -27,6 +65,9 @@ pub(super) struct Row {
     pub(super) after: String,
     /// Whether somebody else wrote between two writes of ours: then there is no state to go back to.
     pub(super) mixed: bool,
+    /// The defaults that we set because there was no value. What somebody else had set to the same is not in it, and stays.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) defaults: BTreeSet<String>,
     /// The hash of what was there before us.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) before: Option<String>,

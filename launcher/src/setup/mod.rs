@@ -12,8 +12,11 @@ mod gemini;
 pub mod json;
 mod ledger;
 pub mod marked;
+mod registered;
 mod run;
+pub mod status_line;
 pub mod toml;
+mod trust;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +25,10 @@ use crate::agents::Agent;
 use crate::skills;
 
 pub use edit::{Edit, edit};
-pub use run::{Action, Done, Mode, Report, SetupError, run};
+pub use ledger::{Known, known};
+pub use registered::{Registered, registered};
+pub use run::{Action, Done, Mode, Report, SetupError, run, run_files};
+pub use trust::{Trust, trust};
 
 /// For whom an agent CLI is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +61,8 @@ pub struct Places {
     pub codex: Option<PathBuf>,
     /// The top of the checkout, when there is one.
     pub project: Option<PathBuf>,
+    /// Whether ours is added to a status line that somebody has: only when they ask for it.
+    pub wrap_status_line: bool,
 }
 
 impl Places {
@@ -86,6 +94,8 @@ pub enum Content {
     Toml(Vec<toml::Entry>),
     /// A block between markers.
     Block(String),
+    /// One line before everything else, so that what follows it wins.
+    FirstLine(String),
     /// The whole file, with its seal.
     Whole(String),
     /// No file any more: a command of an earlier version.
@@ -184,6 +194,15 @@ pub fn confirm(agent: Agent, scope: Scope) -> Vec<String> {
     }
 }
 
+/// Returns what a CLI could have besides, each in a line; only what somebody has to ask for.
+#[must_use]
+pub fn offers(agent: Agent, scope: Scope, places: &Places, read: &dyn Fn(&Path) -> Option<String>) -> Vec<String> {
+    match agent {
+        Agent::Claude => claude::offer(scope, places, read).into_iter().collect(),
+        Agent::Codex | Agent::Gemini | Agent::Antigravity => Vec::new(),
+    }
+}
+
 /// Returns the settings of a CLI that keep hooks or servers from working, each as file, setting and what it does.
 #[must_use]
 pub fn blockers(agent: Agent, scope: Scope, places: &Places, read: &dyn Fn(&Path) -> Option<String>) -> Vec<String> {
@@ -226,10 +245,21 @@ pub fn blockers(agent: Agent, scope: Scope, places: &Places, read: &dyn Fn(&Path
     found
 }
 
-/// Returns the hooks of Claude Code, as a plugin of it holds them.
+/// Returns the hooks of a CLI, as a plugin or an extension of it holds them; `None` where that has another form.
 #[must_use]
-pub fn claude_hooks() -> serde_json::Value {
-    claude::hooks()
+pub fn plugin_hooks(agent: Agent) -> Option<serde_json::Value> {
+    match agent {
+        Agent::Claude => Some(claude::hooks()),
+        Agent::Codex => Some(codex::hooks()),
+        Agent::Gemini => Some(gemini::hooks()),
+        Agent::Antigravity => None,
+    }
+}
+
+/// Returns the instructions for a CLI whose hooks inject the start.
+#[must_use]
+pub fn instructions() -> &'static str {
+    block::WITH_HOOKS
 }
 
 /// Where skills of the shared form lie.

@@ -8,9 +8,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::edit::removal;
-use super::ledger::{Ledger, Row, hash};
-use super::{Broken, Content, Edit, Places, Scope, Wanted, blockers, confirm, edit, usual_scope, wanted};
+use super::edit::{missing_defaults, removal};
+use super::ledger::{self, Ledger, Row, hash};
+use super::{
+    Broken, Content, Edit, Places, Scope, Trust, Wanted, blockers, confirm, edit, offers, trust, usual_scope, wanted,
+};
 use crate::agents::Agent;
 
 /// The largest file that is read; configuration and instructions stay far below.
@@ -70,6 +72,10 @@ pub struct Report {
     pub blockers: Vec<String>,
     /// What the human must confirm, and where; `cli: what`.
     pub confirm: Vec<String>,
+    /// How the trust in it stands, per CLI, as the CLI's own files say.
+    pub trust: Vec<Trust>,
+    /// What can be had besides; `cli: what`.
+    pub offers: Vec<String>,
 }
 
 impl Report {
@@ -77,6 +83,12 @@ impl Report {
     #[must_use]
     pub fn differs(&self) -> bool {
         self.files.iter().any(|done| matches!(done.action, Action::Created | Action::Changed | Action::Deleted))
+    }
+
+    /// Returns how it stands with the entry of the MCP server; of the first CLI, when there are several.
+    #[must_use]
+    pub fn server(&self) -> Option<Action> {
+        self.files.iter().find(|done| done.what.starts_with("MCP server")).map(|done| done.action)
     }
 
     /// Whether a file could not be understood.
@@ -117,9 +129,6 @@ pub fn run(
     if scope == Some(Scope::Project) && places.project.is_none() {
         return Err(SetupError::NoProject);
     }
-    let ledger_file = state_dir.join("setup.json");
-    let mut ledger = Ledger::load(&ledger_file);
-    let was = ledger.clone();
     let mut report = Report::default();
     for agent in agents {
         let scope = scope.unwrap_or_else(|| usual_scope(*agent, places));
@@ -127,31 +136,53 @@ pub fn run(
             (Scope::Project, Some(project)) => format!("{} {}", agent.name(), project.display()),
             _ => agent.name().to_owned(),
         };
-        for file in wanted(*agent, scope, places) {
-            let done = one(&user, &file, &mut ledger, mode);
-            // What was done so far is known, whatever comes next.
-            let (action, reason) = match done {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    save(&ledger_file, &ledger, &was)?;
-                    return Err(error);
-                }
-            };
-            if action == Action::Unchanged && matches!(file.content, Content::Gone) {
-                continue;
-            }
-            report.files.push(Done { cli: agent.name(), path: file.path, what: file.what, action, reason });
-        }
+        report.files.extend(run_files(agent.name(), &user, wanted(*agent, scope, places), state_dir, mode)?);
         if mode != Mode::Remove {
             let read = |path: &Path| read(path).ok().flatten();
             report.blockers.extend(blockers(*agent, scope, places, &read));
+            report.trust.push(trust(*agent, scope, places, &read));
+            let offered = offers(*agent, scope, places, &read);
+            report.offers.extend(offered.into_iter().map(|line| format!("{}: {line}", agent.name())));
             report.confirm.extend(confirm(*agent, scope).into_iter().map(|line| format!("{}: {line}", agent.name())));
         }
+    }
+    Ok(report)
+}
+
+/// Brings files to what they should hold, checks them, or takes out what was put in, for one user of them.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_files(
+    name: &'static str,
+    user: &str,
+    files: Vec<Wanted>,
+    state_dir: &Path,
+    mode: Mode,
+) -> Result<Vec<Done>, SetupError> {
+    let ledger_file = state_dir.join(ledger::FILE);
+    let mut ledger = Ledger::load(&ledger_file);
+    let was = ledger.clone();
+    let mut all = Vec::new();
+    for file in files {
+        let done = one(user, &file, &mut ledger, mode);
+        // What was done so far is known, whatever comes next.
+        let (action, reason) = match done {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                save(&ledger_file, &ledger, &was)?;
+                return Err(error);
+            }
+        };
+        if action == Action::Unchanged && matches!(file.content, Content::Gone) {
+            continue;
+        }
+        all.push(Done { cli: name, path: file.path, what: file.what, action, reason });
     }
     if mode != Mode::Check {
         save(&ledger_file, &ledger, &was)?;
     }
-    Ok(report)
+    Ok(all)
 }
 
 type Outcome = (Action, Option<String>);
@@ -200,6 +231,7 @@ fn put(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger, mode: 
             write(&file.path, after)?;
             let row = ledger.files.entry(file.path.clone()).or_default();
             row.users.insert(user.to_owned());
+            row.defaults.extend(missing_defaults(file, now));
             row.wrote(now, after);
         }
     }
@@ -217,7 +249,7 @@ fn take(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger) -> Re
     }
     let edit = match exact(&row, &file.path, now)? {
         Some(edit) => edit,
-        None => match removal(file, now, row.created) {
+        None => match removal(file, now, row.created, &row.defaults) {
             Ok(edit) => edit,
             Err(broken) => return Ok(left_alone(&broken)),
         },

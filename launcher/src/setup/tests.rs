@@ -9,7 +9,13 @@ use tempfile::TempDir;
 use super::*;
 
 fn places(home: &Path) -> Places {
-    Places { home: home.join("home"), claude: None, codex: None, project: Some(home.join("repo")) }
+    Places {
+        home: home.join("home"),
+        claude: None,
+        codex: None,
+        project: Some(home.join("repo")),
+        wrap_status_line: false,
+    }
 }
 
 fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
@@ -182,4 +188,80 @@ fn a_link_stays_a_link_and_the_mode_stays() {
     assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
     go(&home, Scope::User, Mode::Remove);
     assert_eq!(fs::read_to_string(&real).unwrap(), "{\"a\": 1}\n");
+}
+
+/// C-02: a default that somebody had set to the very value is theirs, and stays when ctxnode goes; one that we set goes.
+#[test]
+fn c_02_a_default_that_somebody_chose_stays() {
+    for had_it in [true, false] {
+        let home = TempDir::new().unwrap();
+        let config = home.path().join("home/.codex/config.toml");
+        let settings = home.path().join("home/.gemini/settings.json");
+        for (path, with, without) in [
+            (&config, "[tui]\nalternate_screen = \"never\"\n", "[tui]\ntheme = \"dark\"\n"),
+            (
+                &settings,
+                "{\n  \"ui\": { \"useAlternateBuffer\": false }\n}\n",
+                "{\n  \"ui\": { \"theme\": \"x\" }\n}\n",
+            ),
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, if had_it { with } else { without }).unwrap();
+        }
+        go(&home, Scope::User, Mode::Apply);
+        // Somebody else writes too, so that the way back is by entries and not by the bytes that were there.
+        let add = |path: &Path, old: &str, new: &str| {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains(old), "{text}");
+            fs::write(path, text.replacen(old, new, 1)).unwrap();
+        };
+        add(&config, "[tui]\n", "[tui]\nmine = true\n");
+        add(&settings, "{\n", "{\n  \"mine\": true,\n");
+        go(&home, Scope::User, Mode::Remove);
+        let (config, settings) = (fs::read_to_string(config).unwrap(), fs::read_to_string(settings).unwrap());
+        assert_eq!(config.contains("alternate_screen"), had_it, "{config}");
+        assert_eq!(settings.contains("useAlternateBuffer"), had_it, "{settings}");
+        assert!(config.contains("mine") && settings.contains("mine"));
+        assert!(!config.contains("ctxnode") && !settings.contains("ctxnode"), "{config}{settings}");
+    }
+}
+
+/// Section 7.2: a status line of somebody's own is left alone; when they ask for it ours is added to it, once, and removing
+/// gives theirs back, also when others have written meanwhile.
+#[test]
+fn c_02_a_status_line_is_wrapped_on_request_and_given_back() {
+    let theirs = r#"jq -r '.model.display_name' | sed "s/^/it's /""#;
+    for others_write in [false, true] {
+        let home = TempDir::new().unwrap();
+        let settings = home.path().join("home/.claude/settings.json");
+        fs::create_dir_all(settings.parent().unwrap()).unwrap();
+        let line = serde_json::json!({ "type": "command", "command": theirs, "padding": 2 });
+        let before = format!("{{\n  \"statusLine\": {line},\n  \"model\": \"opus\"\n}}\n");
+        fs::write(&settings, &before).unwrap();
+        let go = |wrap_status_line, mode| {
+            let places = Places { wrap_status_line, ..places(home.path()) };
+            run(&[Agent::Claude], Some(Scope::User), &places, &home.path().join("state"), mode).unwrap()
+        };
+        let command = || {
+            let text = fs::read_to_string(&settings).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["statusLine"]["padding"], 2);
+            value["statusLine"]["command"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(go(false, Mode::Apply).offers.len(), 1, "it is offered");
+        assert_eq!(command(), theirs, "nobody asked");
+        assert!(go(true, Mode::Apply).offers.is_empty());
+        assert_eq!(status_line::unwrapped(&command()).as_deref(), Some(theirs));
+        let wrapped = command();
+        assert!(!go(true, Mode::Apply).differs() && !go(false, Mode::Apply).differs());
+        assert_eq!(command(), wrapped);
+        if others_write {
+            let text = fs::read_to_string(&settings).unwrap();
+            fs::write(&settings, text.replace("\"opus\"", "\"sonnet\"")).unwrap();
+        }
+        go(false, Mode::Remove);
+        assert_eq!(command(), theirs);
+        let after = fs::read_to_string(&settings).unwrap();
+        assert_eq!(after, if others_write { before.replace("opus", "sonnet") } else { before });
+    }
 }

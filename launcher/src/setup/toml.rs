@@ -27,6 +27,35 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    fn place(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Table { outer, name, .. } => (*outer, *name),
+            Self::Default { table, key, .. } => (*table, *key),
+        }
+    }
+
+    /// Returns its name in a ledger.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (outer, inner) = self.place();
+        format!("{outer}.{inner}")
+    }
+
+    /// Whether it is set only when there is no value.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        matches!(self, Self::Default { .. })
+    }
+
+    /// Whether a file has a value at its place.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        let (outer, inner) = self.place();
+        text.parse::<DocumentMut>().is_ok_and(|file| file.get(outer).and_then(|table| table.get(inner)).is_some())
+    }
+}
+
 /// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Field {
@@ -75,10 +104,7 @@ pub fn take(text: &str, entries: &[Entry]) -> Result<String, Broken> {
     let mut document = parse(text)?;
     let mut changed = false;
     for entry in entries {
-        let (outer, inner) = match entry {
-            Entry::Table { outer, name, .. } => (*outer, *name),
-            Entry::Default { table, key, .. } => (*table, *key),
-        };
+        let (outer, inner) = entry.place();
         let Some(table) = document.get_mut(outer).and_then(Item::as_table_like_mut) else { continue };
         let goes = match entry {
             Entry::Table { .. } => table.contains_key(inner),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::agents::Agent;
 
-pub use plugin::plugin;
+pub use plugin::{FORMS, plugin};
 pub use texts::{SKILLS, Skill};
 
 /// Commands of earlier versions; setup removes their files when nobody changed them.
@@ -103,6 +103,21 @@ mod tests {
                     assert!(body.lines().count() < 500 && body.contains(skill.body.trim()));
                 }
             }
+        }
+    }
+
+    /// C-13, as far as a text goes: in every form the start ends with the question, and with waiting for its answer.
+    #[test]
+    fn c_13_the_start_asks_and_waits_in_every_form() {
+        let forms = FORMS.map(plugin).into_iter().flatten();
+        let all = Agent::ALL.map(files).into_iter().flatten().chain(forms);
+        let is_start = |name: &str| name.ends_with("sod/SKILL.md") || name.ends_with("sod.toml");
+        let starts: Vec<String> = all.filter(|(name, _)| is_start(name)).map(|(_, text)| text).collect();
+        assert_eq!(starts.len(), Agent::ALL.len() + FORMS.len());
+        for text in starts {
+            let end = text.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{27}');
+            let last = end.lines().last().unwrap();
+            assert!(last.contains("Then stop and wait. Call no further tool before the human answered."), "{last}");
         }
     }
 

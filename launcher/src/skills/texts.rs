@@ -46,12 +46,13 @@ pub const SKILLS: &[Skill] = &[
         description: "Hand an issue over for review while the session goes on: commit, push, handoff, label.",
         arguments: Some("the issue number"),
         body: "
-1. Without an issue number ask for it. When the grade of QA is not given, ask for it.
-2. Commit what belongs to the issue on its branch, and push the branch. Never push to the default branch.
-3. Call the tool `handoff` with `issue`, the lists, and `keep_open` as `true`.
-4. Put what the reply renders as a comment on the issue: `gh issue comment`. Then set its labels with `gh issue edit`:
-   `status:qa` as the only one that begins with `status:`, and `needs:qa`.
-5. Report the id of the handoff and the link to the comment. When a step fails, say which, and what was done before it.
+1. Without an issue number ask for it. Look at the issue with `gh issue view`; when it has no label from `qa:0` to `qa:4` and
+   the human named no grade, ask for one.
+2. Write the lists: accomplished, in progress, blocked, next steps. Each item names a fact: a commit, a file, a test.
+3. Run `ctxnode gh handoff` with the issue, `--accomplished`, `--in-progress`, `--blocked` and `--next-steps` once per item, and
+   `--grade` when it was asked for. It commits, pushes the branch, stores the handoff, comments on the issue and sets its
+   labels; the session goes on.
+4. Show what it printed. When a step failed, say which, and what was done before it.
 ",
     },
     Skill {
@@ -59,10 +60,10 @@ pub const SKILLS: &[Skill] = &[
         description: "Ask the product owner a question on an issue and mark the session as waiting for the answer.",
         arguments: Some("the issue number and the question"),
         body: "
-1. Write the question as a comment on the issue with `gh issue comment`: the question, what was tried, and which answer
-   would unblock the work.
-2. Add the label `needs:pm` with `gh issue edit --add-label`. Leave every other label as it is.
-3. Call the tool `update` with `blocked_on` as the question in one line.
+1. Write the question, what was tried, and which answer would unblock the work.
+2. Run `ctxnode gh question` with the issue, the question, and `--tried` once per attempt. It comments, adds `needs:pm` beside
+   the other labels, and marks the session as waiting.
+3. Show what it printed, and go on with other work.
 ",
     },
     Skill {
@@ -70,11 +71,10 @@ pub const SKILLS: &[Skill] = &[
         description: "Merge a verified and green pull request, close its issue and record it as done.",
         arguments: Some("the issue or pull request number"),
         body: "
-1. Look at the issue and its pull request with `gh issue view` and `gh pr view`. Go on only when the issue has the label
-   `status:verified` and every check of the pull request is green. Otherwise say what is missing, and change nothing.
-2. Merge with `gh pr merge`. Close the issue, set `status:done` as the only label that begins with `status:`, and remove
-   every label that begins with `needs:`.
-3. Call the tool `handoff` with the issue, status `done`, what was accomplished, and `keep_open` as `true`.
+1. Run `ctxnode gh merge` with the number. It merges only what has the label `status:verified` and green checks, closes the
+   issue, sets `status:done`, takes every label off that begins with `needs:`, and records a handoff with status done.
+2. When it refuses, say what is missing. It has changed nothing then; do not merge by hand.
+3. Show what it printed.
 ",
     },
     Skill {

@@ -1,15 +1,24 @@
-//! `dev-session`: one tmux session per venture, with the launcher as its pane's command.
+//! `dev-session`: one tmux session per venture, with the launcher as its pane's command. `window` adds one to it, `title`
+//! is the terminal's, `settings` and `terminfo` are what ctxnode looks after.
 //!
 //! A pane that stays after its agent ended (`remain-on-exit`) is how a second call knows that there is something to start
-//! again. Not here: tmux's own settings.
+//! again.
+
+pub mod settings;
+pub mod terminfo;
+pub mod title;
+mod window;
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+
+use ctxnode_config::Environment;
 
 use crate::refusal::{Refusal, Step};
 use crate::screen::Screen;
+
+pub use window::Window;
 
 /// How the tmux session of a venture stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +67,12 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Attaches to the session, after it was made or its agent started again. On a terminal this process becomes tmux.
+    /// Attaches to the session, after it was made or its agent started again, and brings the terminal's title back when
+    /// it was left.
     ///
     /// # Errors
     /// When tmux cannot be run or refuses.
-    pub fn enter(&self, screen: &Screen) -> Result<(), Refusal> {
+    pub fn enter(&self, screen: &Screen, env: &Environment) -> Result<(), Refusal> {
         let standing = self.standing()?;
         let asked = || {
             screen.can_ask.then(|| screen.confirm(&format!("The agent of {} has ended. Start it again?", self.venture)))
@@ -72,13 +82,12 @@ impl Session<'_> {
             Action::Restart => self.restart()?,
             Action::Keep => {}
         }
-        if !screen.can_ask {
-            // Without a terminal there is nothing to attach; the session is there for whoever comes.
-            screen.print(&format!("session {} is ready: tmux attach -t {}", self.venture, self.exact()));
-            return Ok(());
-        }
-        let word = if self.inside { "switch-client" } else { "attach-session" };
-        Err(cannot(Command::new("tmux").args([word, "-t", &self.exact()]).exec()))
+        // Inside, the title is the outer client's own affair.
+        let env = Some(env).filter(|_| !self.inside && screen.can_ask);
+        env.and_then(|env| title::set(env, &[self.venture])).iter().for_each(|text| screen.obey(text));
+        let left = attach(screen, self.venture, self.inside);
+        env.and_then(title::restore).iter().for_each(|text| screen.obey(text));
+        left
     }
 
     /// The target that names this session and no other that begins alike.
@@ -95,10 +104,10 @@ impl Session<'_> {
     /// # Errors
     /// When tmux cannot be run.
     pub fn standing(&self) -> Result<Standing, Refusal> {
-        if !self.tmux(["has-session", "-t", &self.exact()])?.status.success() {
+        if !run(["has-session", "-t", &self.exact()])?.status.success() {
             return Ok(Standing::Absent);
         }
-        let panes = self.tmux(["list-panes", "-s", "-t", &self.exact(), "-F", "#{pane_dead}"])?;
+        let panes = run(["list-panes", "-s", "-t", &self.exact(), "-F", "#{pane_dead}"])?;
         let text = String::from_utf8_lossy(&panes.stdout).into_owned();
         Ok(if text.lines().all(|line| line == "1") { Standing::Ended } else { Standing::Running })
     }
@@ -107,11 +116,16 @@ impl Session<'_> {
         // The option is set in the same call: an agent that ends at once must not take its session with it.
         let mut words = self.words(&["new-session", "-d", "-s", self.venture]);
         words.extend([";", "set-option", "-t", &self.pane(), "remain-on-exit", "on"].map(OsString::from));
-        self.ok(&words)
+        // What the launcher says of itself becomes the title of the terminal that is attached.
+        let titles = [("set-titles", "on"), ("set-titles-string", "#{pane_title}")];
+        for (name, value) in titles {
+            words.extend([";", "set-option", "-t", &self.pane(), name, value].map(OsString::from));
+        }
+        run_ok(&words)
     }
 
     fn restart(&self) -> Result<(), Refusal> {
-        self.ok(&self.words(&["respawn-pane", "-t", &self.pane()]))
+        run_ok(&self.words(&["respawn-pane", "-t", &self.pane()]))
     }
 
     /// A tmux command that runs the launcher as words, not as a line for a shell.
@@ -123,22 +137,31 @@ impl Session<'_> {
         // A word that ends with `;` would end the command for tmux.
         words.into_iter().map(escaped).collect()
     }
+}
 
-    fn ok(&self, words: &[OsString]) -> Result<(), Refusal> {
-        let done = self.tmux(words)?;
-        if done.status.success() {
-            return Ok(());
-        }
-        let reason = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-        Err(cannot(std::io::Error::other(reason)))
+/// Shows a session on this terminal until it is left. Without a terminal it is there for whoever comes.
+fn attach(screen: &Screen, session: &str, inside: bool) -> Result<(), Refusal> {
+    let exact = format!("={session}");
+    if !screen.can_ask {
+        screen.print(&format!("session {session} is ready: tmux attach -t {exact}"));
+        return Ok(());
     }
+    let word = if inside { "switch-client" } else { "attach-session" };
+    let done = Command::new("tmux").args([word, "-t", &exact]).status().map_err(cannot)?;
+    if done.success() { Ok(()) } else { Err(cannot(std::io::Error::other(format!("{word} ended with {done}")))) }
+}
 
-    fn tmux<A: AsRef<std::ffi::OsStr>>(
-        &self,
-        words: impl IntoIterator<Item = A>,
-    ) -> Result<std::process::Output, Refusal> {
-        Command::new("tmux").args(words).output().map_err(cannot)
+fn run<A: AsRef<std::ffi::OsStr>>(words: impl IntoIterator<Item = A>) -> Result<Output, Refusal> {
+    Command::new("tmux").args(words).output().map_err(cannot)
+}
+
+fn run_ok(words: &[OsString]) -> Result<(), Refusal> {
+    let done = run(words)?;
+    if done.status.success() {
+        return Ok(());
     }
+    let reason = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+    Err(cannot(std::io::Error::other(reason)))
 }
 
 fn escaped(word: OsString) -> OsString {

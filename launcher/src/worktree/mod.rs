@@ -26,6 +26,17 @@ pub struct Wanted<'a> {
     pub branch: Option<&'a str>,
     /// This machine's part of branch names.
     pub host: &'a str,
+    /// What a lock of somebody who lives means.
+    pub held: Held,
+}
+
+/// What becomes of a worktree that a living session holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It is refused.
+    Refuse,
+    /// It is taken: that session is over, whatever its process still shows.
+    TakeOver,
 }
 
 /// Where a session works.
@@ -53,7 +64,7 @@ pub async fn take(wanted: &Wanted<'_>) -> Result<Given, Refusal> {
     let git = Git::at(wanted.checkout);
     let all = list(&git).await?;
     if let Some(found) = all.iter().find(|tree| wanted.branch.is_some() && tree.branch.as_deref() == wanted.branch) {
-        return take_over(&git, found).await;
+        return take_over(&git, found, wanted.held).await;
     }
     let host_branch = propose_branch(Company::Alone, wanted.host, wanted.instance, &slug(None, None));
     let has_company = all.iter().any(|tree| tree.living_holder().is_some()) || exists(&git, &host_branch).await;
@@ -68,8 +79,12 @@ pub async fn take(wanted: &Wanted<'_>) -> Result<Given, Refusal> {
     let shown = path.display().to_string();
     let mut words = vec!["worktree", "add", "--quiet", "--lock", "--reason", &reason];
     let base = base(&git).await;
+    let remote = format!("origin/{branch}");
     if exists(&git, &branch).await {
         words.extend([shown.as_str(), branch.as_str()]);
+    } else if is_on_remote(&git, &branch).await {
+        // Somebody works on it elsewhere, and pushed it.
+        words.extend(["--track", "-b", branch.as_str(), shown.as_str(), remote.as_str()]);
     } else {
         words.extend(["--no-track", "-b", branch.as_str(), shown.as_str(), base.as_str()]);
     }
@@ -84,12 +99,18 @@ async fn base(git: &Git) -> String {
     if git.run(["rev-parse", "--verify", "--quiet", &remote]).await.is_ok() { remote } else { "HEAD".to_owned() }
 }
 
-async fn exists(git: &Git, branch: &str) -> bool {
+/// Whether a branch is known of the remote, as it was when it was last asked.
+pub async fn is_on_remote(git: &Git, branch: &str) -> bool {
+    git.run(["rev-parse", "--verify", "--quiet", &format!("refs/remotes/origin/{branch}")]).await.is_ok()
+}
+
+/// Whether a branch is there.
+pub async fn exists(git: &Git, branch: &str) -> bool {
     git.run(["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")]).await.is_ok()
 }
 
-async fn take_over(git: &Git, found: &Worktree) -> Result<Given, Refusal> {
-    if let Some(holder) = found.living_holder() {
+async fn take_over(git: &Git, found: &Worktree, held: Held) -> Result<Given, Refusal> {
+    if let Some(holder) = found.living_holder().filter(|_| held == Held::Refuse) {
         return Err(Refusal::InUse { path: found.path.clone(), pid: holder.pid });
     }
     let path = found.path.display().to_string();
@@ -111,10 +132,14 @@ async fn unlock(git: &Git, found: &Worktree) -> Result<(), Refusal> {
     git.run(["worktree", "unlock", &path]).await.map(drop)
 }
 
-/// Lets go of a worktree when its session ended. It stays.
+/// Lets go of a worktree when its session ended. It stays. Somebody else may have taken it over meanwhile.
 pub async fn release(checkout: &Path, path: &Path) {
-    // A lock that stays behind names a process that is gone: the next taker sees that.
-    let _ = Git::at(checkout).run(["worktree", "unlock", &path.display().to_string()]).await;
+    let git = Git::at(checkout);
+    let held = list(&git).await.unwrap_or_default().into_iter().find(|tree| tree.path == path);
+    if held.and_then(|tree| tree.living_holder()) == Some(Holder::me()) {
+        // A lock that stays behind names a process that is gone: the next taker sees that.
+        let _ = git.run(["worktree", "unlock", &path.display().to_string()]).await;
+    }
 }
 
 /// Returns the worktrees of a repository, its checkout first.
@@ -154,6 +179,13 @@ impl Worktree {
     pub fn living_holder(&self) -> Option<Holder> {
         let holder = self.locked.as_deref().and_then(Holder::of_reason)?;
         (start_time(holder.pid) == Some(holder.started)).then_some(holder)
+    }
+
+    /// Whether a launcher of ours locked it and ended without a word.
+    #[must_use]
+    pub fn is_left_locked(&self) -> bool {
+        let ours = self.locked.as_deref().and_then(Holder::of_reason);
+        ours.is_some() && self.living_holder().is_none()
     }
 
     /// Whether it lies where the launcher puts its worktrees.

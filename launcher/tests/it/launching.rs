@@ -213,3 +213,22 @@ fn p_06_a_venture_that_was_just_added_can_be_launched() {
     let done = launcher(&sandbox, &["alpha"]);
     assert!(done.status.success(), "{}", all(&done));
 }
+
+/// L-06: of a stale entry of ours beside another server only ours is repaired.
+#[test]
+fn l_06_only_our_own_entry_is_repaired() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let repo = checkout(&sandbox);
+    let other = "\"other\":  {\"command\": \"o\", \"args\": [ \"x\" ]}";
+    let stale = "\"ctxnode\": {\"command\": \"/old/ctxnode\", \"args\": [\"serve\"]}";
+    repo.commit(".mcp.json", &format!("{{\n  \"mcpServers\": {{\n    {other},\n    {stale}\n  }}\n}}\n"));
+    sandbox.fake_program("claude", "exit 0");
+    let done = launcher(&sandbox, &["alpha"]);
+    assert!(done.status.success(), "{}", all(&done));
+    let text = fs::read_to_string(repo.path().join(".mcp.json")).unwrap();
+    assert!(text.contains(other), "not a byte of the other: {text}");
+    let now: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(now["mcpServers"]["ctxnode"]["command"], "ctxnode", "{text}");
+    assert_eq!(now["mcpServers"]["ctxnode"]["args"], serde_json::json!(["mcp"]), "{text}");
+}

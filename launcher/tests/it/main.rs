@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod checkouts;
+mod continuing;
 mod launching;
 mod secrets;
 mod service;

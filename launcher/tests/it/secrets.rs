@@ -262,3 +262,122 @@ fn k_07_an_audit_tells_missing_from_different_and_copies_only_what_is_missing() 
     assert!(done.status.success() && !all(&done).contains("stored\n\n"), "{}", all(&done));
     assert_eq!(vault.lock().unwrap()["/alpha"]["TWO"], "stored");
 }
+
+/// A stand-in for the keychain's program, which keeps its items outside of the home.
+fn keychain(sandbox: &Sandbox) -> std::path::PathBuf {
+    let folder = sandbox.root().join("keychain");
+    fs::create_dir_all(&folder).unwrap();
+    let script = format!(
+        "cd '{}' || exit 2\ncase $1 in store) cat >\"$7\" ;; lookup) cat \"$5\" 2>/dev/null || exit 1 ;; clear) rm \"$5\" 2>/dev/null || exit 1 ;; esac",
+        folder.display()
+    );
+    sandbox.fake_program("secret-tool", &script);
+    folder
+}
+
+/// Section 9: the cache is off by default; switched on it stands in for a provider that cannot be reached, is in the keychain and
+/// nowhere else, and what the provider says always wins.
+#[cfg(target_os = "linux")]
+#[test]
+fn k_04_the_keychain_stands_in_for_a_provider_that_cannot_be_reached() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    let folder = keychain(&sandbox);
+    let file = vault_program(&sandbox, &format!("TOKEN={CANARY}\n"));
+    let script = format!("[ -e '{0}' ] && exec cat '{0}'; exit 7", file.display());
+    sandbox.fake_program("vault", &script);
+    sandbox.fake_program("claude", "printf %s \"$TOKEN\" | wc -c >\"$HOME/length\"");
+    let switch = |cache: &str| machine_file(&sandbox, &format!("[venture.alpha]\ncommand = [\"vault\"]\n{cache}"));
+    let launch = || {
+        let _ = fs::remove_file(sandbox.home().join("length"));
+        launcher(&sandbox, &["alpha"])
+    };
+    switch("");
+    assert!(launch().status.success());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "off unless somebody wants it");
+    switch("[cache]\nhours = 2\n");
+    assert!(launch().status.success());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    let plain = files_with(sandbox.root(), CANARY.as_bytes());
+    assert_eq!(plain, std::slice::from_ref(&file), "only the provider's own file");
+    fs::write(&file, "TOKEN=other\n").unwrap();
+    assert!(launch().status.success());
+    assert_eq!(home_file(&sandbox, "length").trim(), "5", "the provider was asked first");
+    fs::remove_file(&file).unwrap();
+    let away = launch();
+    assert!(away.status.success() && errors(&away).contains("taking what the keychain has kept"), "{}", all(&away));
+    assert_eq!(home_file(&sandbox, "length").trim(), "5");
+    switch("");
+    let off = launch();
+    assert!(off.status.code() == Some(1) && !sandbox.home().join("length").exists(), "{}", all(&off));
+    switch("[cache]\nhours = 2\n");
+    let forgotten = super::support::ctxnode(&sandbox, &["secret", "forget", "--venture", "alpha"]);
+    assert!(forgotten.status.success(), "{}", all(&forgotten));
+    assert_eq!(launch().status.code(), Some(1));
+    // No keychain: said, and nothing is kept anywhere.
+    fs::write(&file, format!("TOKEN={CANARY}\n")).unwrap();
+    sandbox.fake_program("secret-tool", "echo 'no bus' >&2; exit 1");
+    let none = launch();
+    assert!(
+        none.status.success() && errors(&none).contains("secrets are not kept: there is no keychain"),
+        "{}",
+        all(&none)
+    );
+    assert_eq!(files_with(sandbox.root(), CANARY.as_bytes()), [file]);
+}
+
+/// Section 9.2: the machine identity comes from the keychain, where `ctxnode secret identity` puts it by stdin.
+#[cfg(target_os = "linux")]
+#[test]
+fn k_03_a_machine_identity_lies_in_the_keychain() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, &with_secrets(ALPHA, r#"{"provider":"infisical","required":["TOKEN"]}"#));
+    let _repo = checkout(&sandbox);
+    let folder = keychain(&sandbox);
+    let vault: Vault = Arc::new(Mutex::new([vault_of("/alpha", &[("TOKEN", CANARY)])].into()));
+    let seen = Arc::default();
+    let service = infisical(&vault, CLIENT_SECRET, &seen);
+    machine_file(&sandbox, &format!("[infisical]\nurl = \"{}\"\nproject = \"p\"\n", service.url()));
+    sandbox.fake_program("claude", "printf %s \"$TOKEN\" | wc -c >\"$HOME/length\"");
+    let identity = |text: &str| {
+        let file = sandbox.root().join("identity");
+        fs::write(&file, text).unwrap();
+        let mut command = sandbox.command("ctxnode");
+        let done = command.args(["secret", "identity"]).stdin(fs::File::open(&file).unwrap()).output().unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(!all(&done).contains(CLIENT_SECRET));
+        done.status.code()
+    };
+    assert_eq!(identity("client_id=machine\n"), Some(2), "half of it is none");
+    assert_eq!(identity(&format!("client_id=machine\nclient_secret={CLIENT_SECRET}\n")), Some(0));
+    assert_eq!(files_with(&sandbox.home(), CLIENT_SECRET.as_bytes()), Vec::<std::path::PathBuf>::new());
+    let remote = || sandbox.command("launcher").arg("alpha").env("SSH_TTY", "/dev/pts/1").output().unwrap();
+    let done = remote();
+    assert!(done.status.success(), "{}", all(&done));
+    assert_eq!(home_file(&sandbox, "length").trim(), CANARY.len().to_string());
+    assert_eq!(*seen.lock().unwrap(), Vec::<String>::new(), "the client secret is in no argument list");
+    assert!(super::support::ctxnode(&sandbox, &["secret", "forget", "--identity"]).status.success());
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
+    assert!(errors(&remote()).contains("no credentials for Universal Auth"));
+}
+
+/// Section 9.3: a checkout without `.infisical.json` has the project of another one of its owner, and stays clean.
+#[test]
+fn a_checkout_without_the_project_file_has_the_project_of_another() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, &with_secrets(ALPHA, r#"{"provider":"infisical"}"#));
+    let repo = checkout(&sandbox);
+    let other = ctxnode_testkit::Repo::with_origin(&sandbox, "site", "git@github.com:alpha-org/site.git");
+    fs::write(other.path().join(".infisical.json"), "{\"workspaceId\":\"project-7\"}").unwrap();
+    sandbox.fake_program("infisical", "echo \"$@\" >\"$HOME/asked\"; echo '{\"TOKEN\":\"x\"}'");
+    sandbox.fake_program("claude", "exit 0");
+    let done = launcher(&sandbox, &["alpha"]);
+    assert!(done.status.success(), "{}", all(&done));
+    assert!(home_file(&sandbox, "asked").contains("--projectId project-7"), "{}", home_file(&sandbox, "asked"));
+    assert_eq!(repo.git(&["status", "--porcelain"]), "", "the checkout is as clean as before");
+    let third = ctxnode_testkit::Repo::with_origin(&sandbox, "tools", "git@github.com:alpha-org/tools.git");
+    fs::write(third.path().join(".infisical.json"), "{\"workspaceId\":\"project-8\"}").unwrap();
+    assert!(launcher(&sandbox, &["alpha"]).status.success());
+    assert!(!home_file(&sandbox, "asked").contains("--projectId"), "two that differ are no answer");
+}

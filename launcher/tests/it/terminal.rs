@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use ctxnode_testkit::{Sandbox, wait_until};
 
-use super::support::{ALPHA, SOON, all, checkout, errors, home_file, ready, start};
+use super::support::{ALPHA, SOON, all, checkout, ctxnode, errors, home_file, ready, start};
 
 /// A tmux server of the sandbox; ended when dropped.
 struct Tmux<'a>(&'a Sandbox);
@@ -25,8 +25,27 @@ impl Tmux<'_> {
     }
 }
 
+impl Tmux<'_> {
+    /// Whether tmux is missing, which is said.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    fn is_missing(&self) -> bool {
+        let missing = self.command("tmux").arg("-V").output().is_err();
+        if missing {
+            eprintln!("SKIP: tmux is not installed");
+        }
+        missing
+    }
+
+    /// The value of an option, to the byte.
+    fn option(&self, scope: &str, name: &str) -> String {
+        let done = self.command("tmux").args(["show-options", scope, name]).output().unwrap();
+        String::from_utf8(done.stdout).unwrap().trim_end_matches('\n').to_owned()
+    }
+}
+
 impl Drop for Tmux<'_> {
     fn drop(&mut self) {
+        self.run(&["-L", "inner", "kill-server"]);
         self.run(&["kill-server"]);
     }
 }
@@ -35,8 +54,7 @@ impl Drop for Tmux<'_> {
 fn t_03_one_session_per_venture_whose_agent_is_started_again() {
     let sandbox = ready();
     let tmux = Tmux(&sandbox);
-    if tmux.command("tmux").arg("-V").output().is_err() {
-        eprintln!("SKIP: tmux is not installed");
+    if tmux.is_missing() {
         return;
     }
     let _daemon = start(&sandbox, ALPHA);
@@ -90,4 +108,130 @@ fn t_03_one_session_per_venture_whose_agent_is_started_again() {
     tmux.run(&["kill-server"]);
     let lives = || tmux.command("kill").args(["-0", pid.trim()]).output().is_ok_and(|done| done.status.success());
     wait_until(SOON, "the agent is gone with its terminal", || !lives());
+}
+
+/// T-01: the same bytes twice, every other byte of the user's file kept, the settings as listed in a running tmux, and
+/// everything as before once it is taken out.
+#[test]
+fn t_01_settings_are_written_beside_the_users_own_and_taken_out_again() {
+    let sandbox = ready();
+    let tmux = Tmux(&sandbox);
+    if tmux.is_missing() {
+        return;
+    }
+    let file = sandbox.home().join(".tmux.conf");
+    let own = "# mine\r\nset -g status-interval 7\n  set -g status-right 'mine'   \n\n";
+    std::fs::write(&file, own).unwrap();
+    let setup = |words: &[&str]| {
+        let done = ctxnode(&sandbox, &[&["tmux", "setup"], words].concat());
+        (done.status.code(), all(&done))
+    };
+    assert_eq!(setup(&["--check"]).0, Some(1));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), own, "a check writes nothing");
+    let (code, text) = setup(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    let read =
+        || (std::fs::read(&file).unwrap(), std::fs::read(sandbox.home().join(".config/ctxnode/tmux.conf")).unwrap());
+    let written = read();
+    let line = "source-file ~/.config/ctxnode/tmux.conf\n";
+    assert_eq!(String::from_utf8(written.0.clone()).unwrap(), format!("{line}{own}"));
+    assert_eq!(setup(&[]).0, Some(0));
+    assert_eq!(read(), written, "twice is the same");
+    assert_eq!(setup(&["--check"]).0, Some(0));
+
+    tmux.run(&["new-session", "-d", "-s", "any", "cat"]);
+    // As the key does that reads it again.
+    tmux.run(&["source-file", &file.display().to_string()]);
+    for (scope, name, value) in [
+        ("-sv", "default-terminal", "tmux-256color"),
+        ("-sv", "escape-time", "10"),
+        ("-sv", "set-clipboard", "on"),
+        ("-gv", "mouse", "on"),
+        ("-gv", "history-limit", "50000"),
+        ("-gv", "base-index", "1"),
+        ("-gv", "status-left", "[#h] "),
+        ("-gv", "status-left-length", "20"),
+        ("-gv", "status-interval", "7"),
+        ("-gv", "status-right", "mine"),
+    ] {
+        assert_eq!(tmux.option(scope, name), value, "{name}");
+    }
+    let overrides = tmux.option("-sv", "terminal-overrides");
+    assert_eq!(overrides.matches("xterm-ghostty:Tc").count(), 1, "{overrides}");
+    assert!(tmux.run(&["list-keys", "-T", "prefix", "r"]).contains("source-file"));
+    let released = tmux.run(&["list-keys", "-T", "copy-mode", "MouseDragEnd1Pane"]);
+    assert!(released.ends_with("copy-selection"), "releasing the mouse does not leave: {released}");
+    // Where nobody says otherwise, the clock is the list's.
+    std::fs::write(&file, line).unwrap();
+    tmux.run(&["source-file", &file.display().to_string()]);
+    assert_eq!(tmux.option("-gv", "status-right"), "%H:%M");
+    std::fs::write(&file, &written.0).unwrap();
+    // True colour needs a description of each terminal.
+    let described = |name: &str| tmux.command("infocmp").arg(name).output().is_ok_and(|done| done.status.success());
+    if tmux.command("tic").arg("-V").output().is_ok() {
+        assert!(described("xterm-ghostty") && described("tmux-256color"));
+    }
+
+    let (code, text) = setup(&["--remove"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), own);
+    for path in [".config/ctxnode/tmux.conf", ".config/ctxnode/terminfo", ".terminfo", ".tmux.conf.ctxnode.bak"] {
+        assert!(!sandbox.home().join(path).exists(), "{path}");
+    }
+    // Without a file of the user's there is none afterwards.
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((setup(&[]).0, std::fs::read_to_string(&file).unwrap().as_str()), (Some(0), line));
+    assert_eq!((setup(&["--remove"]).0, file.exists()), (Some(0), false));
+}
+
+/// T-04: what is copied inside tmux goes to the outer terminal, here another tmux that takes it for its clipboard.
+#[test]
+fn t_04_a_copy_inside_tmux_reaches_the_outer_terminal() {
+    let sandbox = ready();
+    let tmux = Tmux(&sandbox);
+    if tmux.is_missing() {
+        return;
+    }
+    assert!(ctxnode(&sandbox, &["tmux", "setup"]).status.success());
+    let inner = |words: &[&str]| tmux.run(&[&["-L", "inner"], words].concat());
+    inner(&["new-session", "-d", "-s", "work", "printf 'copied text\\n'; exec cat"]);
+    let log = sandbox.root().join("terminal.log");
+    tmux.run(&["new-session", "-d", "-s", "outer", "-x", "100", "-y", "20", "cat"]);
+    tmux.run(&["pipe-pane", "-t", "=outer:", &format!("cat >{}", log.display())]);
+    let attach = "env -u TMUX TERM=xterm-256color tmux -L inner attach-session -t =work";
+    tmux.run(&["respawn-pane", "-k", "-t", "=outer:", attach]);
+    wait_until(SOON, "the inner tmux is shown", || {
+        tmux.run(&["capture-pane", "-p", "-t", "=outer:"]).contains("copied text")
+            && !inner(&["list-clients"]).is_empty()
+    });
+    inner(&["copy-mode", "-t", "=work:"]);
+    for command in ["history-top", "start-of-line", "begin-selection", "end-of-line", "copy-selection"] {
+        inner(&["send-keys", "-t", "=work:", "-X", command]);
+    }
+    let seen = || String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+    // "copied text" in base64, for the clipboard: what mosh passes on too.
+    wait_until(SOON, "the sequence was sent", || seen().contains("\u{1b}]52;c;Y29waWVkIHRleH"));
+    wait_until(SOON, "the outer terminal took it", || tmux.run(&["show-buffer"]) == "copied text");
+}
+
+/// The title of the terminal names venture, branch and agent while it runs, and is as before afterwards.
+#[test]
+fn the_title_is_that_of_the_work_and_comes_back() {
+    let sandbox = ready();
+    let tmux = Tmux(&sandbox);
+    if tmux.is_missing() {
+        return;
+    }
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", r#"touch "$HOME/up"; while [ ! -e "$HOME/end" ]; do sleep 0.05; done"#);
+    tmux.run(&["new-session", "-d", "-s", "outer", "-x", "100", "-y", "20", "sh"]);
+    tmux.run(&["select-pane", "-t", "=outer:", "-T", "before"]);
+    let title = || tmux.run(&["display-message", "-p", "-t", "=outer:", "#{pane_title}"]);
+    assert_eq!(title(), "before");
+    tmux.run(&["send-keys", "-t", "=outer:", "launcher alpha", "Enter"]);
+    wait_until(SOON, "the agent is up", || sandbox.home().join("up").exists());
+    assert_eq!(title(), "alpha main claude");
+    std::fs::write(sandbox.home().join("end"), "").unwrap();
+    wait_until(SOON, "the title is back", || title() == "before");
 }

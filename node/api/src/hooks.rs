@@ -60,6 +60,18 @@ pub struct HookRequest {
     /// The last message of the agent, or the summary of a compaction; its beginning is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Why the turn failed, when it did: the provider's word for it and what the CLI said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// What a tool that failed said; its beginning is kept, without what looks like a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// A name for what the tool ran, the same for the same command: a success of it ends the counting of its errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The address of the pull request that the tool opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_request: Option<String>,
     /// Where the agent works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
@@ -88,4 +100,7 @@ pub struct HookReply {
     /// Why the tool must not run; only where the venture denies edits of claimed paths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deny: Option<String>,
+    /// Why the last turn failed, while none has ended well since. The human should hear of it, and how to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }

@@ -242,6 +242,9 @@ pub struct MachineView {
     pub version: Option<String>,
     /// The commit of its daemon.
     pub commit: Option<String>,
+    /// Where its `ctxnode` lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctxnode_path: Option<String>,
     /// In use or not.
     pub status: MachineStatus,
     /// When it was first registered.

@@ -156,6 +156,7 @@ routes! {
     "session.list" Get "/v1/sessions" Reader SMALL_BODY sessions::SessionQuery => sessions::SessionList, "session list", "Lists sessions.";
     "session.get" Get "/v1/sessions/{id}" Reader SMALL_BODY node::Empty => sessions::SessionView, "session show", "Returns a session.";
     "session.abandon" Post "/v1/sessions/{id}/abandon" Admin SMALL_BODY sessions::AbandonRequest => sessions::SessionView, "session abandon", "Gives up a session of a machine that will not come back.";
+    "session.draft" Post "/v1/sessions/{id}/draft" Writer SMALL_BODY sessions::DraftRequest => sessions::DraftReply, "session draft", "Writes the handoff of a session that stopped without one, and ends it when asked to.";
     "context" Get "/v1/context" Reader SMALL_BODY node::Empty => sessions::ContextReply, "context", "Says where the caller stands." tool "context";
     "handoff.list" Get "/v1/handoffs" Reader SMALL_BODY handoffs::HandoffQuery => List<handoffs::HandoffRow>, "handoff list", "Lists handoffs.";
     "handoff.latest" Get "/v1/handoffs/latest" Reader SMALL_BODY handoffs::LatestQuery => handoffs::HandoffView, "handoff latest", "Returns the newest handoff of a session, or of a venture and repo.";

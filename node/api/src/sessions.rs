@@ -60,6 +60,9 @@ pub struct SodRequest {
     /// Where the agent works; taken from the caller on the local socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
+    /// The handoff to go on from: the session takes over its thread, issue and track.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
     /// Idempotency key, 20 to 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_id: Option<String>,
@@ -285,6 +288,15 @@ pub struct SessionView {
     pub last_heartbeat_at: Option<Iso>,
     /// Since it began.
     pub age: String,
+    /// Where it works; known only on its own machine, while it is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<String>,
+    /// The process of its agent, while it runs on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Why its last turn failed, while none has ended well since; known only on its own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// What it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_on: Option<String>,
@@ -505,6 +517,29 @@ pub struct AbandonRequest {
     /// Idempotency key, 20 to 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_id: Option<String>,
+}
+
+/// Writes the handoff of a session that stopped without one, from its last known state.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DraftRequest {
+    /// True also ends the session: somebody else goes on with its work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<bool>,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
+/// A session, and the handoff from which its work goes on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct DraftReply {
+    /// The session as it is now.
+    pub session: SessionView,
+    /// Its newest handoff, `ho_...`: what its agent wrote, or the draft.
+    pub handoff_id: String,
+    /// Whether the session did anything that the handoff could tell of.
+    pub activity: bool,
 }
 
 /// Where the caller stands.

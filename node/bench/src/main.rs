@@ -3,6 +3,7 @@
 //! Each prints its distribution beside a reference measured in the same run, because absolute times say as much about
 //! the machine as about the code.
 
+mod agents;
 mod exchange;
 mod fill;
 mod newcomer;
@@ -78,6 +79,24 @@ enum Bench {
         #[arg(long)]
         binary: PathBuf,
     },
+    /// Hooks of agent CLIs, twenty sessions in turn, against the start of a process at all.
+    Hooks {
+        /// The folder with `ctxnode`, `launcher` and `dev-session`.
+        #[arg(long)]
+        binaries: PathBuf,
+        /// Events of each kind.
+        #[arg(long, default_value_t = 250)]
+        count: usize,
+    },
+    /// The launcher's plan, and a launch of an agent that ends at once, against that agent alone.
+    Launcher {
+        /// The folder with `ctxnode`, `launcher` and `dev-session`.
+        #[arg(long)]
+        binaries: PathBuf,
+        /// Launches.
+        #[arg(long, default_value_t = 50)]
+        count: usize,
+    },
     /// Start of day, daemon start, MCP handshake and memory over a filled data directory.
     Whole {
         /// The data directory.
@@ -104,6 +123,8 @@ fn main() {
             exchange::run(corpus.as_deref(), records, changed, live);
         }
         Bench::Newcomer { data_dir, binary } => newcomer::run(&data_dir, &binary),
+        Bench::Hooks { binaries, count } => agents::hooks(&binaries, count),
+        Bench::Launcher { binaries, count } => agents::launcher(&binaries, count),
         Bench::Whole { data_dir, binary, count, reference } => {
             whole::run(&data_dir, &binary, count, reference.as_deref());
         }

@@ -1,7 +1,5 @@
 //! A durable note write against one raw redb commit of the same bytes; 64 writers against one.
 
-use std::sync::Arc;
-
 use ctxnode_model::{Edit, Kind, Space};
 use ctxnode_store::{NodeSecret, Options, OsEntropy, Store, StoreError};
 
@@ -15,8 +13,8 @@ fn body() -> String {
     SENTENCE.repeat(10)
 }
 
-fn write_note(store: &Store, body: String) -> Result<(), ctxnode_store::WriteError<StoreError>> {
-    let done = store.write_blocking(move |draft| {
+async fn write_note(store: &Store, body: String) -> Result<(), ctxnode_store::WriteError<StoreError>> {
+    let done = store.write(move |draft| {
         let now = draft.now();
         let edits = [
             Edit::set("title", "A note of usual length"),
@@ -29,10 +27,18 @@ fn write_note(store: &Store, body: String) -> Result<(), ctxnode_store::WriteErr
         ];
         draft.edit(draft.fresh_id(Kind::Note), &Space::Venture("alpha".to_owned()), edits)
     });
-    done.map(|_| ())
+    done.await.map(|_| ())
+}
+
+async fn write_notes(store: &Store, count: usize) {
+    for _ in 0..count {
+        write_note(store, body()).await.expect("a written note");
+    }
 }
 
 pub(crate) fn run(count: usize) {
+    // Writers are tasks of a runtime, as they are in the daemon.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let dir = tempfile::tempdir_in(".").expect("a directory on the disk that is measured");
     let secret = NodeSecret::generate(&OsEntropy);
     let created = Store::create(Options::file(dir.path().join("store.redb"), secret), "bench").expect("a new store");
@@ -50,24 +56,21 @@ pub(crate) fn run(count: usize) {
             transaction.open_table(table).expect("the table").insert(key.as_slice(), bytes.as_slice()).expect("room");
             transaction.commit().expect("a commit");
         });
-        ours.measure(|| write_note(&store, body()).expect("a written note"));
+        ours.measure(|| runtime.block_on(write_note(&store, body())).expect("a written note"));
     }
     line("raw redb commit of the same bytes", &reference);
     line("durable note write", &ours);
     say(&format!("ratio p50 {:.2}x (goal <= 2x)", ratio(ours.percentile(50), reference.percentile(50))));
 
-    let mut one = Times::default();
-    one.measure(|| (0..count).for_each(|_| write_note(&store, body()).expect("a written note")));
-    let shared = Arc::new(store);
-    let mut many = Times::default();
+    let (mut one, mut many) = (Times::default(), Times::default());
+    one.measure(|| runtime.block_on(write_notes(&store, count)));
     many.measure(|| {
-        std::thread::scope(|scope| {
-            for _ in 0..64 {
-                let store = Arc::clone(&shared);
-                scope.spawn(move || {
-                    (0..count.div_ceil(8)).for_each(|_| write_note(&store, body()).expect("a written note"));
-                });
-            }
+        runtime.block_on(async {
+            let writers = (0..64).map(|_| {
+                let store = store.clone();
+                async move { write_notes(&store, count.div_ceil(8)).await }
+            });
+            tokio::task::JoinSet::from_iter(writers).join_all().await;
         });
     });
     let per_second = |writes: usize, time: std::time::Duration| writes as f64 / time.as_secs_f64();

@@ -8,6 +8,7 @@ use ctxnode_api::operations::EventQuery;
 use ctxnode_api::{Call, version};
 use ctxnode_config::Platform;
 use ctxnode_fleet::service::{Manager, OnFailure, Service, Step};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -15,6 +16,7 @@ use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
 use crate::daemon::lock::Lock;
+use crate::process::start_time;
 
 /// How long a daemon may take to finish its calls and leave.
 const STOP: Duration = Duration::from_secs(20);
@@ -51,12 +53,30 @@ pub(super) async fn start(world: &World) -> Result<Exit, Failure> {
 }
 
 pub(super) async fn stop(world: &World) -> Result<Exit, Failure> {
-    let Some(holder) = Lock::holder(&world.files().lock) else {
-        return say(world, "no daemon runs", &json!({ "stopped": false }));
-    };
-    world.client_of_running()?.call(&Call::new("node.stop", json!({}))).await?;
+    match halt(world).await? {
+        None => say(world, "no daemon runs", &json!({ "stopped": false })),
+        Some(pid) => say(world, &format!("daemon stopped, pid {pid}"), &json!({ "stopped": true, "pid": pid })),
+    }
+}
+
+/// Stops the daemon when one runs, waits until it is gone, and returns which it was.
+///
+/// On a machine that is no admin of the fleet the operation is refused; the process is the user's own all the same, and ends
+/// just as well by a signal.
+pub(super) async fn halt(world: &World) -> Result<Option<u32>, Failure> {
+    let Some(holder) = Lock::holder(&world.files().lock) else { return Ok(None) };
+    let asked = world.client_of_running()?.call(&Call::new("node.stop", json!({}))).await;
+    if let Err(error) = asked {
+        // A pid is reused; a pid with its start time is not.
+        let alive = start_time(holder.pid) == Some(holder.started);
+        let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw).filter(|_| alive);
+        match pid.map(|pid| kill_process(pid, Signal::TERM)) {
+            Some(Ok(())) => {}
+            _ => return Err(error.into()),
+        }
+    }
     gone(world, holder.pid).await?;
-    say(world, &format!("daemon stopped, pid {}", holder.pid), &json!({ "stopped": true, "pid": holder.pid }))
+    Ok(Some(holder.pid))
 }
 
 /// Waits until the lock is free.
@@ -136,12 +156,24 @@ pub(super) fn install(world: &World, matches: &ArgMatches) -> Result<Exit, Failu
     let paths = &world.config.paths;
     let mut service = Service::new(&world.program, paths.log_dir());
     let own = [("CTXNODE_DATA_DIR", &paths.data_dir), ("CTXNODE_SOCKET", &paths.socket)];
-    service.environment = own.into_iter().map(|(name, path)| (name.to_owned(), path.display().to_string())).collect();
+    let own = own.into_iter().map(|(name, path)| (name.to_owned(), path.display().to_string()));
+    let fixed = ctxnode_api::autostart::ENVIRONMENT.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    service.environment = own.chain(fixed).collect();
     carry_out(world, manager().install(&home(world)?, &service), matches.get_flag("dry_run"))
 }
 
 pub(super) fn uninstall(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
     carry_out(world, manager().uninstall(&home(world)?), matches.get_flag("dry_run"))
+}
+
+/// Removes the service when it is installed, and says whether it was.
+pub(super) fn remove_service(world: &World) -> Result<bool, Failure> {
+    let home = home(world)?;
+    if !manager().path(&home).exists() {
+        return Ok(false);
+    }
+    carry_out(world, manager().uninstall(&home), false)?;
+    Ok(true)
 }
 
 fn carry_out(world: &World, steps: Vec<Step>, dry: bool) -> Result<Exit, Failure> {

@@ -1,5 +1,7 @@
 //! `ctxnode doctor`: what is wrong with this installation, and what to do. `--fix` does what can only make things
-//! better: narrower permissions, a daemon that runs.
+//! better: narrower permissions, a daemon that runs, locks of processes that are gone.
+
+mod work;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -17,6 +19,7 @@ use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
 use crate::daemon::lock::Lock;
+use crate::daemon::spool::waiting as spooled;
 
 /// Above this share of the disk in use there may soon be no room for a write.
 const FULL_PERCENT: u64 = 90;
@@ -40,10 +43,16 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
         checks.extend(permissions(world, fix));
         checks.push(disk(world));
         checks.extend(daemon(world, fix).await);
+        checks.extend(work::sessions(world).await);
     }
+    checks.extend(work::worktrees(world, fix).await);
+    let is_down = checks.iter().any(|check| check.name == "daemon" && check.state == CheckState::Fail);
+    checks.push(spool(spooled(&world.config.paths.state_dir, SystemClock.now()), is_down));
     checks.extend(backup_file(world));
     checks.extend(settings(world));
-    checks.extend(super::setup::checks(world));
+    checks.extend(super::links::checks(world, fix));
+    checks.extend(super::setup::checks(world, fix).await);
+    checks.extend(super::tmux::checks(world).await);
     let worst = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Pass);
     let summary = match worst {
         CheckState::Pass => "all checks passed",
@@ -222,13 +231,28 @@ fn backup_file(world: &World) -> Option<CheckRow> {
     match newest_backup(&world.config.backup.dir) {
         NewestBackup::None => None,
         NewestBackup::Good(report) => {
-            Some(check("backup file", CheckState::Pass, report.path.display().to_string(), None))
+            let age = SystemClock.now().since(report.at);
+            let recent = u128::try_from(age).is_ok_and(|age| age <= BACKUP_AGE.as_millis());
+            let message = format!("{}, {}, verified", report.path.display(), report.at.age(SystemClock.now()));
+            let fix = Some("run `ctxnode backup`; the daemon takes one a day while it runs");
+            Some(check("backup file", pass_if(recent, CheckState::Warn), message, fix))
         }
         NewestBackup::Damaged { path, why } => {
             let message = format!("{} is damaged: {why}", path.display());
             Some(check("backup file", CheckState::Warn, message, Some("run `ctxnode backup` for a good one")))
         }
     }
+}
+
+/// Events that hooks could not bring. The daemon takes them at its start and every minute.
+fn spool((count, is_old): (usize, bool), daemon_is_down: bool) -> CheckRow {
+    let fix = "run `ctxnode daemon start`; its log says what stands in the way";
+    let message = match count {
+        0 => "none waits".to_owned(),
+        _ => format!("{count} events of agents wait for a daemon that takes them"),
+    };
+    let good = count == 0 || !(is_old || daemon_is_down);
+    check("hook events", pass_if(good, CheckState::Warn), message, Some(fix))
 }
 
 fn settings(world: &World) -> Option<CheckRow> {

@@ -94,6 +94,16 @@ pub(super) enum Failure {
         #[source]
         source: Option<io::Error>,
     },
+    /// A step of a piece of work failed; what was done before it stays done.
+    #[error("{step}: {reason}{}", if .done.is_empty() { String::new() } else { format!(" (done before: {})", .done.join("; ")) })]
+    Work {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        reason: String,
+        /// What was done before it.
+        done: Vec<String>,
+    },
     /// The launcher could not do a step.
     #[error(transparent)]
     Launch(#[from] ctxnode_launcher::refusal::Refusal),
@@ -202,6 +212,7 @@ impl Failure {
             Self::Restore(_) => "restore_failed",
             Self::Command { .. } => "command_failed",
             Self::Launch(_) => "launch_failed",
+            Self::Work { .. } => "step_failed",
             Self::Declined => "declined",
             Self::Interrupted => "interrupted",
             Self::Runtime(_) => "internal",

@@ -1,4 +1,4 @@
-//! `ctxnode hook <cli> <event>`, `statusline` and `budget`: what agent CLIs run by themselves.
+//! `ctxnode hook <cli> <event>` and `budget`: what agent CLIs run by themselves, and what of their context it takes.
 //!
 //! A hook never stands in the way: it ends with 0 within a second, prints what its CLI accepts and nothing else, asks
 //! nobody, and starts nothing. What the daemon could not be told waits on disk.
@@ -13,7 +13,8 @@ use ctxnode_api::hooks::{HookReply, HookRequest, Moment};
 use ctxnode_api::{Call, Iso};
 use ctxnode_config::Environment;
 use ctxnode_launcher::agents::Agent;
-use ctxnode_launcher::hooks::{Event, answer, request};
+use ctxnode_launcher::hooks::{Event, answer, offer, request};
+use ctxnode_launcher::program::find;
 use ctxnode_mcp::render;
 use ctxnode_model::Timestamp;
 use ctxnode_model::rules::secrets::redact;
@@ -42,7 +43,7 @@ pub(super) fn commands() -> Vec<Command> {
             .about("Reports an event of an agent CLI, whose input it reads from stdin")
             .hide(true)
             .arg(words),
-        Command::new("statusline").about("Prints one line for the status bar of an agent CLI"),
+        super::status_line::command(),
         Command::new("budget").about("Shows how much of each agent CLI's context a start here takes"),
     ]
 }
@@ -57,36 +58,21 @@ pub(super) fn hook(matches: &ArgMatches, env: &Environment, screen: Screen) -> E
     let Some((agent, event)) = known else { return ExitCode::SUCCESS };
     let reply = limited(matches, env, screen, move |world| report(world, agent, event));
     // Without a place to print to there is nobody to tell.
-    let _ = screen.print_exactly(&answer(agent, event, reply.flatten().as_ref()));
+    let reply = reply.flatten();
+    let offered = offer_of(agent, reply.as_ref(), env);
+    let _ = screen.print_exactly(&answer(agent, event, reply.as_ref(), offered.as_deref()));
     ExitCode::SUCCESS
 }
 
-/// Prints the line of a status bar. Always ends with 0.
-pub(super) fn statusline(matches: &ArgMatches, env: &Environment, screen: Screen) -> ExitCode {
-    let reply = limited(matches, env, screen, |world| {
-        let input = read_stdin();
-        let directory = input.pointer("/workspace/current_dir").or_else(|| input.get("cwd")).and_then(Value::as_str);
-        let conversation = input.get("session_id").and_then(Value::as_str).map(str::to_owned);
-        let directory = directory.map_or_else(|| world.directory.display().to_string(), str::to_owned);
-        let asked = HookRequest {
-            cli: Agent::Claude.name().to_owned(),
-            moment: Moment::Status,
-            conversation,
-            directory: Some(directory),
-            ..HookRequest::default()
-        };
-        ask(world, &asked).ok()
-    });
-    let line = match reply.flatten() {
-        None => "ctxnode: no daemon".to_owned(),
-        Some(reply) => reply.context.map_or("ctxnode: no session".to_owned(), |line| format!("ctxnode: {line}")),
-    };
-    let _ = screen.print(&line);
-    ExitCode::SUCCESS
+/// What the human should hear of a turn that failed.
+pub(super) fn offer_of(agent: Agent, reply: Option<&HookReply>, env: &Environment) -> Option<String> {
+    let why = reply?.failed.as_deref()?;
+    let installed = Agent::ALL.into_iter().filter(|other| find(other.name(), env).is_some()).collect::<Vec<_>>();
+    Some(offer(agent, why, &installed))
 }
 
 /// Does something in a thread of its own and waits for it no longer than a hook may take.
-fn limited<T: Send + 'static>(
+pub(super) fn limited<T: Send + 'static>(
     matches: &ArgMatches,
     env: &Environment,
     screen: Screen,
@@ -105,9 +91,15 @@ fn limited<T: Send + 'static>(
 
 /// Reads one JSON object. Anything else is no event's details, and still an event.
 fn read_stdin() -> Value {
+    serde_json::from_slice(&stdin_bytes()).unwrap_or_default()
+}
+
+/// Reads what a CLI sends.
+pub(super) fn stdin_bytes() -> Vec<u8> {
     let mut text = Vec::new();
-    let read = std::io::stdin().lock().take(MOST_INPUT).read_to_end(&mut text);
-    read.ok().and_then(|_| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    // What came before a fault is all there is.
+    let _ = std::io::stdin().lock().take(MOST_INPUT).read_to_end(&mut text);
+    text
 }
 
 fn report(world: &World, agent: Agent, event: Event) -> Option<HookReply> {
@@ -126,7 +118,7 @@ fn report(world: &World, agent: Agent, event: Event) -> Option<HookReply> {
     }
 }
 
-fn ask(world: &World, asked: &HookRequest) -> Result<HookReply, Failure> {
+pub(super) fn ask(world: &World, asked: &HookRequest) -> Result<HookReply, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     let input = serde_json::to_value(asked).unwrap_or_default();
     let answer = runtime.block_on(async {
@@ -142,6 +134,8 @@ fn keep(world: &World, mut asked: HookRequest) {
     asked.at = Some(Iso(Timestamp(now)));
     // What the daemon would not store does not lie on disk until it runs either.
     asked.text = asked.text.map(|text| redact(&text));
+    asked.failure = asked.failure.map(|text| redact(&text));
+    asked.error = asked.error.map(|text| redact(&text));
     let above = agents_above(std::process::id()).into_iter().next();
     let event = Spooled { request: asked, agent: above.map(|agent| (agent.cli.to_owned(), agent.process)) };
     // A full disk, or a lock that others hold for too long: the agent goes on, and this event is lost, and counted.
@@ -163,7 +157,7 @@ pub(super) async fn budget(world: &World) -> Result<Exit, Failure> {
             let call = Call::new("hook", serde_json::to_value(&asked).unwrap_or_default());
             let body = world.ask(world.client().await?, &call).await?.body;
             let text = body["context"].as_str().unwrap_or_default().to_owned();
-            let printed = answer(agent, Event::SessionStart, serde_json::from_value(body).ok().as_ref());
+            let printed = answer(agent, Event::SessionStart, serde_json::from_value(body).ok().as_ref(), None);
             rows.push(json!({
                 "cli": agent.name(), "source": source,
                 "characters": text.chars().count(), "tokens": render::tokens(&text), "bytes_printed": printed.len(),

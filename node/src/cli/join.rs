@@ -1,10 +1,13 @@
 //! Joining a fleet with an invitation. Needs that no replica is here yet.
 
+use std::io::Read as _;
+
 use clap::{Arg, ArgMatches, Command};
 use ctxnode_api::{Call, Right};
 use ctxnode_sync::Code;
 use serde_json::json;
 use tokio::time::{Duration, Instant, sleep};
+use zeroize::Zeroizing;
 
 use super::failure::{Exit, Failure};
 use super::screen::Form;
@@ -13,12 +16,19 @@ use crate::daemon::{host_name, join};
 
 /// How long the first exchange may take until it has brought this node's grant. It goes on by itself after that.
 const FIRST_EXCHANGE: Duration = Duration::from_secs(15);
+/// The most that is read of stdin; a code has some hundred characters.
+const MOST_CODE: u64 = 4_096;
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(super) fn command() -> Command {
     Command::new("join")
         .about("Makes this machine a member of a fleet, with the code that `ctxnode invite` printed on another one")
-        .arg(Arg::new("code").required(true).value_name("CODE").help("The code, ctxj-..."))
+        .arg(
+            Arg::new("code")
+                .required(true)
+                .value_name("CODE")
+                .help("The code, ctxj-...; - reads it from stdin, where no list of processes shows it"),
+        )
         .arg(
             Arg::new("name")
                 .long("name")
@@ -28,7 +38,7 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
-    let code = matches.get_one::<String>("code").map(String::as_str).unwrap_or_default();
+    let code = typed(matches.get_one::<String>("code").map_or("", String::as_str))?;
     let code: Code = code.parse().map_err(Failure::Code)?;
     let name = matches.get_one::<String>("name").cloned().unwrap_or_else(host_name);
     let report = join(&world.config, &code, &name).await?;
@@ -51,6 +61,16 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
         }
     }
     Ok(Exit::Done)
+}
+
+/// Returns the code: the argument itself, or what stands on stdin.
+fn typed(argument: &str) -> Result<Zeroizing<String>, Failure> {
+    if argument != "-" {
+        return Ok(Zeroizing::new(argument.to_owned()));
+    }
+    let mut text = Zeroizing::new(String::new());
+    std::io::stdin().lock().take(MOST_CODE).read_to_string(&mut text).map_err(Failure::file("stdin"))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
 /// Waits until the node knows its own grant: whoever types the next command may write then.

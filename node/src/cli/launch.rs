@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
-use ctxnode_config::Environment;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use ctxnode_config::{Environment, Platform};
 use ctxnode_launcher::execute::secrets;
 use ctxnode_launcher::options::Surroundings;
-use ctxnode_launcher::secrets::Secret;
+use ctxnode_launcher::refusal::Refusal;
+use ctxnode_launcher::secrets::keychain::Keychain;
+use ctxnode_launcher::secrets::{CREDENTIALS_ITEM, Secret, cache, read_credentials};
 use ctxnode_launcher::{checkout, screen, worktree, world};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::failure::{Exit, Failure};
 use super::screen::{Form, Screen};
@@ -36,10 +39,22 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     let venture = || Arg::new("venture").long("venture").required(true).value_name("CODE").help("The venture");
     let check = "Tells whether a venture has a secret, and a short hash; never the value";
     let set = "Stores a secret at the venture's provider; the value comes from stdin or a hidden prompt";
+    let identity = "Keeps the machine identity of Infisical in the keychain; two lines on stdin: client_id=... and client_secret=...";
+    let forget =
+        "Deletes from the keychain what ctxnode keeps there: the secrets of a venture, or the machine identity";
+    let flag = Arg::new("identity").long("identity").action(ArgAction::SetTrue).help("The machine identity");
     let path = Arg::new("path").required(true).value_name("PATH").help("The worktree");
     vec![
         ("secret", Command::new("check").about(check).arg(name()).arg(venture())),
         ("secret", Command::new("set").about(set).arg(name()).arg(venture())),
+        ("secret", Command::new("identity").about(identity)),
+        (
+            "secret",
+            Command::new("forget")
+                .about(forget)
+                .arg(flag)
+                .arg(venture().required(false).required_unless_present("identity")),
+        ),
         ("worktree", Command::new("list").about("Lists the worktrees of this repository and who works in them")),
         (
             "worktree",
@@ -55,7 +70,7 @@ pub(super) fn run(matches: &ArgMatches, env: Environment, screen: &Screen) -> st
     ctxnode_launcher::launcher(std::iter::once("launcher".into()).chain(json).chain(typed).collect(), env)
 }
 
-fn launcher_world(world: &World) -> world::World {
+pub(super) fn launcher_world(world: &World) -> world::World {
     let around =
         Surroundings { env: world.env.clone(), directory: world.directory.clone(), program: world.program.clone() };
     world::World { around, config: world.config.clone(), screen: screen::Screen::detect(false) }
@@ -89,6 +104,55 @@ pub(super) async fn set(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
     match world.screen.form {
         Form::Json => world.screen.print_json(&json!({ "name": name, "venture": venture, "stored": true }))?,
         Form::People => world.screen.print(&format!("{name} of {venture}: stored"))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn keychain(world: &World) -> Result<Keychain, Failure> {
+    Ok(Keychain::find(Platform::current(), &world.env).map_err(Refusal::from)?)
+}
+
+/// Keeps the machine identity in the keychain.
+pub(super) async fn identity(world: &World) -> Result<Exit, Failure> {
+    let inner = launcher_world(world);
+    let text = if inner.screen.can_ask {
+        let mut text = Zeroizing::new(String::new());
+        for name in ["client_id", "client_secret"] {
+            let value = inner.screen.read_hidden(&format!("{name}:")).map_err(Failure::file("stdin"))?;
+            text.push_str(name);
+            text.push('=');
+            text.push_str(&value);
+            text.push('\n');
+        }
+        text
+    } else {
+        inner.screen.read_hidden("").map_err(Failure::file("stdin"))?
+    };
+    if read_credentials(&text).is_none() {
+        return Err(Failure::Usage {
+            message: "that is no machine identity",
+            hint: "give two lines on stdin: client_id=... and client_secret=...",
+        });
+    }
+    keychain(world)?.put(CREDENTIALS_ITEM, &Secret::from(text)).await.map_err(Refusal::from)?;
+    match world.screen.form {
+        Form::Json => world.screen.print_json(&json!({ "stored": true }))?,
+        Form::People => world.screen.print("the keychain has the machine identity")?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Deletes what lies in the keychain.
+pub(super) async fn forget(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let keychain = keychain(world)?;
+    let venture = matches.get_one::<String>("venture").map(|venture| cache::item(&venture.to_lowercase()));
+    let identity = matches.get_flag("identity").then(|| CREDENTIALS_ITEM.to_owned());
+    for item in identity.into_iter().chain(venture) {
+        keychain.remove(&item).await.map_err(Refusal::from)?;
+    }
+    match world.screen.form {
+        Form::Json => world.screen.print_json(&json!({ "forgotten": true }))?,
+        Form::People => world.screen.print("the keychain does not have it any more")?,
     }
     Ok(Exit::Done)
 }

@@ -4,14 +4,17 @@
 //! Never here: rules, the store's content. What a command prints goes through `screen`.
 
 mod arguments;
+mod continuation;
 mod daemon;
 mod doctor;
 mod failure;
+mod gh;
 mod hook;
 mod import;
 mod init;
 mod join;
 mod launch;
+mod links;
 mod mcp;
 mod operations;
 mod qr;
@@ -21,6 +24,10 @@ mod screen;
 mod setup;
 mod show;
 mod status;
+mod status_line;
+mod tmux;
+mod uninstall;
+mod verify;
 mod world;
 
 use std::process::ExitCode;
@@ -58,8 +65,8 @@ pub fn main() -> ExitCode {
     let home = std::env::home_dir().map(|home| ("HOME".to_owned(), home.display().to_string()));
     let env = Environment::from_pairs(home.into_iter().chain(found));
     let first = std::env::args_os().nth(1);
-    let of_hooks = first.as_ref().is_some_and(|word| word == "hook" || word == "statusline");
-    let tree = if of_hooks { small_tree() } else { tree() };
+    let of_agents = first.as_ref().is_some_and(|word| word == "hook" || word == "statusline" || word == "mcp");
+    let tree = if of_agents { small_tree() } else { tree() };
     let matches = match tree.try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
@@ -94,8 +101,10 @@ pub(crate) fn tree() -> Command {
         ("", doctor::command()),
         ("", import::command()),
         ("", launch::command()),
+        ("", continuation::command()),
         ("", mcp::command()),
         ("", setup::command()),
+        ("", uninstall::command()),
         ("", reference::completions_command()),
         ("", reference::man_command()),
         ("", reference::config_command()),
@@ -103,12 +112,15 @@ pub(crate) fn tree() -> Command {
     extra.extend(hook::commands().into_iter().map(|command| ("", command)));
     extra.extend(daemon::commands().into_iter().map(|command| ("daemon", command)));
     extra.extend(launch::commands());
+    extra.extend(tmux::commands());
+    extra.extend(gh::commands());
     operations::add_to(top, extra).mut_subcommand("status", status::complete)
 }
 
-/// The tree for what agent CLIs run with each of their tools: making all the others takes longer than the rest.
+/// The tree for what agent CLIs run with each of their tools, or keep running: making all the others takes longer than the
+/// rest, and memory that a shim would hold for the length of a session.
 fn small_tree() -> Command {
-    Command::new("ctxnode").args(world::flags()).subcommands(hook::commands())
+    Command::new("ctxnode").args(world::flags()).subcommands(hook::commands()).subcommand(mcp::command())
 }
 
 /// The words of a command, and what was typed after them.
@@ -129,7 +141,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         "man" => return reference::man(&screen).map(code),
         // Whatever is wrong with the settings: an agent waits for these.
         "hook" => return Ok(hook::hook(matches, &env, screen)),
-        "statusline" => return Ok(hook::statusline(matches, &env, screen)),
+        "statusline" => return Ok(status_line::run(matches, &env, screen)),
         "launch" => return Ok(launch::run(matches, env, &screen)),
         _ => {}
     }
@@ -139,6 +151,7 @@ fn run(matches: &ArgMatches, env: Environment, screen: Screen) -> Result<ExitCod
         "daemon run" => return Ok(crate::daemon::run(world.config)),
         "mcp" => return mcp::run(&world),
         "setup" => return setup::run(&world, matches).map(code),
+        "continue" => return Ok(continuation::run(&world, matches)),
         "init" => return init::run(&world, matches).map(code),
         "restore" => return init::restore(&world, matches).map(code),
         "config" => return reference::config(&world).map(code),
@@ -169,6 +182,7 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "doctor" => doctor::run(world, matches).await,
         "budget" => hook::budget(world).await,
         "join" => join::run(world, matches).await,
+        "uninstall" => uninstall::run(world, matches).await,
         "status" => status::run(world, matches).await,
         "fleet recover" => recover::run(world).await,
         "event watch" => daemon::watch(world, matches).await,
@@ -176,6 +190,12 @@ async fn answer(world: &World, words: &str, matches: &ArgMatches) -> Result<Exit
         "import docs" => import::docs(world, matches).await,
         "secret check" => launch::check(world, matches).await,
         "secret set" => launch::set(world, matches).await,
+        "tmux setup" => tmux::run(world, matches).await,
+        "secret identity" => launch::identity(world).await,
+        "secret forget" => launch::forget(world, matches).await,
+        "gh handoff" => gh::handoff(world, matches).await,
+        "gh question" => gh::question(world, matches).await,
+        "gh merge" => gh::merge(world, matches).await,
         "worktree list" => launch::worktrees(world).await,
         "worktree remove" => launch::remove(world, matches).await,
         _ => operation(world, words, matches).await,

@@ -72,8 +72,10 @@ const NOUNS: &[(&str, &str)] = &[
     ("event", "What happened"),
     ("token", "Tokens for callers over TCP"),
     ("fleet", "The fleet: invitations, and what is rarely needed"),
+    ("gh", "Issues and pull requests on GitHub, with the session and its handoff"),
     ("secret", "Secrets of ventures; values stay with their provider"),
     ("worktree", "Worktrees of sessions"),
+    ("tmux", "Settings of tmux"),
     ("field", "Field mode: less traffic, and a machine that stays awake"),
     ("daemon", "The daemon of this machine"),
 ];

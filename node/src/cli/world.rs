@@ -133,6 +133,11 @@ impl World {
         if self.yes { Ok(()) } else { self.screen.confirm(question) }
     }
 
+    /// Whether every question is answered with yes.
+    pub(super) fn says_yes(&self) -> bool {
+        self.yes
+    }
+
     /// How to start this node's daemon.
     pub(super) fn starter(&self) -> Result<Starter, Failure> {
         let log_dir = self.config.paths.log_dir();

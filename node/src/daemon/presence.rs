@@ -28,6 +28,9 @@ pub(crate) struct Pulse {
     /// Calls made in the session.
     #[serde(default)]
     pub(crate) calls: u64,
+    /// Why its last turn failed, while none has ended well since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) failed: Option<String>,
 }
 
 /// All sessions of this node that are not over.
@@ -91,9 +94,22 @@ impl Presence {
         self.changed.notify_one();
     }
 
+    /// Notes how a turn of a session ended: well, or why not.
+    pub(crate) fn turn_ended(&self, id: DocumentId, now: Timestamp, failed: Option<String>) {
+        self.change(id, now, |pulse| pulse.failed = failed);
+    }
+
+    /// Takes a process away from the sessions that it works in no longer, so that it does not keep them alive.
+    pub(crate) fn leave(&self, process: ProcessId) {
+        let left = self.all().into_iter().filter(|(_, pulse)| pulse.process == Some(process));
+        for (id, pulse) in left {
+            self.change(id, pulse.at, |pulse| pulse.process = None);
+        }
+    }
+
     fn change(&self, id: DocumentId, now: Timestamp, change: impl FnOnce(&mut Pulse)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Pulse { at: now, checkout: None, process: None, calls: 0 };
+        let fresh = || Pulse { at: now, checkout: None, process: None, calls: 0, failed: None };
         change(state.pulses.entry(id).or_insert_with(fresh));
         state.unsaved.insert(id, true);
     }

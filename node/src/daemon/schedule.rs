@@ -9,6 +9,7 @@ use ctxnode_store::{LocalTable, Role, StoreError};
 use super::presence::Presence;
 use super::spool;
 use crate::app::App;
+use crate::conversations;
 use crate::gate::idempotency::Kept;
 use crate::gate::request_log;
 use crate::handlers;
@@ -106,6 +107,8 @@ async fn purge(app: &App) -> Result<(), StoreError> {
         |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok().and_then(|value| value["at"].as_i64());
     let old = |bytes: &[u8]| at(bytes).is_some_and(|at| now.0 - at > CAPTURES_MS);
     remove_where(app, LocalTable::Captures, &[], &[u8::MAX; 8], old).await?;
+    let old = |bytes: &[u8]| at(bytes).is_some_and(|at| now.0 - at > conversations::KEPT_MS);
+    remove_where(app, LocalTable::Bindings, &[], &[u8::MAX; 8], old).await?;
     let before = request_log::time_key(Timestamp(now.0 - request_log::KEPT_MS));
     remove_where(app, LocalTable::RequestLog, &[], &before, |_| true).await
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ctxnode_api::{CorrelationId, ErrorCode, Right, route};
+use ctxnode_model::Timestamp;
 use ctxnode_model::rules::identity;
 use rustix::fs::{FlockOperation, flock};
 
@@ -31,6 +32,24 @@ fn file(state_dir: &Path) -> PathBuf {
 
 fn replaying(state_dir: &Path) -> PathBuf {
     state_dir.join("hooks.spool.replay")
+}
+
+/// How long a running daemon may leave an event where it is: it looks every minute.
+const TAKEN_WITHIN_MS: u128 = 150_000;
+
+/// Returns how many events wait on disk, and whether they wait for longer than a running daemon lets them.
+pub(crate) fn waiting(state_dir: &Path, now: Timestamp) -> (usize, bool) {
+    let mut all = (0, false);
+    for path in [file(state_dir), replaying(state_dir)] {
+        let text = std::fs::read(&path).unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+        let written = std::fs::metadata(&path).and_then(|found| found.modified()).ok();
+        let at =
+            written.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok()).map_or(0, |since| since.as_millis());
+        let age = u128::try_from(now.0).unwrap_or_default().saturating_sub(at);
+        all = (all.0 + lines, all.1 || (lines > 0 && age > TAKEN_WITHIN_MS));
+    }
+    all
 }
 
 /// Appends an event. Drops the oldest half when there is no room, and counts what it dropped, also when that is the event.

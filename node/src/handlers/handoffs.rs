@@ -291,7 +291,7 @@ fn ended_with(reader: Reader<'_>, session: &Rec<Session>) -> Result<Option<Rec<H
 }
 
 /// Stages a close mark.
-fn stage_close(
+pub(super) fn stage_close(
     draft: &mut Draft<'_>,
     id: DocumentId,
     venture: &str,

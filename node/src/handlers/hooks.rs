@@ -6,6 +6,8 @@
 
 mod edits;
 mod news;
+mod outcome;
+mod resumed;
 mod state;
 
 use std::num::NonZeroUsize;
@@ -17,17 +19,20 @@ use ctxnode_api::sessions::{DocsMode, SodReply, SodRequest, StartState, StartSta
 use ctxnode_mcp::render;
 use ctxnode_model::record::{Session, SessionStatus};
 use ctxnode_model::rules::identity::{self, Root};
+use ctxnode_model::rules::limits::ERROR_NOTICES;
+use ctxnode_model::rules::secrets::redact;
 use ctxnode_model::{DocumentId, Invalid, Kind, Rec, Timestamp};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::{paging, sessions, start};
+use super::{drafts, paging, sessions, start};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::process::{AgentProcess, ProcessId};
 
-pub(super) use state::State;
+pub(super) use outcome::pull_requests;
+pub(super) use state::{State, look_again};
 
 /// Events that are remembered to notice one that comes twice: a minute of some busy agents.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
@@ -39,6 +44,8 @@ const TOGETHER_MS: i64 = 2_000;
 const NAMED_MS: i64 = 3_600_000;
 /// The longest name in an event.
 const NAME_CHARS: usize = 200;
+/// The most characters of an error: more than its normal form takes in.
+const ERROR_CHARS: usize = 2_000;
 const CLIS: [&str; 4] = ["claude", "codex", "gemini", "agy"];
 
 /// What is remembered of events. A restart forgets it, and costs a line that is told twice.
@@ -129,11 +136,16 @@ fn check(input: &HookRequest) -> Result<(), Failure> {
         ("turn", &input.turn),
         ("source", &input.source),
         ("tool", &input.tool),
+        ("failure", &input.failure),
+        ("command", &input.command),
+        ("pull_request", &input.pull_request),
     ];
     for (field, name) in names {
         let fits = name.as_ref().is_none_or(|name| name.chars().count() <= NAME_CHARS);
         invalid.require(fits, field, format!("at most {NAME_CHARS} characters"));
     }
+    let fits = input.error.as_ref().is_none_or(|error| error.chars().count() <= ERROR_CHARS);
+    invalid.require(fits, "error", format!("at most {ERROR_CHARS} characters"));
     Ok(invalid.finish()?)
 }
 
@@ -215,19 +227,39 @@ async fn carry_out(cx: &Cx, input: &HookRequest, now: Timestamp, repeated: bool)
             edits::look(cx, &session, input, &mut reply).await?;
         }
         Moment::AfterTool => {
-            if !input.paths.is_empty() {
+            // A tool that failed has written nothing.
+            if !input.paths.is_empty() && input.error.is_none() {
                 edits::look(cx, &session, input, &mut reply).await?;
             }
+            outcome::take(cx, &session, input, &mut reply).await?;
             // What was said before the edit is not said again; other news go on top.
             if input.listens {
                 news::add(cx, &session, &mut reply).await?;
             }
         }
-        Moment::Prompt if input.listens => news::add(cx, &session, &mut reply).await?,
-        Moment::TurnEnd | Moment::TurnFailed | Moment::BeforeCompact | Moment::AfterCompact | Moment::SessionEnd => {
+        Moment::Prompt => {
+            // Said once more with each prompt until a turn ends well: what the human reads is no news for the agent.
+            reply.failed = cx.app.presence.get(session.id).and_then(|pulse| pulse.failed);
+            if input.listens {
+                news::add(cx, &session, &mut reply).await?;
+            }
+        }
+        Moment::TurnFailed => {
+            state::capture(cx, &session, input, now).await?;
+            let why = input.failure.as_deref().map_or("unknown".to_owned(), redact);
+            cx.app.presence.turn_ended(session.id, now, Some(why.clone()));
+            reply.failed = Some(why);
+            // The agent may not come back for hours: its work can be taken up elsewhere from now on.
+            drafts::refresh(cx, session.id).await?;
+        }
+        Moment::TurnEnd => {
+            state::capture(cx, &session, input, now).await?;
+            cx.app.presence.turn_ended(session.id, now, None);
+        }
+        Moment::BeforeCompact | Moment::AfterCompact | Moment::SessionEnd => {
             state::capture(cx, &session, input, now).await?
         }
-        Moment::Prompt | Moment::SessionStart | Moment::Status | Moment::Preview => {}
+        Moment::SessionStart | Moment::Status | Moment::Preview => {}
     }
     Ok(reply)
 }
@@ -251,6 +283,8 @@ fn sod_request(input: &HookRequest) -> SodRequest {
 }
 
 async fn begin(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
+    let resumed = resumed::take_up(cx, input).await?;
+    let cx = resumed.as_ref().unwrap_or(cx);
     let answer = start::sod(cx, sod_request(input)).await?;
     let reply = typed(answer.body)?;
     let Some(view) = reply.session.as_ref().filter(|_| reply.state == StartState::Valid) else {
@@ -306,8 +340,11 @@ async fn status(cx: &Cx) -> Result<HookReply, Failure> {
         (clashes > 0).then(|| format!("{clashes} claim{} held by others", if clashes == 1 { "" } else { "s" })),
     );
     parts.extend(session.blocked_on.as_ref().map(|_| "blocked".to_owned()));
+    let repeated = super::errors::most(reader, session.id)?;
+    parts.extend((repeated >= ERROR_NOTICES[0]).then(|| format!("one error {repeated} times")));
     let line = parts.join(" · ");
-    Ok(HookReply { session_id: Some(session.id.to_string()), context: Some(line), ..HookReply::default() })
+    let failed = cx.app.presence.get(session.id).and_then(|pulse| pulse.failed);
+    Ok(HookReply { session_id: Some(session.id.to_string()), context: Some(line), failed, ..HookReply::default() })
 }
 
 /// The session's id as records hold it.

@@ -112,6 +112,7 @@ fn view_of(app: &App, id: &str, machine: &Machine) -> MachineView {
         role: machine.role.clone(),
         version: machine.version.clone(),
         commit: machine.commit.clone(),
+        ctxnode_path: machine.ctxnode_path.clone(),
         status: machine.status,
         registered_at: Iso(machine.registered_at),
         this_machine: machine.node_key.as_deref() == Some(app.store.node().to_string().as_str()),

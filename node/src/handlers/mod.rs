@@ -6,6 +6,7 @@ mod claims;
 mod context;
 mod docs;
 mod drafts;
+mod errors;
 mod escalations;
 mod events;
 mod export;
@@ -55,6 +56,7 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "session.list" => sessions::list,
         "session.get" => sessions::get,
         "session.abandon" => sessions::abandon,
+        "session.draft" => drafts::draft,
         "context" => context::context,
         "handoff.list" => handoffs::list,
         "handoff.latest" => handoffs::latest,

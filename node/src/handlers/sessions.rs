@@ -11,15 +11,15 @@ use ctxnode_api::{ErrorCode, Iso};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{EndReason, Ending, Session, SessionStatus};
 use ctxnode_model::rules::presence::{is_stale, next_heartbeat};
+use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::UpdateFields;
 use ctxnode_model::rules::start::superseded_twins;
-use ctxnode_model::rules::{escalation, secrets};
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::{Draft, Listing, LocalTable, Reader};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{drafts, escalations, paging, start, who};
+use super::{drafts, errors, escalations, paging, start, who};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::daemon::presence::Presence;
 use crate::failure::Failure;
@@ -171,6 +171,8 @@ pub(super) fn is_own(app: &App, session: &Session) -> bool {
 /// Makes the answer for a session.
 pub(super) fn view(app: &App, session: &Rec<Session>, now: Timestamp) -> SessionView {
     let value = &session.value;
+    let pulse = app.presence.get(session.id);
+    let process = pulse.as_ref().and_then(|pulse| pulse.process).filter(|process| process.is_alive());
     SessionView {
         id: session.id.to_string(),
         agent: value.agent.clone(),
@@ -189,8 +191,11 @@ pub(super) fn view(app: &App, session: &Rec<Session>, now: Timestamp) -> Session
         created_at: Iso(value.created_at),
         ended_at: value.ending().map(|ending| Iso(ending.at)),
         end_reason: value.ending().map(|ending| ending.reason),
-        last_heartbeat_at: app.presence.get(session.id).map(|pulse| Iso(pulse.at)),
+        last_heartbeat_at: pulse.as_ref().map(|pulse| Iso(pulse.at)),
         age: value.created_at.age(now),
+        pid: process.map(|process| process.pid),
+        checkout: pulse.as_ref().and_then(|pulse| pulse.checkout.clone()),
+        failed: pulse.and_then(|pulse| pulse.failed),
         blocked_on: value.blocked_on.clone(),
         parent_session_id: value.parent_session_id.clone(),
         thread: value.thread.clone(),
@@ -242,32 +247,22 @@ pub(crate) async fn update(cx: &Cx, input: UpdateRequest) -> Handled {
         if !edits.is_empty() {
             draft.edit(id, &space, edits.clone())?;
         }
-        let error_count = error.map(|error| count_error(draft, id, &error)).transpose()?;
+        let counted = error.map(|error| errors::count(draft, id, &error, None)).transpose()?;
         let escalation = call.map(|call| escalations::stage(draft, &call, &current, &origin)).transpose()?;
         let after = start::with_edits(current, &edits);
-        let warnings = start::warnings(&app, draft.reader(), &after, now)?;
+        let mut warnings = start::warnings(&app, draft.reader(), &after, now)?;
+        warnings.extend(counted.iter().flat_map(|counted| counted.notices.clone()));
         let reply = UpdateReply {
             session: view(&app, &after, now),
             updated_at: Iso(now),
             heartbeat: heartbeat_reply(&app, id, now),
             warnings,
             escalation_id: escalation.map(|id| id.to_string()),
-            error_count,
+            error_count: counted.map(|counted| counted.count),
         };
         Ok((200, reply))
     })
     .await
-}
-
-/// Counts an error of a session by its normalised form.
-fn count_error(draft: &mut Draft<'_>, id: DocumentId, error: &str) -> Result<u32, Failure> {
-    let key = [b"errors:".as_slice(), &id.to_bytes()].concat();
-    let found = draft.reader().local(LocalTable::Captures, &key)?;
-    let mut counters: escalation::Counters =
-        found.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    counters.error(error, None, draft.now());
-    draft.put_local(LocalTable::Captures, key, serde_json::to_vec(&counters).unwrap_or_default());
-    Ok(counters.count(error))
 }
 
 /// Refuses texts that look like secrets; the details name kind and place, never the value.
@@ -380,7 +375,18 @@ pub(super) fn give_up(
     reason: EndReason,
     origin: &Origin,
 ) -> Result<Vec<Edit>, Failure> {
-    let handoff = drafts::stage(draft, app, session, origin)?;
+    let handoff = drafts::stage(draft, app, session, origin)?.id;
+    end_with(draft, session, at, reason, handoff)
+}
+
+/// Stages the end of a session that nobody ended, with a handoff that was written for it.
+pub(super) fn end_with(
+    draft: &mut Draft<'_>,
+    session: &Rec<Session>,
+    at: Timestamp,
+    reason: EndReason,
+    handoff: DocumentId,
+) -> Result<Vec<Edit>, Failure> {
     let ending = Ending { at, reason, handoff: Some(handoff.to_string()) };
     let edits = vec![Edit::set("abandoned", Scalar::json(&json!(ending)))];
     draft.edit(session.id, &Space::of(Some(&session.venture)), edits.clone())?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ctxnode_api::ErrorCode;
 use ctxnode_api::sessions::{SodReply, SodRequest, StartState, StartStatus, VentureBrief};
 use ctxnode_model::index::Index;
-use ctxnode_model::record::{EndReason, Ending, Session, Venture};
+use ctxnode_model::record::{EndReason, Ending, Handoff, Session, Venture};
 use ctxnode_model::rules::identity::Identity;
 use ctxnode_model::rules::repo::{VentureMatch, match_venture, same_repo};
 use ctxnode_model::rules::secrets;
@@ -21,12 +21,12 @@ use serde_json::{Map, Value, json};
 mod gather;
 
 use super::sessions::{self, Bound};
-use super::{arrivals, ventures};
+use super::{arrivals, paging, ventures};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::checkout::Checkout;
 use crate::checkouts;
+use crate::conversations;
 use crate::failure::Failure;
-use crate::http_server::instance_of;
 
 /// What a start was found to be about.
 struct Standing {
@@ -117,6 +117,9 @@ fn check(cx: &Cx, input: &SodRequest) -> Result<(), Failure> {
         meta: input.meta.clone(),
     };
     fields.validate()?;
+    if let Some(text) = &input.continues {
+        paging::id(Kind::Handoff, "continues", text)?;
+    }
     Ok(())
 }
 
@@ -215,17 +218,21 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
     // Right after sleep the sweep has not yet seen which processes are still there.
     cx.app.presence.revive(cx.now());
     let origin = cx.origin();
+    let continued = input.continues.as_deref().map(|text| continued(cx, text, standing)).transpose()?;
+    let of_handoff = |own: Option<u32>, of: fn(&Handoff) -> Option<u32>| own.or_else(|| of(continued.as_ref()?));
+    let asked_track = start.track;
     let session = Session {
         agent: start.agent,
         machine: input.machine.clone().unwrap_or_else(|| cx.app.host.part.clone()),
         cli: input.cli.clone().or_else(|| found.map(|agent| agent.cli.to_owned())),
         cli_version: input.cli_version.clone(),
-        instance: input.instance.clone().or_else(|| found.map(instance_of)),
+        instance: input.instance.clone().or_else(|| found.map(|agent| conversations::instance_of(&cx.app, agent))),
         user: Some(cx.app.host.user.clone()),
         venture: start.venture,
         repo: start.repo,
-        track: start.track,
-        issue: start.issue,
+        track: of_handoff(start.track, |handoff| handoff.track),
+        issue: of_handoff(start.issue, |handoff| handoff.issue),
+        thread: continued.as_ref().map(|handoff| handoff.thread.clone()),
         branch: start.branch,
         commit_sha: start.commit_sha,
         node: cx.app.store.node().to_string(),
@@ -240,7 +247,8 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
         identity: Identity::of(&session),
         venture: session.venture.clone(),
         repo: session.repo.clone(),
-        track: session.track,
+        // Only a track that the caller names tells sessions apart.
+        track: asked_track,
     };
     Ok(Prepared {
         query,
@@ -250,6 +258,18 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
         default_branch: seen.and_then(|checkout| checkout.default_branch.clone()),
         checkout_branch: seen.and_then(|checkout| checkout.branch.clone()),
     })
+}
+
+/// The handoff from which a session goes on.
+fn continued(cx: &Cx, text: &str, standing: &Standing) -> Result<Handoff, Failure> {
+    let id = paging::id(Kind::Handoff, "continues", text)?;
+    let found = cx.read()?.reader().get::<Handoff>(id)?.filter(|handoff| cx.caller.sees(Some(&handoff.venture)));
+    let handoff = found.ok_or_else(|| Failure::not_found("handoff", text))?;
+    if handoff.venture != standing.venture.code || !same_repo(&handoff.repo, &standing.repo) {
+        let message = format!("is a handoff of `{}`, and this is `{}`", handoff.repo, standing.repo);
+        return Err(ctxnode_api::ErrorBody::field("continues", message).into());
+    }
+    Ok(handoff.value)
 }
 
 /// The session of the agent in whose shell this agent was started.
@@ -324,6 +344,10 @@ impl Prepared {
         edits.extend(Edit::set_some("branch", asked.branch.clone()));
         edits.extend(Edit::set_some("commit_sha", asked.commit_sha.clone()));
         edits.extend(Edit::set_some("issue", asked.issue));
+        if let Some(thread) = &asked.thread {
+            edits.push(Edit::set("thread", thread.as_str()));
+            edits.extend(Edit::set_some("track", asked.track));
+        }
         let meta: Map<String, Value> = asked.meta.clone().into_iter().collect();
         edits.extend(meta_edits(meta));
         edits
@@ -351,6 +375,7 @@ impl Prepared {
             ("branch", &session.branch),
             ("commit_sha", &session.commit_sha),
             ("parent_session_id", &session.parent_session_id),
+            ("thread", &session.thread),
         ];
         edits.extend(optional.into_iter().filter_map(|(field, value)| Edit::set_some(field, value.clone())));
         edits.extend(Edit::set_some("track", session.track));

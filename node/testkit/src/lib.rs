@@ -27,7 +27,7 @@ mod wait;
 
 pub use daemon::Daemon;
 pub use lan::{Lan, Packet, Place, Wire};
-pub use provided::{agent_clis, corpus, mcp_inspector, python_with_mcp};
+pub use provided::{agent_clis, corpus, mcp_inspector, python_with_mcp, soak_time};
 pub use repo::Repo;
 pub use sandbox::{Sandbox, bin};
 pub use wait::wait_until;

@@ -3,6 +3,7 @@
 //! Not here: installing them (`test.sh` does). A test that gets `None` returns at once; the reason is on its output.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Returns the folder of real text: `CTXNODE_CORPUS`, or `shared/corpus/rfcs` beside the repository.
 #[must_use]
@@ -28,6 +29,13 @@ pub fn mcp_inspector() -> Option<PathBuf> {
 #[must_use]
 pub fn agent_clis() -> Option<PathBuf> {
     existing("the agent CLIs", "run ./test.sh with a reachable registry", variable("CTXNODE_TEST_AGENTS"))
+}
+
+/// Returns how long a soak test runs: `CTXNODE_TEST_SOAK_SECONDS`, or what a suite can afford.
+#[must_use]
+pub fn soak_time() -> Duration {
+    let asked = variable("CTXNODE_TEST_SOAK_SECONDS").and_then(|value| value.to_str()?.parse().ok());
+    Duration::from_secs(asked.unwrap_or(10))
 }
 
 #[expect(clippy::print_stderr, reason = "a skipped test must say so where its output goes")]

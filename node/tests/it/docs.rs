@@ -84,3 +84,25 @@ fn d_03_a_start_names_docs_and_gives_their_text_only_when_asked() {
     let full = claude.do_("sod", json!({ "docs": "full" }));
     assert!(text(&full["docs_full"]["docs"][0], "content").contains("quokka"), "{full}");
 }
+
+/// D-11: an export tells apart docs of one name, and nobody works because of it.
+#[test]
+fn d_11_an_export_makes_no_session_and_keeps_docs_of_one_name_apart() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    for (scope, content) in [("global", "for all"), ("alpha", "for alpha")] {
+        ada.ok(&Call::new("doc.put", json!({ "content": content })).param("scope", scope).param("name", "same.md"));
+    }
+    let directory = sandbox.root().join("export");
+    ada.do_("node.export", json!({ "directory": directory }));
+    for (scope, content) in [("global", "for all"), ("alpha", "for alpha")] {
+        let text = std::fs::read_to_string(directory.join("docs").join(scope).join("same.md")).unwrap();
+        assert!(text.contains(content), "{scope}: {text}");
+    }
+    assert_eq!(ada.do_("session.list", json!({}))["total"], 0);
+    // A doc that is gone leaves the export.
+    ada.ok(&Call::new("doc.delete", json!({})).param("scope", "global").param("name", "same.md"));
+    ada.do_("node.export", json!({ "directory": directory }));
+    assert!(!directory.join("docs/global/same.md").exists() && directory.join("docs/alpha/same.md").exists());
+}

@@ -254,6 +254,38 @@ fn h_24_an_abandoned_session_still_takes_its_handoff() {
     assert_eq!((&drafts["total"], &drafts["items"][0]["open"]), (&json!(1), &json!(false)), "{drafts}");
 }
 
+/// H-22 and 2.7: a session that stopped gets its draft when somebody asks, once for one state; its own handoff closes that.
+#[test]
+fn h_22_a_draft_is_written_on_request_and_ends_the_session_only_when_asked_to() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    repo.commit("a.txt", "a");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    let id = text(&claude.do_("sod", json!({ "issue": 7 })), "session_id").to_owned();
+    let draft = |end: bool| Call::new("session.draft", json!({ "end": end })).param("id", &id);
+    let empty = person(&sandbox).ok(&draft(false));
+    assert_eq!((&empty["activity"], &empty["session"]["status"]), (&json!(false), &json!("active")), "{empty}");
+    std::fs::write(repo.path().join("half.txt"), "b").unwrap();
+    let first = person(&sandbox).ok(&draft(false));
+    assert_eq!(person(&sandbox).ok(&draft(false))["handoff_id"], first["handoff_id"], "the same state");
+    claude.do_("update", json!({ "blocked_on": "a review" }));
+    let second = person(&sandbox).ok(&draft(false));
+    assert_ne!(second["handoff_id"], first["handoff_id"]);
+    let open = claude.do_("handoff.list", json!({ "session_id": id, "open": true }));
+    assert_eq!((&open["total"], &open["items"][0]["id"]), (&json!(1), &second["handoff_id"]), "{open}");
+    // Somebody goes on from it: the thread, the issue and the handoff in front.
+    let codex = agent(&sandbox, "codex-mac-1", repo.path());
+    let begun = codex.do_("sod", json!({ "continues": second["handoff_id"] }));
+    assert_eq!((&begun["session"]["thread"], &begun["session"]["issue"]), (&open["items"][0]["thread"], &json!(7)));
+    assert_eq!(begun["last_handoff"]["id"], second["handoff_id"], "{begun}");
+    let wrong = codex.refused_("sod", json!({ "continues": "ho_1" }));
+    assert_eq!(wrong.details[0].field, "continues");
+    let ended = person(&sandbox).ok(&draft(true));
+    assert_eq!((&ended["session"]["status"], &ended["session"]["end_reason"]), (&json!("abandoned"), &json!("error")));
+    assert_eq!(person(&sandbox).ok(&draft(true))["handoff_id"], second["handoff_id"], "again is the same");
+}
+
 #[test]
 fn h_26_a_secret_is_refused_and_repeated_nowhere() {
     let sandbox = ready();

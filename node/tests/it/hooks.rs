@@ -16,26 +16,38 @@ use crate::support::{SOON, agent, alpha_repo, person, ready, start, text};
 const HOOK_LIMIT: Duration = Duration::from_millis(2_500);
 
 /// A process named like an agent CLI that runs what it is told.
-struct Cli<'a> {
+pub(crate) struct Cli<'a> {
     sandbox: &'a Sandbox,
     name: &'static str,
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
+    limit: Duration,
 }
 
 impl<'a> Cli<'a> {
-    fn start(sandbox: &'a Sandbox, name: &'static str, directory: &Path) -> Self {
-        sandbox.fake_program(name, "while read -r line; do eval \"$line\"; code=$?; echo; echo \"done $code\"; done");
+    /// Starts it.
+    pub(crate) fn start(sandbox: &'a Sandbox, name: &'static str, directory: &Path) -> Self {
+        // A script that runs is read as it goes: writing it anew would change what the running ones do.
+        if !sandbox.root().join("bin").join(name).exists() {
+            sandbox
+                .fake_program(name, "while read -r line; do eval \"$line\"; code=$?; echo; echo \"done $code\"; done");
+        }
         let mut command = sandbox.command(name);
         command.current_dir(directory).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Self { sandbox, name, child, stdin, stdout }
+        Self { sandbox, name, child, stdin, stdout, limit: HOOK_LIMIT }
+    }
+
+    /// One of so many that each of its hooks may wait longer for the machine.
+    pub(crate) fn of_many(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Runs a line; returns what it printed.
-    fn run(&mut self, line: &str) -> String {
+    pub(crate) fn run(&mut self, line: &str) -> String {
         writeln!(self.stdin, "{line}").unwrap();
         let mut printed = String::new();
         loop {
@@ -50,12 +62,12 @@ impl<'a> Cli<'a> {
     }
 
     /// Runs a hook; returns what it printed.
-    fn hook(&mut self, event: &str, input: &Value) -> String {
-        let file = self.sandbox.root().join("event.json");
+    pub(crate) fn hook(&mut self, event: &str, input: &Value) -> String {
+        let file = self.sandbox.root().join(format!("event.{}.json", self.child.id()));
         std::fs::write(&file, input.to_string()).unwrap();
         let began = Instant::now();
         let printed = self.run(&format!("ctxnode hook {} {event} < {}", self.name, file.display()));
-        assert!(began.elapsed() < HOOK_LIMIT, "{event}: {:?}", began.elapsed());
+        assert!(began.elapsed() < self.limit, "{event}: {:?}", began.elapsed());
         printed
     }
 
@@ -119,6 +131,53 @@ fn s_31_c_14_a_start_by_hook_and_then_by_tool_is_one_session() {
     assert_eq!(budget["items"].as_array().unwrap().len(), 8);
     assert!(budget["items"][0]["characters"].as_u64().unwrap() > 100, "{budget}");
     assert_eq!(person(&sandbox).do_("session.list", json!({}))["total"], 1, "a preview starts nothing");
+}
+
+/// Section 1.2: a conversation that is taken up in a new process is the same agent, with the same session, until that is
+/// over; while its process still runs, a second one is another agent.
+#[test]
+fn s_22_a_conversation_that_goes_on_in_another_process_finds_its_session() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let began = |source: &str| with(event(repo.path()), json!({ "source": source }));
+    let ids = || {
+        let list = person(&sandbox).do_("session.list", json!({}));
+        let items = list["items"].as_array().unwrap().clone();
+        items.iter().map(|session| text(session, "id").to_owned()).collect::<Vec<_>>()
+    };
+    let mut first = Cli::start(&sandbox, "claude", repo.path());
+    first.hook("session-start", &began("startup"));
+    first.run("ctxnode update --issue 7 --json");
+    let id = ids()[0].clone();
+    drop(first);
+    daemon.restart();
+
+    let mut second = Cli::start(&sandbox, "claude", repo.path());
+    let told = second.told("session-start", &began("resume"));
+    assert!(told.contains("(resumed)") && told.contains(&id) && told.contains("issue 7"), "{told}");
+    assert_eq!(ids(), [id.clone()], "no second session");
+    let sod: Value = serde_json::from_str(&second.run("ctxnode sod --json")).unwrap();
+    assert_eq!((text(&sod, "session_id"), &sod["status"]), (id.as_str(), &json!("resumed")), "its tools know it too");
+    // The same conversation in a second terminal: two agents, which see each other.
+    let mut beside = Cli::start(&sandbox, "claude", repo.path());
+    let told = beside.told("session-start", &began("resume"));
+    assert!(told.contains("(created)") && told.contains("Other Active Sessions (1 of 1)"), "{told}");
+    let other = ids().into_iter().find(|found| *found != id).unwrap();
+    drop(beside);
+
+    let ended: Value =
+        serde_json::from_str(&second.run("ctxnode eod --status done --accomplished all --json")).unwrap();
+    assert_eq!(text(&ended, "session_id"), id);
+    drop(second);
+    // Who held the conversation last was the second terminal, whose session is not over.
+    let mut third = Cli::start(&sandbox, "claude", repo.path());
+    assert!(third.told("session-start", &began("resume")).contains(&other));
+    third.run("ctxnode eod --status done --accomplished all --json");
+    drop(third);
+    let mut fourth = Cli::start(&sandbox, "claude", repo.path());
+    let told = fourth.told("session-start", &began("resume"));
+    assert!(told.contains("(created)") && !told.contains(&other), "what is over is not revived: {told}");
 }
 
 /// Section 7.3 and C-07: news come once, within 600 characters.
@@ -238,6 +297,78 @@ fn h_22_h_26_the_draft_holds_what_hooks_saw() {
     assert!(lists.contains("half.txt") && lists.contains("The parser works"), "{draft}");
     assert!(draft["accomplished"].as_array().is_some_and(|items| items.len() == 1), "{draft}");
     assert!(lists.contains("[redacted: GitHub token]") && !lists.contains("ghp_"), "{draft}");
+}
+
+/// Section 7.3 and G-10: the same error three times is told once, with other numbers and paths; a success of that command
+/// between them ends the counting; a CLI that shows nothing after a tool hears of it with its next prompt.
+#[test]
+fn g_10_the_same_error_three_times_is_told_once() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut number = 0;
+    let mut bash = |command: &str, fields: Value| {
+        number += 1;
+        let used =
+            json!({ "tool_name": "Bash", "tool_use_id": format!("t{number}"), "tool_input": { "command": command } });
+        with(with(event(repo.path()), used), fields)
+    };
+    let mut failure =
+        |line: u32| bash("make", json!({ "error": format!("src/a{line}.rs:{line}: no rule for key sk-{line}") }));
+    assert_eq!(cli.told("tool-failed", &failure(1)), "");
+    assert_eq!(cli.told("tool-failed", &failure(2)), "");
+    let third = failure(3);
+    let told = cli.told("tool-failed", &third);
+    assert!(told.contains("seen 3 times") && told.contains("no rule"), "{told}");
+    assert_eq!(cli.told("tool-failed", &third), "", "what fires twice counts once");
+    assert_eq!(cli.told("tool-failed", &failure(4)), "");
+    let line = cli.run(&format!("printf '%s' '{}' | ctxnode statusline", event(repo.path())));
+    assert!(line.contains("one error 4 times"), "{line}");
+    // It works now: counting begins anew.
+    cli.hook("after-tool", &bash("make", json!({ "tool_response": { "stdout": "done" } })));
+    let mut failure =
+        |line: u32| bash("make", json!({ "error": format!("src/a{line}.rs:{line}: no rule for key sk-{line}") }));
+    assert_eq!(cli.told("tool-failed", &failure(5)), "");
+    assert_eq!(cli.told("tool-failed", &failure(6)), "");
+    assert!(cli.told("tool-failed", &failure(7)).contains("seen 3 times"));
+
+    let mut agy = Cli::start(&sandbox, "agy", repo.path());
+    let of = |fields: Value| with(json!({ "session_id": "g1", "cwd": repo.path() }), fields);
+    agy.hook("session-start", &of(json!({ "source": "startup" })));
+    for id in ["a", "b", "c"] {
+        let used = json!({ "tool_name": "run_command", "tool_use_id": id, "tool_input": { "CommandLine": "make" },
+            "tool_response": { "output": "no rule", "exit_code": 2 } });
+        assert_eq!(agy.told("after-tool", &of(used)), "");
+    }
+    let told = agy.told("prompt", &of(json!({ "prompt_id": "p" })));
+    assert!(told.contains("seen 3 times"), "{told}");
+}
+
+/// Section 7.3 and H-22: a pull request that `gh` opened is on the session and in its draft, once.
+#[test]
+fn h_22_a_pull_request_is_recorded_on_the_session() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut codex = Cli::start(&sandbox, "codex", repo.path());
+    let of = |fields: Value| with(json!({ "session_id": "c9", "cwd": repo.path() }), fields);
+    codex.hook("session-start", &of(json!({ "source": "startup" })));
+    let address = "https://github.com/alpha-org/console/pull/42";
+    for id in ["a", "b"] {
+        let answer = json!({ "output": format!("Creating pull request\n{address}\n"), "metadata": { "exit_code": 0 } });
+        let used = json!({ "tool_name": "shell", "tool_use_id": id, "tool_input": { "command": ["gh", "pr", "create", "--fill"] },
+            "tool_response": answer.to_string() });
+        codex.hook("after-tool", &of(used));
+    }
+    let list = person(&sandbox).do_("session.list", json!({}));
+    let session = &list["items"][0];
+    assert_eq!(session["meta"]["pull_requests"], json!([address]), "{session}");
+    let id = text(session, "id").to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id }));
+    assert!(draft["accomplished"].to_string().contains(address), "{draft}");
 }
 
 /// C-04: with no daemon, a hanging socket, garbage on stdin or no place to write, every hook ends with 0 in time and says

@@ -74,7 +74,7 @@ fn a_09_every_mutating_operation_happens_once() {
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
     let claude = agent(&sandbox, "claude-mac-1", repo.path());
-    claude.do_("sod", json!({}));
+    let session = text(&claude.do_("sod", json!({})), "session_id").to_owned();
     let id = |body: &Value| text(body, "id").to_owned();
     let made = claude.ok(&note("x"));
     let (made, rev) = (id(&made), text(&made, "rev").to_owned());
@@ -98,6 +98,7 @@ fn a_09_every_mutating_operation_happens_once() {
         ("sod", json!({}), vec![]),
         ("update", json!({ "issue": 3 }), vec![]),
         ("heartbeat", json!({}), vec![]),
+        ("session.draft", json!({}), vec![("id", &session)]),
         ("note.create", json!({ "content": "n", "human_requested": true }), vec![]),
         ("note.update", json!({ "content": "m", "human_requested": true }), vec![("id", &made)]),
         ("note.revert", json!({ "rev": rev, "human_requested": true }), vec![("id", &made)]),

@@ -1,6 +1,8 @@
 //! What several daemons wrote while they were apart: conflicts that name everybody, a past that is alike everywhere, one
 //! winner of a claim and of an agent's sessions, one doc of one name.
 
+use std::collections::BTreeSet;
+
 use ctxnode_api::Call;
 use ctxnode_testkit::{Daemon, Sandbox};
 use serde_json::{Value, json};
@@ -358,8 +360,20 @@ fn write_alone(machine: &Sandbox, daemon: &mut Daemon<'_>, at: usize) {
 
 /// Takes out what is of the moment or of the machine that is asked.
 fn timeless(value: Value) -> Value {
-    const OF_THE_MOMENT: [&str; 9] =
-        ["age", "live", "last_seen", "last_heartbeat_at", "local_path", "display", "score", "state", "uptime_seconds"];
+    const OF_THE_MOMENT: [&str; 12] = [
+        "age",
+        "live",
+        "last_seen",
+        "last_heartbeat_at",
+        "checkout",
+        "pid",
+        "failed",
+        "local_path",
+        "display",
+        "score",
+        "state",
+        "uptime_seconds",
+    ];
     match value {
         Value::Object(fields) => {
             let kept = fields.into_iter().filter(|(name, _)| !OF_THE_MOMENT.contains(&name.as_str()));
@@ -390,4 +404,43 @@ fn q_09_a_sweep_touches_no_session_of_another_machine() {
         assert_eq!(text(&person(machine).ok(&get), "status"), "active");
     }
     again.stop();
+}
+
+/// pages of one machine while the others write: nothing twice, nothing of what was there is missed.
+#[test]
+fn a_21_pages_stay_whole_while_other_machines_write() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let hub = join(&mac, "hub", &[]);
+    let _daemons = [Daemon::start(&laptop), Daemon::start(&hub)];
+    let machines = [&mac, &laptop, &hub];
+    equal(&machines);
+    let add = |machine: &Sandbox, title: String| {
+        let note = json!({ "title": title, "content": "x", "human_requested": true });
+        text(&person(machine).do_("note.create", note), "id").to_owned()
+    };
+    let old: BTreeSet<String> = (0..23).map(|number| add(machines[number % 3], format!("old {number}"))).collect();
+    equal(&machines);
+    let (mut seen, mut cursor, mut number) = (Vec::new(), Value::Null, 0);
+    loop {
+        let mut query = json!({ "limit": 4 });
+        if !cursor.is_null() {
+            query["cursor"] = cursor;
+        }
+        let page = person(&mac).do_("note.list", query);
+        seen.extend(page["items"].as_array().unwrap().iter().map(|note| text(note, "id").to_owned()));
+        cursor = page["next_cursor"].clone();
+        if cursor.is_null() {
+            break;
+        }
+        for machine in machines {
+            number += 1;
+            add(machine, format!("new {number}"));
+        }
+        equal(&machines);
+    }
+    let unique: BTreeSet<String> = seen.iter().cloned().collect();
+    assert_eq!(unique.len(), seen.len(), "a note came twice: {seen:?}");
+    assert!(old.is_subset(&unique), "missed: {:?}", old.difference(&unique));
 }

@@ -143,6 +143,23 @@ fn r_09_a_reader_may_read_and_not_start() {
     assert!(ask(&address, text(&made, "secret"), &Call::new("note.list", json!({}))).is_ok());
 }
 
+/// A token that may write does not end the sessions of others from afar; an admin's does.
+#[test]
+fn r_09_a_writer_ends_nobody_elses_session() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let token = |right: &str| {
+        text(&person(&sandbox).do_("token.create", json!({ "name": right, "right": right })), "secret").to_owned()
+    };
+    let start = json!({ "agent": "a-x-1", "venture": "alpha", "repo": "alpha-org/console" });
+    let id = text(&person(&sandbox).do_("sod", start), "session_id").to_owned();
+    let draft = |end: bool| Call::new("session.draft", json!({ "end": end })).param("id", &id);
+    let writer = token("writer");
+    assert!(ask(&address, &writer, &draft(false)).is_ok());
+    assert_eq!(ask(&address, &writer, &draft(true)), Err(ErrorCode::Forbidden));
+    assert!(ask(&address, &token("admin"), &draft(true)).is_ok());
+}
+
 #[test]
 fn r_07_a_new_credential_is_a_new_actor_and_old_rows_keep_theirs() {
     let sandbox = ready();

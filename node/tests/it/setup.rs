@@ -15,7 +15,7 @@ fn setup(sandbox: &Sandbox, arguments: &[&str]) -> Output {
     ctxnode(sandbox, &[&["setup"], arguments].concat())
 }
 
-fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
@@ -54,6 +54,30 @@ fn c_02_c_12_setup_is_checked_repeated_and_removed() {
     let codex = of("codex set-up").unwrap();
     assert_eq!(codex["state"], "warn", "{codex}");
     assert!(codex["fix"].as_str().unwrap().contains("/hooks"), "{codex}");
+    // What a human has confirmed is read from the CLI's own file, and shown by a check.
+    let checked = |words: &[&str]| printed(&setup(&sandbox, &[&["codex", "--check"], words].concat()));
+    assert!(checked(&[]).contains("NOT YET  codex  0 of 8 hooks were reviewed"), "{}", checked(&[]));
+    let config = sandbox.home().join(".codex/config.toml");
+    let written = fs::read_to_string(&config).unwrap();
+    let file = sandbox.home().join(".codex/hooks.json").display().to_string();
+    let events = [
+        "session_start",
+        "user_prompt_submit",
+        "pre_tool_use",
+        "post_tool_use",
+        "stop",
+        "pre_compact",
+        "post_compact",
+        "session_end",
+    ];
+    let trusted = events.map(|event| format!("[hooks.state.\"{file}:{event}:0:0\"]\ntrusted_hash = \"sha256:0\"\n"));
+    fs::write(&config, format!("{written}\n{}", trusted.concat())).unwrap();
+    let report: Value = serde_json::from_str(&checked(&["--json"])).unwrap();
+    assert_eq!(report["trust"][0]["confirmed"], true, "{report}");
+    let looked: Value = serde_json::from_str(&printed(&ctxnode(&sandbox, &["doctor", "--json"]))).unwrap();
+    let codex = looked["checks"].as_array().unwrap().iter().find(|row| row["name"] == "codex set-up").cloned();
+    assert_eq!(codex.unwrap()["state"], "pass", "{looked}");
+    fs::write(&config, written).unwrap();
     let set_up = tree(&sandbox.home());
     let again: Value = serde_json::from_str(&printed(&setup(&sandbox, &["--all", "--json"]))).unwrap();
     assert_eq!(again["differs"], false, "{again}");
@@ -97,9 +121,11 @@ fn c_01_m_03_texts_of_commands_name_what_exists() {
         }
     }
     assert!(named > 15, "only {named} were found");
-    for (path, text) in ctxnode_launcher::skills::plugin() {
-        if path.ends_with(".json") {
-            serde_json::from_str::<Value>(&text).unwrap();
+    for form in ctxnode_launcher::skills::FORMS {
+        for (path, text) in ctxnode_launcher::skills::plugin(form) {
+            if path.ends_with(".json") {
+                serde_json::from_str::<Value>(&text).unwrap();
+            }
         }
     }
 }
@@ -163,4 +189,47 @@ fn c_01_claude_accepts_the_plugin() {
     let output = command.args(["plugin", "validate", "--strict"]).arg(&plugin).output().unwrap();
     let said = format!("{}{}", printed(&output), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
+}
+
+/// The plugin of Codex is one by its own rules: it installs, and the extension of Gemini CLI is valid by its own.
+#[test]
+fn c_01_codex_and_gemini_accept_their_forms() {
+    let sandbox = Sandbox::new();
+    let Some(folder) = agent_clis() else { return };
+    for form in ["codex", "gemini"] {
+        let made = ctxnode(&sandbox, &["setup", "--plugin", form, "--form", form]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let path = |name: &str| sandbox.dev_dir().join(name).display().to_string();
+    cli(&sandbox, &folder, "codex", &["plugin", "marketplace", "add", &path("codex")]);
+    cli(&sandbox, &folder, "codex", &["plugin", "add", "ctxnode@ctxnode"]);
+    let listed = cli(&sandbox, &folder, "codex", &["plugin", "list", "--json"]);
+    assert!(listed.contains("\"installed\": true") && listed.contains("ctxnode@ctxnode"), "{listed}");
+    let checked = cli(&sandbox, &folder, "gemini", &["extensions", "validate", &path("gemini")]);
+    assert!(checked.contains("successfully validated"), "{checked}");
+}
+
+/// Section 7.2: a wrapped status line shows theirs and ours, with theirs getting what the CLI sent; a broken one of theirs
+/// costs nothing but itself.
+#[test]
+fn a_wrapped_status_line_shows_both() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let line = |theirs: &str| {
+        let mut command = sandbox.command("sh");
+        let file = sandbox.root().join("event.json");
+        fs::write(&file, "{\"session_id\":\"c1\",\"model\":{\"id\":\"opus\"}}").unwrap();
+        let script = format!("ctxnode statusline --and \"$1\" < {}", file.display());
+        let output = command.args(["-c", &script, "sh", theirs]).output().unwrap();
+        assert!(output.status.success());
+        printed(&output)
+    };
+    assert_eq!(line("grep -o opus"), "opus | ctxnode: no session\n");
+    assert_eq!(line("printf 'one\\ntwo\\n'"), "one | ctxnode: no session\ntwo\n");
+    assert_eq!(line("exit 3"), "ctxnode: no session\n");
+    assert_eq!(line("cat >/dev/null; printf 'still shown'; exit 1"), "still shown | ctxnode: no session\n");
+    assert_eq!(line("no-such-program"), "ctxnode: no session\n");
+    let began = std::time::Instant::now();
+    assert_eq!(line("exec tail -f /dev/null"), "ctxnode: no session\n");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10));
 }

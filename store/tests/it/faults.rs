@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ctxnode_model::record::Note;
-use ctxnode_store::{Location, OpenError, SeededEntropy, Store, backup_to};
+use ctxnode_store::{Location, OpenError, SeededEntropy, Store, StoreError, backup_to};
 
 use crate::support::*;
 
@@ -57,7 +57,7 @@ fn q_07_a_newer_format_is_refused_without_changing_a_byte() {
         let database = redb::Database::open(&path).unwrap();
         let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta_v1");
         let transaction = database.begin_write().unwrap();
-        let payload = 2_u32.to_be_bytes();
+        let payload = 3_u32.to_be_bytes();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&6_u64.to_le_bytes()).update(b"format").update(&payload);
         let framed = [&hasher.finalize().as_bytes()[..8], &payload].concat();
@@ -66,8 +66,54 @@ fn q_07_a_newer_format_is_refused_without_changing_a_byte() {
     }
     let before = std::fs::read(&path).unwrap();
     let error = reopen(&path, 53).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 2, supported: 1 }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 3, supported: 2 }), "{error:?}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+/// What the code of format 1 wrote: a note with an edit, 20 notes, 20 handoffs.
+fn file_of_format_1(path: &Path) {
+    let packed = include_bytes!("../fixtures/format-1.redb.zst");
+    std::fs::write(path, zstd::decode_all(packed.as_slice()).unwrap()).unwrap();
+}
+
+fn says_what_format_1_said(store: &Store) {
+    let id = "note_01M844DZG0K7FA46C86H0N77PY".parse().unwrap();
+    assert_eq!(note(store, id).meta.rev, "cbc9049b05d7ed89da95b3644ad5ed9f1eab0c3ffd3c6714492ef92bf60b8a90");
+    assert_eq!(body(store, id), "A note. It has other words to find.");
+    assert_eq!(store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+}
+
+#[test]
+fn a_file_of_format_1_is_brought_to_the_present_one_and_its_backups_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    file_of_format_1(&path);
+    for _ in 0..2 {
+        let store = reopen(&path, 1).unwrap();
+        says_what_format_1_said(&store);
+        add_note(&store, "new", "text", &[]);
+        store.close();
+        file_of_format_1(&dir.path().join("backup.redb"));
+        Store::restore(&dir.path().join("backup.redb"), &path, &SeededEntropy::new(5)).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_file_of_format_1_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    file_of_format_1(&path);
+    {
+        let database = redb::Database::open(&path).unwrap();
+        let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("records_v1");
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(table).unwrap().insert(b"k".as_slice(), b"12345678rot".as_slice()).unwrap();
+        transaction.commit().unwrap();
+    }
+    for _ in 0..2 {
+        let error = reopen(&path, 1).unwrap_err();
+        assert!(matches!(error, OpenError::Store(StoreError::Corrupt { table: "records_v1", .. })), "{error:?}");
+    }
 }
 
 #[test]

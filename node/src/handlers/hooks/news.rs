@@ -8,9 +8,10 @@ use ctxnode_model::index::Index;
 use ctxnode_model::record::{Handoff, HandoffStatus, Session};
 use ctxnode_model::rules::claim::{beaten_by, rivals};
 use ctxnode_model::rules::handoff::{Addressee, is_for};
+use ctxnode_model::rules::limits::BLOCKED_MS;
 use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::rules::text::{chars, ellipsis};
-use ctxnode_model::{DocumentId, Kind, Rec};
+use ctxnode_model::{DocumentId, Kind, Rec, Timestamp};
 use ctxnode_store::{LocalTable, Reader};
 use serde::{Deserialize, Serialize};
 
@@ -91,10 +92,13 @@ pub(super) async fn add(cx: &Cx, session: &Rec<Session>, reply: &mut HookReply) 
         let end = reader.journal_end()?;
         let told = Told::of(reader, session.id)?;
         let looked = cx.app.hooks.with(|memory| memory.looked.get(&session.id).copied());
-        if looked == Some(end) && told.waiting.is_empty() {
+        // This alone comes with time, and not with a change.
+        let overdue = overdue(session, cx.now()).filter(|line| !told.has(&line.key));
+        if looked == Some(end) && told.waiting.is_empty() && overdue.is_none() {
             return Ok(());
         }
         let mut lines = told.waiting.clone();
+        lines.extend(overdue);
         lines.extend(present(reader, &cx.app, session)?);
         lines.retain(|line| !told.has(&line.key));
         (end, lines)
@@ -161,6 +165,16 @@ pub(super) async fn once(cx: &Cx, session: &Rec<Session>, lines: Vec<Line>) -> R
     Ok(fresh)
 }
 
+/// G-11: a session that has been blocked on one problem for longer than the time-box allows.
+fn overdue(session: &Session, now: Timestamp) -> Option<Line> {
+    let (reason, since) = (session.blocked_on.as_ref()?, session.blocked_at?);
+    let text = format!(
+        "Blocked for more than 30 minutes on: {}. The team's rule: escalate, or work on something else.",
+        ellipsis(reason, 80)
+    );
+    (now.since(since) > BLOCKED_MS).then(|| Line { key: format!("blocked {}", since.0), text })
+}
+
 /// Everything that a session could be told now.
 fn present(reader: Reader<'_>, app: &App, session: &Rec<Session>) -> Result<Vec<Line>, Failure> {
     let now = app.now();
@@ -205,4 +219,22 @@ fn present(reader: Reader<'_>, app: &App, session: &Rec<Session>) -> Result<Vec<
     let mut known = BTreeSet::new();
     lines.retain(|line| known.insert(line.key.clone()));
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g_11_the_time_box_is_over_after_thirty_minutes_and_told_once_per_problem() {
+        let mut session =
+            Session { blocked_on: Some("the key".into()), blocked_at: Some(Timestamp(5)), ..Session::default() };
+        assert_eq!(overdue(&session, Timestamp(5 + BLOCKED_MS)), None);
+        let first = overdue(&session, Timestamp(6 + BLOCKED_MS)).unwrap();
+        assert!(first.text.contains("the key"), "{first:?}");
+        session.blocked_at = Some(Timestamp(7));
+        assert_ne!(overdue(&session, Timestamp(8 + BLOCKED_MS)).unwrap().key, first.key);
+        session.blocked_on = None;
+        assert_eq!(overdue(&session, Timestamp(9 + BLOCKED_MS)), None);
+    }
 }

@@ -114,6 +114,22 @@ pub(super) async fn capture(
     .await
 }
 
+/// Looks at the checkout of a session now, whenever that was done last.
+pub(in crate::handlers) async fn look_again(cx: &Cx, session: &Rec<Session>) -> Result<(), Failure> {
+    let before = State::of(cx.read()?.reader(), session.id)?;
+    let Some(root) = checkout(&cx.app, session) else { return Ok(()) };
+    let seen = look(&root, before.base.as_deref().or(session.commit_sha.as_deref())).await;
+    let now = cx.now();
+    change(cx, session.id, move |state| {
+        if let Some(seen) = &seen {
+            state.commits.clone_from(&seen.0);
+            state.changed_files.clone_from(&seen.1);
+            state.git_at = now.0;
+        }
+    })
+    .await
+}
+
 /// Returns the commits since one, and the changed files. `None` when git did not answer in time.
 async fn look(root: &Path, base: Option<&str>) -> Option<(Vec<String>, Vec<String>)> {
     let range = base.filter(|base| is_commit(base)).map(|base| format!("{base}..HEAD"));

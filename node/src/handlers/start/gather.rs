@@ -143,10 +143,21 @@ fn handoff_parts(
     let track = |handoff: &Rec<Handoff>| session.track.is_none() || handoff.track == session.track;
     let here = |handoff: &&Rec<Handoff>| same_repo(&handoff.repo, &session.repo) && track(handoff);
     let newest = |found: Vec<Rec<Handoff>>| found.into_iter().find(|h| h.activity != Some(false) && track(h));
-    let last = match open.iter().filter(mine).find(here).or_else(|| open.iter().find(mine)) {
-        Some(found) => Some(found.clone()),
-        None => newest(reader.newest::<Handoff>(Index::Repo, Kind::Handoff, &[&session.venture, &session.repo], 20)?),
+    // A session that goes on from a handoff has that one before it, whatever else came in meanwhile.
+    let continued = match &session.thread {
+        Some(thread) => {
+            let of_thread = reader.newest::<Handoff>(Index::Thread, Kind::Handoff, &[&session.venture, thread], 20)?;
+            of_thread.into_iter().find(|handoff| handoff.activity != Some(false))
+        }
+        None => None,
     };
+    let last =
+        match continued.as_ref().or_else(|| open.iter().filter(mine).find(here)).or_else(|| open.iter().find(mine)) {
+            Some(found) => Some(found.clone()),
+            None => {
+                newest(reader.newest::<Handoff>(Index::Repo, Kind::Handoff, &[&session.venture, &session.repo], 20)?)
+            }
+        };
     let last_id = last.as_ref().map(|handoff| handoff.id);
     open.retain(|handoff| Some(handoff.id) != last_id && handoff.status_label != HandoffStatus::Done);
     let total = open.len() as u64;

@@ -36,6 +36,15 @@ case "$*" in
     "daemon start") [ -n "${FAIL_START:-}" ] && exit 1; : >"$XDG_RUNTIME_DIR/up" ;;
     "daemon stop") rm "$XDG_RUNTIME_DIR/up" ;;
     doctor) exit "${DOCTOR:-0}" ;;
+    "daemon install") [ -n "${FAIL_INSTALL:-}" ] && exit 1; mkdir -p "$HOME/.config/systemd/user"
+        : >"$HOME/.config/systemd/user/ctxnode.service"; : >"$XDG_RUNTIME_DIR/up" ;;
+    "join -") read -r code; [ "$code" = ctxj-good ] || exit 1
+        mkdir -p "$XDG_DATA_HOME/ctxnode"; : >"$XDG_DATA_HOME/ctxnode/replica.redb"; : >"$HOME/.joined" ;;
+    "peers --json") [ -e "$HOME/.joined" ] && printf '{\n  "items": [\n    {\n      "node": "n",\n      "state": "%s"\n' "${PEER:-connected}" ;;
+    "setup "*" --check") [ -e "$HOME/.$2.set" ] ;;
+    "setup "*" --verify") [ -e "$HOME/.$2.set" ] && [ -z "${DEAF:-}" ] && exit 0
+        printf '✗ %s: no answer\n  type: ctxnode setup %s\n' "$2" "$2"; exit 1 ;;
+    "setup "*) [ -n "${FAIL_SETUP:-}" ] && exit 1; : >"$HOME/.$2.set"; printf '  %s: trust it\n' "$2" ;;
     mcp) read -r a; read -r b; read -r c; echo '{"id":2,"result":{"tools":[{"inputSchema":{}},{"inputSchema":{}}]}}' ;;
     *) exit 2 ;;
 esac
@@ -48,12 +57,37 @@ fn sandbox() -> Sandbox {
     sandbox.fake_program("cargo", CARGO);
     sandbox.fake_program("rustc", "echo 'rustc 1.95.0 (abc 2026-01-01)'");
     sandbox.fake_program("cc", "exit 0");
+    // The machine of whoever runs this has tools, services and agent CLIs of its own; none of them is for a test.
+    for tool in ["gh", "tmux", "mosh", "node"] {
+        sandbox.fake_program(tool, "exit 0");
+    }
+    for missing in ["systemctl", "launchctl", "loginctl", "tailscale"] {
+        sandbox.fake_program(missing, "exit 1");
+    }
+    sandbox.fake_program("npm", NPM);
     sandbox
 }
+
+/// Stands in for npm: puts a program of the package's CLI where `--prefix` says.
+const NPM: &str = r#"
+[ -n "${FAIL_NPM:-}" ] && exit 1
+while [ $# -gt 0 ]; do
+    case $1 in --prefix) prefix=$2; shift ;; @*) package=$1 ;; esac
+    shift
+done
+case $package in *claude-code) name=claude ;; *codex) name=codex ;; *) name=gemini ;; esac
+mkdir -p "$prefix/bin"
+printf '#!/bin/sh\n' >"$prefix/bin/$name"
+chmod 755 "$prefix/bin/$name"
+"#;
 
 fn bootstrap(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = sandbox.command("bash");
     command.arg(root().join("bootstrap.sh")).args(arguments).env("SHELL", "/bin/bash");
+    // Agent CLIs of the machine are found on the PATH, and set up when nobody says which.
+    if !arguments.contains(&"--agents") {
+        command.args(["--agents", "none"]);
+    }
     command.env("CARGO_TARGET_DIR", sandbox.root().join("target")).envs(variables.iter().copied());
     command.output().expect("bash starts")
 }
@@ -173,6 +207,10 @@ fn failures_say_what_to_type() {
     let output = bootstrap(&sandbox, &[], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(printed(&output).contains("Type: rustup update stable"), "{}", printed(&output));
+    sandbox.fake_program("rustc", "exit 1");
+    let output = bootstrap(&sandbox, &[], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(printed(&output).contains("Type: rustup default stable"), "{}", printed(&output));
     assert_eq!(bootstrap(&sandbox, &["--bogus"], &[]).status.code(), Some(2));
 }
 
@@ -186,4 +224,114 @@ fn b_07_a_failing_self_check_fails_the_run_and_a_warning_does_not() {
     let warning = bootstrap(&sandbox, &[], &[("DOCTOR", "2")]);
     assert!(warning.status.success(), "{}", printed(&warning));
     assert!(printed(&warning).contains("Doctor warns:"));
+}
+
+/// B-02: one command installs and sets up agent CLIs, and each of the new steps is taken up again where it failed; the
+/// second run changes nothing.
+#[test]
+fn b_02_agent_clis_are_installed_set_up_and_exercised() {
+    let sandbox = sandbox();
+    let all = ["--agents", "claude,codex"];
+    for fault in ["FAIL_NPM", "FAIL_SETUP"] {
+        let broken = bootstrap(&sandbox, &all, &[(fault, "1")]);
+        assert_eq!(broken.status.code(), Some(1), "{fault}: {}", printed(&broken));
+    }
+    let done = bootstrap(&sandbox, &all, &[]);
+    let text = printed(&done);
+    assert!(done.status.success(), "{text}");
+    for line in ["✓ Agent CLIs: claude codex", "✓ MCP connected (claude, codex)", "claude: trust it", "Next: launcher"]
+    {
+        assert!(text.contains(line), "{line} is missing in:\n{text}");
+    }
+    let before = state(&sandbox.home());
+    let second = bootstrap(&sandbox, &all, &[]);
+    assert!(second.status.success() && !printed(&second).contains("trust it"), "{}", printed(&second));
+    assert_eq!(before, state(&sandbox.home()));
+    let deaf = bootstrap(&sandbox, &all, &[("DEAF", "1")]);
+    assert_eq!(deaf.status.code(), Some(1), "{}", printed(&deaf));
+    assert!(printed(&deaf).contains("✗ codex: no answer\n  type: ctxnode setup codex"), "{}", printed(&deaf));
+}
+
+/// B-01: the invite code comes by stdin or from a file, is never in an argument list, and the fleet is shown.
+#[test]
+fn b_01_a_machine_joins_by_a_code_that_no_argument_list_holds() {
+    let sandbox = sandbox();
+    let refused = bootstrap(&sandbox, &["--join", "ctxj-good"], &[]);
+    assert_eq!(refused.status.code(), Some(2), "{}", printed(&refused));
+    assert!(!printed(&refused).contains("ctxj-good"), "{}", printed(&refused));
+    let code = sandbox.root().join("code");
+    fs::write(&code, "ctxj-used\n").expect("own file");
+    let arguments = ["--join", code.to_str().expect("a path of ours is text")];
+    let used = bootstrap(&sandbox, &arguments, &[]);
+    assert_eq!(used.status.code(), Some(1), "{}", printed(&used));
+    assert!(printed(&used).contains("ctxnode invite"), "{}", printed(&used));
+    fs::write(&code, "ctxj-good\n").expect("own file");
+    let joined = bootstrap(&sandbox, &arguments, &[]);
+    assert!(joined.status.success(), "{}", printed(&joined));
+    assert!(printed(&joined).contains("✓ Fleet joined, 1 of 1 peers reachable"), "{}", printed(&joined));
+    let alone = bootstrap(&sandbox, &[], &[("PEER", "unreachable")]);
+    assert_eq!(alone.status.code(), Some(1), "{}", printed(&alone));
+    assert!(printed(&alone).contains("✗ Fleet joined, none of 1 peers reachable"), "{}", printed(&alone));
+}
+
+/// Section 19.1: where this login has user services the daemon becomes one; a failed install is taken up again.
+#[test]
+fn b_02_the_daemon_becomes_a_user_service() {
+    let sandbox = sandbox();
+    sandbox.fake_program("systemctl", "exit 0");
+    sandbox.fake_program("launchctl", "exit 0");
+    let broken = bootstrap(&sandbox, &[], &[("FAIL_INSTALL", "1")]);
+    assert_eq!(broken.status.code(), Some(1), "{}", printed(&broken));
+    assert!(printed(&broken).contains("--no-service"), "{}", printed(&broken));
+    let done = bootstrap(&sandbox, &[], &[]);
+    assert!(done.status.success() && printed(&done).contains("a service of this user"), "{}", printed(&done));
+    let none = bootstrap(&self::sandbox(), &["--no-service"], &[]);
+    assert!(none.status.success(), "{}", printed(&none));
+    assert!(printed(&none).contains("its first client starts it"), "{}", printed(&none));
+    assert!(printed(&none).contains("✓ Daemon running, store open"), "{}", printed(&none));
+}
+
+/// B-04: a key that is there stays; without one an Ed25519 key is made.
+#[test]
+fn b_04_an_existing_key_keeps_every_byte() {
+    let sandbox = sandbox();
+    sandbox.fake_program("ssh-keygen", "while [ $# -gt 1 ]; do shift; done; echo made >\"$1\"");
+    assert!(bootstrap(&sandbox, &[], &[]).status.success());
+    let key = sandbox.home().join(".ssh/id_ed25519");
+    assert_eq!(fs::read(&key).expect("own file"), b"made\n");
+    fs::write(&key, "mine").expect("own file");
+    assert!(bootstrap(&sandbox, &[], &[]).status.success());
+    assert_eq!(fs::read(&key).expect("own file"), b"mine");
+}
+
+/// Tools are installed when that is asked for; else it says what is missing and how to get it, and goes on.
+#[test]
+fn tools_are_skipped_with_a_hint_or_installed_when_asked_for() {
+    let sandbox = sandbox();
+    let mosh = sandbox.fake_program("mosh", "exit 0");
+    fs::remove_file(&mosh).expect("own file");
+    let script = format!(
+        "[ \"$1\" = update ] || printf '#!/bin/sh\\n' >{0} && chmod 755 {0} 2>/dev/null || true",
+        mosh.display()
+    );
+    sandbox.fake_program("apt-get", &script);
+    sandbox.fake_program("sudo", "[ \"$1\" = -n ] && exit 0; exec \"$@\"");
+    // On a machine with a mosh of its own there is nothing to install.
+    let has_own = sandbox.command("sh").args(["-c", "command -v mosh"]).output().expect("sh starts").status.success();
+    if has_own {
+        return;
+    }
+    let skipped = bootstrap(&sandbox, &[], &[]);
+    assert!(skipped.status.success(), "{}", printed(&skipped));
+    assert!(printed(&skipped).contains("- Tools: no mosh: skipped. Type: "), "{}", printed(&skipped));
+    let done = bootstrap(&sandbox, &["--tools"], &[]);
+    assert!(done.status.success(), "{}", printed(&done));
+    assert!(printed(&done).contains("✓ Tools: git, gh, tmux, mosh, node"), "{}", printed(&done));
+}
+
+#[test]
+fn an_unknown_agent_is_refused_with_the_known_ones() {
+    let output = bootstrap(&sandbox(), &["--agents", "vim"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(printed(&output).contains("known are claude codex gemini agy"), "{}", printed(&output));
 }

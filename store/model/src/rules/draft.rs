@@ -19,6 +19,8 @@ pub struct Captured {
     pub changed_files: Vec<String>,
     /// The last assistant message or compaction summary.
     pub last_message: Option<String>,
+    /// Why the last turn failed.
+    pub failure: Option<String>,
     /// What the session waited for.
     pub blocked_on: Option<String>,
     /// What its open escalations need.
@@ -59,6 +61,10 @@ impl Captured {
         if !activity {
             in_progress.push("No activity was recorded in this session.".to_owned());
         }
+        // That a turn failed is no work, and no reason to stop for somebody else.
+        in_progress.extend(list(
+            self.failure.iter().map(|why| format!("The last turn failed: {why}")).collect::<Vec<_>>().iter(),
+        ));
         let status = if blocked.is_empty() { HandoffStatus::InProgress } else { HandoffStatus::Blocked };
         let lists = Lists { accomplished, in_progress, blocked, next_steps: vec![self.next_step()] };
         Draft { status, summary: derived_summary(status, &lists), lists, activity }
@@ -111,6 +117,7 @@ mod tests {
             pull_requests: texts(&["#12 Parser"]),
             changed_files: texts(&["src/a.rs", "src/b.rs"]),
             last_message: Some("Now the tests.".into()),
+            failure: None,
             blocked_on: Some("review of #12".into()),
             escalations: texts(&["a deploy key"]),
             branch: Some("dev/m/parser".into()),
@@ -133,6 +140,8 @@ mod tests {
                 "Continue on branch dev/m/parser at commit abc1234 in mac1:~/src/x; look at its uncommitted changes first."
             ]
         );
+        let failed = Captured { failure: Some("rate_limit: come back at 3 pm".into()), ..worked() }.draft();
+        assert_eq!(failed.lists.in_progress[2], "The last turn failed: rate_limit: come back at 3 pm");
         let free = Captured { blocked_on: None, escalations: vec![], ..worked() };
         assert_eq!(free.draft().status, HandoffStatus::InProgress);
     }
@@ -142,6 +151,8 @@ mod tests {
         let draft = Captured { branch: Some("main".into()), ..Captured::default() }.draft();
         assert!(!draft.activity);
         assert!(draft.summary.contains("No activity was recorded"));
+        let failed = Captured { failure: Some("overloaded".into()), ..Captured::default() }.draft();
+        assert!(!failed.activity, "a turn that failed did nothing");
     }
 
     #[test]

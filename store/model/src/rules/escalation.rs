@@ -186,6 +186,12 @@ impl Counters {
         self.errors.get(&Signature::of(error)).map_or(0, |seen| seen.count)
     }
 
+    /// Returns how often the error that was seen most often was seen.
+    #[must_use]
+    pub fn most(&self) -> u32 {
+        self.errors.values().map(|seen| seen.count).max().unwrap_or(0)
+    }
+
     fn make_room(&mut self) {
         while self.errors.len() > ERRORS_KEPT {
             let oldest = self.errors.iter().min_by_key(|(_, seen)| seen.last).map(|(signature, _)| signature.clone());

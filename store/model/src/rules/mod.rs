@@ -12,6 +12,7 @@ pub mod doc;
 pub mod draft;
 pub mod escalation;
 pub mod git_view;
+pub mod github;
 pub mod glob;
 pub mod handoff;
 pub mod identity;

@@ -47,6 +47,25 @@ pub fn is_repo(text: &str) -> bool {
     chars(text) <= REPO_CHARS && text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
 }
 
+/// Returns the last address of a pull request in a text: `https://host/owner/name/pull/number`.
+#[must_use]
+pub fn pull_request_in(text: &str) -> Option<&str> {
+    let starts = text.rmatch_indices("https://").map(|(at, _)| &text[at..]);
+    starts.filter_map(|rest| rest.split(|c: char| c.is_whitespace() || "\"'<>()[]`,;".contains(c)).next()).find(
+        |address| {
+            let parts: Vec<&str> = address["https://".len()..].split('/').collect();
+            let [host, owner, name, "pull", number] = parts.as_slice() else { return false };
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
+            let number = !number.is_empty() && number.len() <= 10 && number.chars().all(|c| c.is_ascii_digit());
+            !host.is_empty()
+                && host.len() <= REPO_CHARS
+                && host.chars().all(plain)
+                && number
+                && is_repo(&format!("{owner}/{name}"))
+        },
+    )
+}
+
 /// Notes a repo field of the wrong form.
 pub fn check_repo(invalid: &mut Invalid, field: &str, repo: &str) {
     let message = format!("must be owner/name of letters, digits, `.`, `_` and `-`, at most {REPO_CHARS} characters");
@@ -143,6 +162,27 @@ mod tests {
 
     fn found(code: &str, repo: &str) -> VentureMatch {
         VentureMatch::Found { code: code.into(), repo: repo.into() }
+    }
+
+    #[test]
+    fn the_last_address_of_a_pull_request_is_found() {
+        let found = |text: &str| pull_request_in(text).map(str::to_owned);
+        let some = |text: &str| Some(text.to_owned());
+        let address = "https://github.com/a-org/b.c/pull/42";
+        assert_eq!(found(&format!("https://github.com/a/b/pull/1 and {address}\n")), some(address));
+        assert_eq!(found(&format!("<{address}>, see https://github.com/a/b/issues/7")), some(address));
+        assert_eq!(found("https://git.example.com:8443/a/b/pull/7"), some("https://git.example.com:8443/a/b/pull/7"));
+        for text in [
+            "",
+            "https://",
+            "https://github.com/a/b/pull/",
+            "https://github.com/a/b/pull/x",
+            "https://github.com/a/pull/1",
+            "http://github.com/a/b/pull/1",
+            "https://user@h/a/b/pull/1",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
     }
 
     #[test]
