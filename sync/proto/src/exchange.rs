@@ -453,10 +453,7 @@ impl Exchange {
 
     fn read(&mut self, now: u64, runs: Vec<Entries>, out: &mut Vec<Output>) {
         self.reading = false;
-        // What was being read when it came out that the peer has another history is not sent: it would take it as what is
-        // here of its own.
-        let is_wanted = |run: &Entries| !run.entries.is_empty() && !self.parted.contains(&run.log);
-        let runs: Vec<Entries> = runs.into_iter().filter(is_wanted).collect();
+        let runs: Vec<Entries> = runs.into_iter().filter(|run| !run.entries.is_empty()).collect();
         self.in_vain = runs.is_empty();
         if self.in_vain || self.state != State::Open {
             return;
