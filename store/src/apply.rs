@@ -3,7 +3,6 @@
 //! Local edits and foreign entries differ only in how their changes were made: a local one is applied to the document
 //! already, a foreign one passes the screener and the panic boundary first.
 
-mod again;
 mod context;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
-use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, RecordMeta, SpaceId, Timestamp};
 
 use crate::authority::{Authority, ControlOp, Refusal};
 use crate::document::{self, DocumentCache, Fault};
@@ -68,12 +67,6 @@ pub(crate) struct Batch<'t> {
     next_ordinal: u64,
     journal: Vec<JournalRow>,
     unsettled: BTreeSet<NodeKey>,
-    /// Documents in which a change gave way to another.
-    contested: BTreeSet<DocumentId>,
-    /// Changes that were applied and had to give way.
-    lost: BTreeMap<(DocumentId, [u8; 32]), u32>,
-    /// The changes for which that is being decided.
-    contesting: BTreeSet<[u8; 32]>,
     fleet_space: SpaceId,
 }
 
@@ -95,22 +88,6 @@ struct Place {
     op: u16,
 }
 
-impl Place {
-    fn held(self) -> Held {
-        Held { log_no: self.log_no, seq: self.seq, op: self.op }
-    }
-}
-
-/// Where and when a change was made, whether it is said for the first time or again.
-struct Origin {
-    log: LogId,
-    log_no: u32,
-    order: Order,
-    time: Timestamp,
-    is_again: bool,
-    yields: bool,
-}
-
 impl<'t> Batch<'t> {
     pub(crate) fn new(
         tables: WriteTables<'t>,
@@ -128,9 +105,6 @@ impl<'t> Batch<'t> {
             next_ordinal,
             journal: Vec::new(),
             unsettled: BTreeSet::new(),
-            contested: BTreeSet::new(),
-            lost: BTreeMap::new(),
-            contesting: BTreeSet::new(),
             fleet_space,
         })
     }
@@ -153,11 +127,11 @@ impl<'t> Batch<'t> {
 
         // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
         let mut control = false;
-        for op in entry.ops() {
-            if let Op::Control(payload) = op.said() {
-                self.tables.put(Table::Control, &rows::order_key(&op.order(header)), payload)?;
-                control = true;
-            }
+        for payload in
+            entry.ops().iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None })
+        {
+            self.tables.put(Table::Control, &rows::order_key(&header.order()), payload)?;
+            control = true;
         }
         if control {
             let before = self.authority.clone();
@@ -186,7 +160,7 @@ impl<'t> Batch<'t> {
         let header = entry.header();
         for (at, op) in entry.ops().iter().enumerate() {
             let place = Place { log_no, seq: header.seq, op: u16::try_from(at).unwrap_or(u16::MAX) };
-            match op.said() {
+            match op {
                 Op::Change { document, change } => {
                     touched.insert(*document);
                     match prepared.remove(document) {
@@ -196,9 +170,9 @@ impl<'t> Batch<'t> {
                 }
                 Op::Tombstone(document) | Op::Revive(document) => {
                     touched.insert(*document);
-                    self.mark(*document, entry, place, matches!(op.said(), Op::Tombstone(_)))?;
+                    self.mark(*document, entry, place, matches!(op, Op::Tombstone(_)))?;
                 }
-                Op::Control(_) | Op::Again { .. } | Op::Unknown { .. } => {}
+                Op::Control(_) | Op::Unknown { .. } => {}
             }
         }
         Ok(())
@@ -210,8 +184,7 @@ impl<'t> Batch<'t> {
             None => self.row(id, entry.header().log.space)?,
         };
         self.dirty.insert(id, Dirty::new(row, made.state));
-        let origin = Origin::of_entry(entry, place);
-        self.note(id, &origin, place, &made.facts)
+        self.note(id, entry, place, &made.facts)
     }
 
     /// Screens a foreign change, applies it when all that it depends on is here, and keeps it waiting otherwise.
@@ -222,7 +195,7 @@ impl<'t> Batch<'t> {
         place: Place,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let origin = self.origin(entry, place)?;
+        let header = entry.header();
         let facts = match screen::parse(bytes) {
             Ok(facts) => facts,
             Err(error) => {
@@ -230,39 +203,17 @@ impl<'t> Batch<'t> {
                 return self.hold(place.log_no, place.seq, place.op, &reason);
             }
         };
-        if facts.actor != document::actor(&origin.log).to_bytes() || genesis::is_reserved(&facts.actor) {
+        if facts.actor != document::actor(&header.log).to_bytes() || genesis::is_reserved(&facts.actor) {
             return self.hold(place.log_no, place.seq, place.op, &QuarantineReason::WrongActor);
         }
-        self.load(id, origin.log.space)?;
-        self.note_again(id, &facts.hash, place, &origin)?;
-        if self.is_applied(id, &facts.hash)? {
-            self.prefer(id, &facts.hash, &origin, place)?;
-        } else if !self.try_apply(id, &origin, place, &facts, bytes)? {
-            let key = rows::change_key(id, &facts.hash);
-            return self.put_unless_again(Table::Waiting, &key, &place.held().encode(), &origin);
-        }
+        self.load(id, header.log.space)?;
+        let ready = self.is_next(id, place.log_no, &facts)?;
+        let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
+            let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
+            return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &held.encode());
+        };
+        self.apply_screened(id, entry, place, &Screened { facts: &facts, deps: &deps, bytes })?;
         self.drain_waiting(id)
-    }
-
-    /// Applies a change when all that it needs is here and nothing better stands in its place; returns whether it is
-    /// done with.
-    fn try_apply(
-        &mut self,
-        id: DocumentId,
-        origin: &Origin,
-        place: Place,
-        facts: &screen::ChangeFacts,
-        bytes: &[u8],
-    ) -> Result<bool, StoreError> {
-        let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(false) };
-        if let Some(rival) = self.rival(id, origin, facts)? {
-            return self.contest(id, &facts.hash, place, &rival);
-        }
-        if !self.is_next(id, origin.log_no, facts)? {
-            return Ok(false);
-        }
-        self.apply_screened(id, origin, place, &Screened { facts, deps: &deps, bytes })?;
-        Ok(true)
     }
 
     /// Applies waiting changes of a document until none of them has all it needs.
@@ -274,12 +225,14 @@ impl<'t> Batch<'t> {
                 let held = Held::decode(&payload)?;
                 let (entry, bytes) = query::change_bytes(&self.tables, held)?;
                 let Ok(facts) = screen::parse(&bytes) else { continue };
-                let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
-                let origin = self.origin(&entry, place)?;
-                if self.is_applied(id, &facts.hash)? || self.try_apply(id, &origin, place, &facts, &bytes)? {
-                    self.tables.remove(Table::Waiting, &key)?;
-                    progress = true;
+                let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
+                if !self.is_next(id, held.log_no, &facts)? {
+                    continue;
                 }
+                self.tables.remove(Table::Waiting, &key)?;
+                progress = true;
+                let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
+                self.apply_screened(id, &entry, place, &Screened { facts: &facts, deps: &deps, bytes: &bytes })?;
             }
             if !progress {
                 return Ok(());
@@ -290,12 +243,12 @@ impl<'t> Batch<'t> {
     fn apply_screened(
         &mut self,
         id: DocumentId,
-        origin: &Origin,
+        entry: &VerifiedEntry,
         place: Place,
         screened: &Screened<'_>,
     ) -> Result<(), StoreError> {
         let Screened { facts, deps, bytes } = *screened;
-        if let Err(error) = self.check_context(id, origin.log_no, facts, deps)? {
+        if let Err(error) = self.check_context(id, place.log_no, facts, deps)? {
             let reason = QuarantineReason::Screened { error: error.to_string() };
             return self.hold(place.log_no, place.seq, place.op, &reason);
         }
@@ -308,7 +261,7 @@ impl<'t> Batch<'t> {
                     max_op: facts.max_op,
                     deps: facts.deps.iter().map(|hash| ChangeHash(*hash)).collect(),
                 };
-                self.note(id, origin, place, &facts)
+                self.note(id, entry, place, &facts)
             }
             Err(fault) => self.hold(place.log_no, place.seq, place.op, &QuarantineReason::from(fault)),
         }
@@ -341,35 +294,33 @@ impl<'t> Batch<'t> {
     }
 
     /// Notes an applied change: its row, the document's heads, counts and order.
-    fn note(&mut self, id: DocumentId, origin: &Origin, place: Place, facts: &Facts) -> Result<(), StoreError> {
+    fn note(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, facts: &Facts) -> Result<(), StoreError> {
+        let header = entry.header();
         let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
         let row = &mut dirty.row;
         let change = ChangeRow {
             ordinal: row.changes,
-            held: place.held(),
+            held: Held { log_no: place.log_no, seq: place.seq, op: place.op },
             max_op: facts.max_op,
-            stamp: origin.order.stamp,
-            time: origin.time,
-            first: origin.is_again.then_some((origin.log_no, origin.order.seq)),
+            stamp: header.stamp,
+            time: header.time,
         };
         row.changes += 1;
         row.heads.retain(|head| !facts.deps.contains(head));
         row.heads.push(facts.hash);
-        row.authors.insert(origin.log_no, facts.actor_seq);
+        row.authors.insert(place.log_no, facts.actor_seq);
         if let Some(max_ops) = &mut dirty.max_ops {
-            let max = max_ops.entry(origin.log_no).or_default();
+            let max = max_ops.entry(place.log_no).or_default();
             *max = (*max).max(facts.max_op);
         }
-        row.touch(origin.order, origin.log.space);
+        row.touch(header.order(), header.log.space);
         self.tables.put(Table::Changes, &rows::change_key(id, &facts.hash.0), &change.encode())
     }
 
     fn mark(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, hides: bool) -> Result<(), StoreError> {
-        let origin = self.origin(entry, place)?;
-        let order = origin.order;
-        self.note_again(id, &[0; 32], place, &origin)?;
-        let value = rows::mark_value(place.held(), hides);
-        self.put_unless_again(Table::Marks, &rows::mark_key(id, &order), &value, &origin)?;
+        let order = entry.header().order();
+        let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
+        self.tables.put(Table::Marks, &rows::mark_key(id, &order), &rows::mark_value(held, hides))?;
         self.load(id, entry.header().log.space)?;
         let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
         if dirty.row.tombstone.is_none_or(|(known, _)| known < order) {
@@ -533,13 +484,12 @@ impl<'t> Batch<'t> {
             }
         }
         self.tables.remove(Table::Saves, &id.to_bytes())?;
-        self.forget_again(id)?;
         let row = DocumentRow::new(id.kind, space);
         self.dirty.insert(id, Dirty::new(row, State::Loaded(genesis::base_document(id.kind))));
         for held in keep {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
             let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
-            match entry.ops().get(usize::from(held.op)).map(Op::said) {
+            match entry.ops().get(usize::from(held.op)) {
                 Some(Op::Change { change, .. }) => self.take_foreign(id, &entry, place, change)?,
                 Some(op @ (Op::Tombstone(_) | Op::Revive(_))) => {
                     self.mark(id, &entry, place, matches!(op, Op::Tombstone(_)))?;

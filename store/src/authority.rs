@@ -263,7 +263,7 @@ impl Authority {
             return if only_control { Ok(()) } else { Err(Refusal::Role) };
         }
         let member = self.members.get(&header.log.author).ok_or(Refusal::UnknownAuthor)?;
-        let is_record = ops.iter().all(|op| !matches!(op.said(), Op::Control(_)));
+        let is_record = ops.iter().all(|op| !matches!(op, Op::Control(_)));
         let accepted = is_record && header.seq <= *member.accepted.get(&header.log).unwrap_or(&0);
         if let Some(cuts) = &member.revoked
             && !accepted
@@ -384,7 +384,6 @@ pub(crate) fn required(op: &Op) -> Role {
     match op {
         Op::Change { document, .. } => required_for(document.kind),
         Op::Control(_) | Op::Tombstone(_) | Op::Revive(_) => Role::Admin,
-        Op::Again { op, .. } => required(op),
         Op::Unknown { .. } => Role::Writer,
     }
 }

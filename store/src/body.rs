@@ -128,40 +128,6 @@ impl BodyEdit {
     }
 }
 
-/// Does to `now` what led from `old` to `new`: an insertion goes behind the last of what stood before it and still stands,
-/// and only what still stands is removed.
-pub(crate) fn transplant(now: &str, old: &str, new: &str) -> String {
-    let (present, old, new) = (chunks(now), chunks(old), chunks(new));
-    let deadline = Instant::now() + DIFF_DEADLINE;
-    let mut stands: BTreeMap<usize, usize> = BTreeMap::new();
-    for op in capture_diff_slices_deadline(Algorithm::Myers, &old, &present, Some(deadline)) {
-        if let DiffOp::Equal { old_index, new_index, len } = op {
-            stands.extend((0..len).map(|at| (old_index + at, new_index + at)));
-        }
-    }
-    let mut gone: HashSet<usize> = HashSet::new();
-    let mut insert: BTreeMap<Option<usize>, Vec<&str>> = BTreeMap::new();
-    for op in capture_diff_slices_deadline(Algorithm::Myers, &old, &new, Some(deadline)) {
-        if let DiffOp::Delete { old_index, old_len, .. } | DiffOp::Replace { old_index, old_len, .. } = op {
-            gone.extend((old_index..old_index + old_len).filter_map(|at| stands.get(&at).copied()));
-        }
-        if let DiffOp::Insert { old_index, new_index, new_len }
-        | DiffOp::Replace { old_index, new_index, new_len, .. } = op
-        {
-            let anchor = stands.range(..old_index).next_back().map(|(_, at)| *at);
-            insert.entry(anchor).or_default().extend(&new[new_index..new_index + new_len]);
-        }
-    }
-    let mut out: Vec<&str> = insert.remove(&None).unwrap_or_default();
-    for (at, chunk) in present.iter().enumerate() {
-        if !gone.contains(&at) {
-            out.push(chunk);
-        }
-        out.extend(insert.remove(&Some(at)).unwrap_or_default());
-    }
-    out.concat()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -180,19 +146,6 @@ mod tests {
                 prop_assert!(!chunk.is_empty() && chunk.len() <= MAX_CHUNK + 4);
             }
         }
-    }
-
-    #[test]
-    fn what_was_done_to_one_text_is_done_to_another() {
-        let old = "one\ntwo\nthree\n";
-        assert_eq!(transplant(old, old, "one\ntwo and a half\nthree\n"), "one\ntwo and a half\nthree\n");
-        assert_eq!(
-            transplant("zero\none\ntwo\nthree\nfour\n", old, "one\nnew\nthree\n"),
-            "zero\none\nnew\nthree\nfour\n"
-        );
-        assert_eq!(transplant("three\n", old, "one\nnew\ntwo\nthree\nlast\n"), "new\nthree\nlast\n");
-        assert_eq!(transplant("", old, "one\ntwo\nthree\nlast"), "last");
-        assert_eq!(transplant("other", "", "new"), "newother");
     }
 
     #[test]

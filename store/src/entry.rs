@@ -71,14 +71,6 @@ pub enum Op {
     Tombstone(DocumentId),
     /// Brings a hidden document back.
     Revive(DocumentId),
-    /// An op that this author wrote in a log that forked, said again so that everybody gets it. It counts as what it was,
-    /// when it was.
-    Again {
-        /// Where it was.
-        original: Original,
-        /// What it was; never itself said again.
-        op: Box<Op>,
-    },
     /// An op that this version cannot interpret: kept and forwarded.
     Unknown {
         /// The op's kind byte.
@@ -88,29 +80,10 @@ pub enum Op {
     },
 }
 
-/// Where an op stood that is said again: in a log of the same author and space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Original {
-    /// The epoch of that log.
-    pub epoch: u64,
-    /// The position of its entry.
-    pub seq: u64,
-    /// The entry's stamp.
-    pub stamp: Stamp,
-    /// The entry's wall clock.
-    pub time: Timestamp,
-    /// Whether it gives way to another change that stands at the same place in a document: who says it again is there to
-    /// write its content anew.
-    pub yields: bool,
-}
-
-const ORIGINAL_LEN: usize = 8 + 8 + 8 + 8 + 1;
-
 const OP_CHANGE: u8 = 1;
 const OP_CONTROL: u8 = 2;
 const OP_TOMBSTONE: u8 = 3;
 const OP_REVIVE: u8 = 4;
-const OP_AGAIN: u8 = 5;
 
 impl Op {
     fn kind(&self) -> u8 {
@@ -119,7 +92,6 @@ impl Op {
             Self::Control(_) => OP_CONTROL,
             Self::Tombstone(_) => OP_TOMBSTONE,
             Self::Revive(_) => OP_REVIVE,
-            Self::Again { .. } => OP_AGAIN,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -129,37 +101,6 @@ impl Op {
             Self::Change { document, change } => [&document.to_bytes()[..], change].concat(),
             Self::Control(payload) | Self::Unknown { payload, .. } => payload.clone(),
             Self::Tombstone(document) | Self::Revive(document) => document.to_bytes().to_vec(),
-            Self::Again { original, op } => {
-                let mut out = Vec::with_capacity(ORIGINAL_LEN + 64);
-                out.extend_from_slice(&original.epoch.to_be_bytes());
-                out.extend_from_slice(&original.seq.to_be_bytes());
-                out.extend_from_slice(&original.stamp.0.to_be_bytes());
-                out.extend_from_slice(&original.time.0.to_be_bytes());
-                out.push(u8::from(original.yields));
-                out.push(op.kind());
-                out.extend_from_slice(&op.payload());
-                out
-            }
-        }
-    }
-
-    /// Returns what it says, whether for the first time or again.
-    #[must_use]
-    pub fn said(&self) -> &Self {
-        match self {
-            Self::Again { op, .. } => op,
-            op => op,
-        }
-    }
-
-    /// Returns its place in the causal order, in an entry with this header.
-    #[must_use]
-    pub fn order(&self, header: &Header) -> Order {
-        match self {
-            Self::Again { original: Original { epoch, seq, stamp, .. }, .. } => {
-                Order { stamp: *stamp, author: header.log.author, epoch: *epoch, seq: *seq }
-            }
-            _ => header.order(),
         }
     }
 
@@ -170,7 +111,6 @@ impl Op {
             Self::Tombstone(document) => format!("deletes {document}"),
             Self::Revive(document) => format!("brings back {document}"),
             Self::Control(payload) => format!("membership: {}", ControlOp::decode(payload).in_words()),
-            Self::Again { op, .. } => format!("{}, said again", op.in_words()),
             Self::Unknown { .. } => "something that a newer version wrote".to_owned(),
         }
     }
@@ -184,28 +124,9 @@ impl Op {
             OP_CONTROL => Some(Self::Control(payload.to_vec())),
             OP_TOMBSTONE => document(Some(payload)).map(Self::Tombstone),
             OP_REVIVE => document(Some(payload)).map(Self::Revive),
-            OP_AGAIN => Self::read_again(payload),
             _ => None,
         };
         known.unwrap_or_else(|| Self::Unknown { kind, payload: payload.to_vec() })
-    }
-
-    fn read_again(payload: &[u8]) -> Option<Self> {
-        let mut rest = Input(payload);
-        let original = Original {
-            epoch: u64::from_be_bytes(rest.array().ok()?),
-            seq: u64::from_be_bytes(rest.array().ok()?),
-            stamp: Stamp(u64::from_be_bytes(rest.array().ok()?)),
-            time: Timestamp(i64::from_be_bytes(rest.array().ok()?)),
-            yields: match rest.array::<1>().ok()? {
-                [0] => false,
-                [1] => true,
-                _ => return None,
-            },
-        };
-        let [kind] = rest.array().ok()?;
-        let is_sane = original.seq > 0 && original.stamp <= Stamp::MAX_ACCEPTED && kind != OP_AGAIN;
-        is_sane.then(|| Self::Again { original, op: Box::new(Self::read(kind, rest.0)) })
     }
 }
 
@@ -417,23 +338,13 @@ mod tests {
         let id =
             (0..Kind::ALL.len(), any::<[u8; 16]>()).prop_map(|(kind, raw)| DocumentId { kind: Kind::ALL[kind], raw });
         let bytes = proptest::collection::vec(any::<u8>(), 0..50);
-        let first = prop_oneof![
+        prop_oneof![
             (id.clone(), bytes.clone()).prop_map(|(document, change)| Op::Change { document, change }),
             bytes.clone().prop_map(Op::Control),
             id.clone().prop_map(Op::Tombstone),
             id.prop_map(Op::Revive),
-            (6_u8.., bytes).prop_map(|(kind, payload)| Op::Unknown { kind, payload }),
-        ];
-        let original = (any::<u64>(), 1_u64.., 0..=Stamp::MAX_ACCEPTED.0, any::<i64>(), any::<bool>());
-        let original = original.prop_map(|(epoch, seq, stamp, time, yields)| Original {
-            epoch,
-            seq,
-            stamp: Stamp(stamp),
-            time: Timestamp(time),
-            yields,
-        });
-        let again = (original, first.clone()).prop_map(|(original, op)| Op::Again { original, op: Box::new(op) });
-        prop_oneof![first, again]
+            (5_u8.., bytes).prop_map(|(kind, payload)| Op::Unknown { kind, payload }),
+        ]
     }
 
     fn signed(ops: Vec<Op>) -> VerifiedEntry {

@@ -84,9 +84,8 @@ impl Snapshot {
     pub fn history(&self, id: DocumentId, skip: usize, limit: usize) -> Result<(Vec<HistoryEntry>, usize), StoreError> {
         let mut steps: Vec<(Place, Step)> = Vec::new();
         for (hash, row) in query::changes(self, id)? {
-            let (log_no, seq) = row.made_in();
-            let Some(log) = query::log_by_number(self, log_no)? else { continue };
-            let order = Order { stamp: row.stamp, author: log.author, epoch: log.epoch, seq };
+            let Some(log) = query::log_by_number(self, row.held.log_no)? else { continue };
+            let order = Order { stamp: row.stamp, author: log.author, epoch: log.epoch, seq: row.held.seq };
             steps.push(((order, row.held.op), Step::Change(ChangeHash(hash), row)));
         }
         for (key, payload) in self.scan_prefix(Table::Marks, &id.to_bytes(), Direction::Forward, usize::MAX)? {

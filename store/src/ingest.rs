@@ -81,7 +81,6 @@ impl Group<'_, '_> {
         }
         self.batch.flush()?;
         crate::recover::judge_again(&mut self.batch)?;
-        self.write_anew()?;
         Ok(outcomes)
     }
 

@@ -6,7 +6,6 @@
 //!
 //! What is stored, byte by byte, is in `FORMAT.md`. Never here: network, HTTP, full-text search, printing.
 
-mod again;
 mod apply;
 mod authority;
 mod backup;
@@ -28,7 +27,6 @@ mod ingest;
 mod keys;
 mod kv;
 mod location;
-mod lost;
 mod migrate;
 mod open;
 mod project;
@@ -41,7 +39,6 @@ mod tables;
 mod threads;
 mod writer;
 
-pub use again::Parted;
 pub use authority::{Authority, ControlOp, Cut, Refusal, Role};
 pub use backup::{BackupReport, NewestBackup, backup_to, newest_backup};
 pub use check::{CheckReport, Problem};

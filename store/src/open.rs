@@ -351,8 +351,12 @@ impl Store {
     /// When the storage fails.
     pub async fn renew_epoch(&self) -> Result<u64, StoreError> {
         let (sender, receiver) = oneshot::channel();
+        let shared = Arc::clone(&self.0.shared);
         self.submit(Box::new(move |group: &mut Group<'_, '_>| {
-            let epoch = group.renew_epoch()?;
+            let epoch = new_epoch(shared.entropy.as_ref());
+            group.batch.tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
+            // Should the commit fail, the new epoch is merely not remembered: nothing was written under it yet.
+            shared.epoch.store(epoch, Ordering::SeqCst);
             Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
                 // A caller that went away no longer wants to hear.
                 let _ = sender.send(committed.map(|_| epoch).map_err(StoreError::Group));
@@ -439,17 +443,6 @@ impl Drop for Inner {
         if let Some(writer) = writer {
             let _ = writer.join();
         }
-    }
-}
-
-impl Group<'_, '_> {
-    /// Goes on in new logs.
-    pub(crate) fn renew_epoch(&mut self) -> Result<u64, StoreError> {
-        let epoch = new_epoch(self.shared.entropy.as_ref());
-        self.batch.tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
-        // Should the commit fail, the new epoch is merely not remembered: nothing was written under it yet.
-        self.shared.epoch.store(epoch, Ordering::SeqCst);
-        Ok(epoch)
     }
 }
 

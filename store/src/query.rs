@@ -411,33 +411,9 @@ impl<'a> Reader<'a> {
         let mut heads = Heads::default();
         for (key, payload) in self.kv.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
             let row = LogRow::decode(&payload)?;
-            // A log that is only known by what was said again of it has a number and nothing else.
-            if row.length > 0 {
-                heads.0.insert(rows::log_from_key(&key)?, Head { length: row.length, tip: row.tip });
-            }
+            heads.0.insert(rows::log_from_key(&key)?, Head { length: row.length, tip: row.tip });
         }
         Ok(heads)
-    }
-
-    /// Returns the hash of the entry at a position of a log, when it is here.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn hash_at(&self, log: &LogId, seq: u64) -> Result<Option<[u8; 32]>, StoreError> {
-        let Some(row) = self.log_row(log)? else { return Ok(None) };
-        match seq {
-            _ if seq == row.length && seq > 0 => Ok(Some(row.tip)),
-            _ if seq == 0 || seq > row.length => Ok(None),
-            _ => Ok(Some(*entry(self.kv, row.number, seq)?.hash())),
-        }
-    }
-
-    /// Whether an entry of another history of an own log was said again here.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn was_said(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        Ok(self.kv.get(Table::Said, hash)?.is_some())
     }
 
     /// Returns the signed bytes of a run, in order, at most `limit` entries.
@@ -513,16 +489,15 @@ pub(crate) fn entry(kv: &dyn Kv, log_no: u32, seq: u64) -> Result<VerifiedEntry,
 pub(crate) fn order_of_change(kv: &dyn Kv, id: DocumentId, hash: &ChangeHash) -> Option<(Order, Timestamp)> {
     let payload = kv.get(Table::Changes, &rows::change_key(id, &hash.0)).ok()??;
     let change = ChangeRow::decode(&payload).ok()?;
-    let (log_no, seq) = change.made_in();
-    let log: LogId = log_by_number(kv, log_no).ok()??;
-    let order = Order { stamp: change.stamp, author: log.author, epoch: log.epoch, seq };
+    let log: LogId = log_by_number(kv, change.held.log_no).ok()??;
+    let order = Order { stamp: change.stamp, author: log.author, epoch: log.epoch, seq: change.held.seq };
     Some((order, change.time))
 }
 
 /// Returns the entry that holds a change, and the change's bytes.
 pub(crate) fn change_bytes(kv: &dyn Kv, held: Held) -> Result<(VerifiedEntry, Vec<u8>), StoreError> {
     let entry = entry(kv, held.log_no, held.seq)?;
-    match entry.ops().get(usize::from(held.op)).map(Op::said) {
+    match entry.ops().get(usize::from(held.op)) {
         Some(Op::Change { change, .. }) => {
             let change = change.clone();
             Ok((entry, change))

@@ -61,7 +61,7 @@ fn judge_one(
             batch.tables.put(Table::Quarantine, &key, &QuarantineReason::Right { reason }.encode())?;
             if !was_held {
                 for op in entry.ops() {
-                    if let Op::Change { document, .. } | Op::Tombstone(document) | Op::Revive(document) = op.said() {
+                    if let Op::Change { document, .. } | Op::Tombstone(document) | Op::Revive(document) = op {
                         withdrawn.insert(*document, entry.header().log.space);
                     }
                 }
@@ -73,7 +73,7 @@ fn judge_one(
 }
 
 /// The ops of a document whose entries are not in quarantine.
-pub(crate) fn standing(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, StoreError> {
+fn standing(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, StoreError> {
     let mut all: Vec<Held> = query::changes(tables, id)?.into_iter().map(|(_, row)| row.held).collect();
     for (_, payload) in tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)? {
         all.push(Held::decode(&payload)?);
@@ -81,12 +81,8 @@ pub(crate) fn standing(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<H
     for (key, payload) in tables.scan_prefix(Table::Marks, &id.to_bytes(), Direction::Forward, usize::MAX)? {
         all.push(rows::mark_from_row(&key, &payload)?.1);
     }
-    for (key, _) in tables.scan_prefix(Table::Again, &id.to_bytes(), Direction::Forward, usize::MAX)? {
-        all.push(rows::held_of_again(&key)?);
-    }
     let mut keep = Vec::new();
-    let mut seen = BTreeSet::new();
-    for held in all.into_iter().filter(|held| seen.insert(*held)) {
+    for held in all {
         let key = rows::held_key(held.log_no, held.seq, rows::WHOLE_ENTRY);
         if tables.get(Table::Quarantine, &key)?.is_none() {
             keep.push(held);

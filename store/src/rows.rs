@@ -60,19 +60,6 @@ pub(crate) fn mark_key(id: DocumentId, order: &Order) -> Vec<u8> {
     [&id.to_bytes()[..], &order_key(order)].concat()
 }
 
-/// An op that says something of a document again.
-pub(crate) fn again_key(id: DocumentId, hash: &[u8; 32], held: Held) -> Vec<u8> {
-    [&change_key(id, hash)[..], &held.encode()].concat()
-}
-
-/// Reads which op that is.
-pub(crate) fn held_of_again(key: &[u8]) -> Result<Held, StoreError> {
-    let mut input = Input::new(Table::Again, key);
-    input.take(DOCUMENT_ID_LEN + 32)?;
-    let held = input.held()?;
-    input.end(held)
-}
-
 /// A tombstone or revival: which entry says so, and whether it hides.
 pub(crate) fn mark_value(held: Held, hides: bool) -> Vec<u8> {
     [&held.encode()[..], &[u8::from(hides)]].concat()
@@ -145,7 +132,7 @@ impl LogRow {
         out.extend_from_slice(&self.length.to_be_bytes());
         out.extend_from_slice(&self.tip);
         out.extend_from_slice(&self.stamp.0.to_be_bytes());
-        if self.length <= 1 {
+        if self.length == 1 {
             tables.put(Table::LogNumbers, &self.number.to_be_bytes(), &log_key(log))?;
         }
         tables.put(Table::Logs, &log_key(log), &out)
@@ -187,16 +174,9 @@ pub(crate) struct ChangeRow {
     pub(crate) max_op: u64,
     pub(crate) stamp: Stamp,
     pub(crate) time: Timestamp,
-    /// The log and the position where it was first said, when `held` says it again.
-    pub(crate) first: Option<(u32, u64)>,
 }
 
 impl ChangeRow {
-    /// Returns the log and the position in which it was made.
-    pub(crate) fn made_in(&self) -> (u32, u64) {
-        self.first.unwrap_or((self.held.log_no, self.held.seq))
-    }
-
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(42);
         out.extend_from_slice(&self.ordinal.to_be_bytes());
@@ -204,25 +184,18 @@ impl ChangeRow {
         out.extend_from_slice(&self.max_op.to_be_bytes());
         out.extend_from_slice(&self.stamp.0.to_be_bytes());
         out.extend_from_slice(&self.time.0.to_be_bytes());
-        if let Some((log_no, seq)) = self.first {
-            out.extend_from_slice(&entry_key(log_no, seq));
-        }
         out
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, StoreError> {
         let mut input = Input::new(Table::Changes, payload);
-        let mut row = Self {
+        let row = Self {
             ordinal: input.u32()?,
             held: input.held()?,
             max_op: input.u64()?,
             stamp: Stamp(input.u64()?),
             time: Timestamp(i64::from_be_bytes(input.array()?)),
-            first: None,
         };
-        if !input.rest.is_empty() {
-            row.first = Some((input.u32()?, input.u64()?));
-        }
         input.end(row)
     }
 }

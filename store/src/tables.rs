@@ -44,9 +44,6 @@ tables! {
     Waiting = "waiting_v1",
     /// Document id, order -> whether a tombstone or a revival stands there, and in which entry. Owner: apply.
     Marks = "marks_v1",
-    /// Document id, change hash (zero for a tombstone or a revival), held -> whether it gives way: the op there says it again.
-    /// Owner: apply.
-    Again = "again_v1",
     /// Document id -> saved document up to a change. A cache. Owner: apply.
     Saves = "saves_v1",
     /// Document id -> record view. Derived. Owner: apply.
@@ -59,9 +56,6 @@ tables! {
     Counts = "counts_v1",
     /// Log number, seq, op -> why it is not applied. Owner: apply.
     Quarantine = "quarantine_v1",
-    /// Hash of an entry -> nothing: it is of another history of an own log and was said again. Document id, change hash -> 0
-    /// while an own change that gives way was not written anew, then 1. Node-local.
-    Said = "local_said_v1",
     /// Session id -> last heartbeat, checkout. Node-local.
     Heartbeats = "local_heartbeats_v1",
     /// Process or conversation -> sessions. Node-local.

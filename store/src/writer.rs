@@ -232,7 +232,7 @@ where
 
 impl Group<'_, '_> {
     /// Runs one command. The outer error is the storage's and ends the group; the inner one is the command's own.
-    pub(crate) fn run<T, E>(
+    fn run<T, E>(
         &mut self,
         command: impl FnOnce(&mut Draft<'_>) -> Result<T, E>,
     ) -> Result<Result<T, WriteError<E>>, StoreError> {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::NodeKey;
-use ctxnode_model::frontier::{Heads, LogId, Run};
-use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, Theirs, code, limits};
+use ctxnode_model::frontier::{Heads, Run};
+use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, code, limits};
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
 
 use crate::endpoint::KEEP_ALIVE;
 use crate::fleet::Shared;
-use crate::transfer::{self, Asked, read_runs, take_batches};
+use crate::transfer::{read_runs, take_batches};
 use crate::wire::{self, WireError};
 
 /// How long nothing may be heard on a connection on which something was said before another is tried beside it. Every
@@ -195,7 +195,6 @@ struct Running<'a> {
     batches: mpsc::Sender<Vec<Entries>>,
     out: mpsc::Sender<Message>,
     tasks: JoinSet<()>,
-    asked: Asked,
     started: Instant,
     /// What each side lacked when that last changed.
     moved: (Option<Lacks>, Instant),
@@ -256,12 +255,7 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
     let (frames, mut arrived) = mpsc::channel(AHEAD);
     let mut heads = shared.heads.subscribe();
     let seen = Arc::clone(&heads.borrow_and_update());
-    let me = Me {
-        node: shared.store.node(),
-        fleet: shared.store.fleet(),
-        fleet_space: shared.fleet_space(),
-        software: shared.software.clone(),
-    };
+    let me = Me { fleet: shared.store.fleet(), fleet_space: shared.fleet_space(), software: shared.software.clone() };
     let Some(allowed) = shared.allowed(peer) else {
         return Bye { code: code::REVOKED, text: "not a member any more".to_owned() };
     };
@@ -284,7 +278,6 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
         batches,
         out,
         tasks,
-        asked: Asked::new(),
         started: Instant::now(),
         moved: (None, Instant::now()),
     };
@@ -364,19 +357,10 @@ impl Running<'_> {
                 Output::Read(runs) => self.read(runs),
                 Output::Presence(bytes) => self.shared.heard(self.peer, bytes),
                 Output::Fork(log) => self.shared.forked(log, self.peer),
-                Output::Parted(log, theirs) => self.parted(log, theirs),
                 Output::Close(bye) => over = Some(bye),
             }
         }
         over
-    }
-
-    fn parted(&mut self, log: LogId, theirs: Theirs) {
-        match transfer::parted(&self.shared.store, log, theirs, &mut self.asked) {
-            // A queue that is full is that of a peer that has said too much; it says it again in the next exchange.
-            Ok(event) => event.into_iter().for_each(|event| drop(self.events.try_send(event))),
-            Err(error) => tracing::error!(%error, "an own log could not be compared with a peer's"),
-        }
     }
 
     fn read(&mut self, runs: Vec<Run>) {

@@ -47,7 +47,7 @@ impl Batch<'_> {
                 let mut found: BTreeMap<u32, u64> = BTreeMap::new();
                 for (_, payload) in rows {
                     let change = ChangeRow::decode(&payload)?;
-                    let max = found.entry(change.made_in().0).or_default();
+                    let max = found.entry(change.held.log_no).or_default();
                     *max = (*max).max(change.max_op);
                 }
                 none.insert(found)

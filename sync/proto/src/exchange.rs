@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ctxnode_model::frontier::{Frontier, Head, Heads, LogId, Run};
+use ctxnode_model::frontier::{Frontier, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, SpaceId, Spaces};
 
@@ -24,8 +24,6 @@ const REFUSALS: u8 = 2;
 /// What this side says about itself.
 #[derive(Clone, Debug)]
 pub struct Me {
-    /// This node.
-    pub node: NodeKey,
     /// The fleet.
     pub fleet: FleetId,
     /// The space of the control ops, which goes first: rights must be known before what they allow.
@@ -56,21 +54,6 @@ pub enum Event {
         forks: BTreeSet<LogId>,
         /// The batch held bytes that no honest peer sends.
         bad: Option<String>,
-        /// Where the peer's history of own logs is held up to, where that is not the one in the log.
-        held: Heads,
-        /// Own logs of which the peer has another history, with where its entries begin: earlier ones are needed to see
-        /// where the two part.
-        earlier: BTreeMap<LogId, u64>,
-    },
-    /// An answer to [`Output::Parted`]: how far this node holds the peer's history of an own log. From now on this exchange
-    /// goes by it.
-    Holds {
-        /// The log.
-        log: LogId,
-        /// Where what is held ends.
-        head: Head,
-        /// Whether the peer is told, so that it sends what it has beyond.
-        tell: bool,
     },
     /// The spaces that both sides may read have changed; `None` when the peer is no member any more.
     Rights(Option<Spaces>),
@@ -80,15 +63,6 @@ pub enum Event {
     Tell(Vec<u8>),
     /// This side ends the exchange.
     Stop(Bye),
-}
-
-/// What is known of a peer's history of an own log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Theirs {
-    /// Where it ends.
-    Ends(Head),
-    /// From where on entries of it came.
-    Begins(u64),
 }
 
 /// What the host has to do.
@@ -104,9 +78,6 @@ pub enum Output {
     Presence(Vec<u8>),
     /// Both sides hold different entries at one position of this log.
     Fork(LogId),
-    /// The peer's end of an own log is not the one here, or what it sent does not show where the two histories part: look,
-    /// and answer with [`Event::Holds`] when the peer has another history.
-    Parted(LogId, Theirs),
     /// The exchange is over; close the connection after what was sent.
     Close(Bye),
 }
@@ -168,10 +139,6 @@ pub struct Exchange {
     reading: bool,
     waiting_ingests: u32,
     refused: BTreeMap<LogId, (u64, u8)>,
-    /// Own logs of which the peer has another history: nothing of them is sent.
-    parted: BTreeSet<LogId>,
-    /// Nothing was found of what was to be sent; it is looked for again when something happens.
-    in_vain: bool,
     /// When the peer last moved on.
     progress: u64,
     patience: Patience,
@@ -196,8 +163,6 @@ impl Exchange {
             reading: false,
             waiting_ingests: 0,
             refused: BTreeMap::new(),
-            parted: BTreeSet::new(),
-            in_vain: false,
             progress: 0,
             patience: Patience::default(),
         }
@@ -239,21 +204,12 @@ impl Exchange {
         if self.state == State::Closed {
             return;
         }
-        self.in_vain &= matches!(event, Event::Read(_));
         match event {
             Event::Start { clock_ms } => self.start(now, clock_ms, out),
             Event::Received(message) => self.received(now, message, out),
             Event::Grown(heads) => self.own.0.extend(heads.0),
             Event::Read(runs) => self.read(now, runs, out),
-            Event::Ingested { mut heads, forks, bad, held, earlier } => {
-                // What was said to be held of another history counts, not what is here instead.
-                heads.0.retain(|log, _| !self.parted.contains(log));
-                self.parted.extend(held.0.keys().copied());
-                heads.0.extend(held.0);
-                self.ingested(heads, forks, bad, out);
-                out.extend(earlier.into_iter().map(|(log, from)| Output::Parted(log, Theirs::Begins(from))));
-            }
-            Event::Holds { log, head, tell } => self.holds(log, head, tell, out),
+            Event::Ingested { heads, forks, bad } => self.ingested(heads, forks, bad, out),
             Event::Rights(None) => self.close(code::REVOKED, "not a member any more", out),
             Event::Rights(Some(allowed)) => self.rights(allowed, out),
             Event::Tick => self.tick(now, out),
@@ -347,33 +303,14 @@ impl Exchange {
         // It is a full statement: what it does not name is not there. A peer that names ever new logs fills nothing.
         self.said = Frontier::default();
         self.learn(&heads, out);
-        // Who says that it has less than it once refused wants it from there.
-        self.refused.retain(|log, (position, _)| heads.0.get(log).is_some_and(|head| head.length >= *position));
-        for (log, head) in heads.0.iter().filter(|(log, _)| log.author == self.me.node) {
-            if self.allowed.contains(&log.space) && self.own.0.get(log).is_some_and(|own| own != head) {
-                out.push(Output::Parted(*log, Theirs::Ends(*head)));
-            }
-        }
         self.resend_from_said();
-    }
-
-    fn holds(&mut self, log: LogId, head: Head, tell: bool, out: &mut Vec<Output>) {
-        self.parted.insert(log);
-        if head.length > 0 {
-            self.own.0.insert(log, head);
-        } else {
-            self.own.0.remove(&log);
-        }
-        if tell && self.state == State::Open {
-            self.state_heads(out);
-        }
     }
 
     /// Takes over where the peer says that logs end.
     fn learn(&mut self, heads: &Heads, out: &mut Vec<Output>) {
         for (log, head) in heads.0.iter().filter(|(log, _)| self.allowed.contains(&log.space)) {
             self.said.0.insert(*log, head.length);
-            let forked = |own: &Head| own.length == head.length && own.tip != head.tip;
+            let forked = |own: &ctxnode_model::frontier::Head| own.length == head.length && own.tip != head.tip;
             if self.own.0.get(log).is_some_and(forked) {
                 out.push(Output::Fork(*log));
             }
@@ -383,10 +320,7 @@ impl Exchange {
     fn resend_from_said(&mut self) {
         self.sent = self.said.clone();
         for run in self.on_the_way.iter().flatten() {
-            // What does not go on where the peer now says that it is will not be taken.
-            if run.from <= self.sent.length(&run.log).saturating_add(1) {
-                self.sent.advance(run.log, run.to);
-            }
+            self.sent.advance(run.log, run.to);
         }
     }
 
@@ -454,8 +388,7 @@ impl Exchange {
     fn read(&mut self, now: u64, runs: Vec<Entries>, out: &mut Vec<Output>) {
         self.reading = false;
         let runs: Vec<Entries> = runs.into_iter().filter(|run| !run.entries.is_empty()).collect();
-        self.in_vain = runs.is_empty();
-        if self.in_vain || self.state != State::Open {
+        if runs.is_empty() || self.state != State::Open {
             return;
         }
         if self.on_the_way.is_empty() {
@@ -496,8 +429,7 @@ impl Exchange {
 
     /// Asks for the next batch when there is something to send and room to send it.
     fn pump(&mut self, out: &mut Vec<Output>) {
-        let is_busy = self.reading || self.in_vain;
-        if self.state != State::Open || !self.stated || is_busy || self.on_the_way.len() >= WINDOW as usize {
+        if self.state != State::Open || !self.stated || self.reading || self.on_the_way.len() >= WINDOW as usize {
             return;
         }
         let runs = next_batch(&self.sendable(), &self.sent, self.me.fleet_space, BATCH_ENTRIES);
@@ -510,7 +442,7 @@ impl Exchange {
     fn sendable(&self) -> Frontier {
         let given_up = |log: &LogId| self.refused.get(log).is_some_and(|(_, times)| *times >= REFUSALS);
         let mut heads = self.allowed_heads();
-        heads.0.retain(|log, _| !given_up(log) && !self.parted.contains(log));
+        heads.0.retain(|log, _| !given_up(log));
         heads.frontier()
     }
 

@@ -61,7 +61,7 @@ impl Replica {
         }
         let mut heads = self.heads();
         heads.0.retain(|log, _| touched.contains(log));
-        Event::Ingested { heads, forks, bad: None, held: Heads::default(), earlier: BTreeMap::new() }
+        Event::Ingested { heads, forks, bad: None }
     }
 }
 
@@ -77,8 +77,7 @@ struct Side {
 
 impl Side {
     fn new(replica: Replica, allowed: &Spaces) -> Self {
-        let me =
-            Me { node: NodeKey([0xee; 32]), fleet: FleetId([7; 16]), fleet_space: FLEET, software: "test".to_owned() };
+        let me = Me { fleet: FleetId([7; 16]), fleet_space: FLEET, software: "test".to_owned() };
         let exchange = Exchange::new(me, replica.heads(), allowed.clone());
         let (inbox, forks) = (VecDeque::new(), BTreeSet::new());
         Self { replica, exchange, inbox, closed: None, forks, frames: 0, bytes: 0 }
@@ -96,7 +95,7 @@ impl Side {
                     Output::Send(message) => sent.push(frame::encode(&message)),
                     Output::Read(runs) => events.push_back(Event::Read(self.replica.read(&runs, most))),
                     Output::Ingest(runs) => events.push_back(self.replica.ingest(runs)),
-                    Output::Presence(_) | Output::Parted(..) => {}
+                    Output::Presence(_) => {}
                     Output::Fork(log) => drop(self.forks.insert(log)),
                     Output::Close(bye) => self.closed = Some(bye),
                 }

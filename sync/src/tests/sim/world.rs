@@ -43,16 +43,7 @@ pub(super) struct Node {
     lies: bool,
     /// What it has acknowledged to its agents since its disk was last set back, with the space.
     pub(super) acked: BTreeMap<DocumentId, SpaceId>,
-    /// The lines that it has written since then, each once in its world.
-    pub(super) lines: Vec<(DocumentId, String)>,
     known: Heads,
-}
-
-/// What of a machine is copied.
-#[derive(Clone, Copy, Debug)]
-enum Copied {
-    Disk,
-    Memory,
 }
 
 /// One side of a connection.
@@ -61,7 +52,6 @@ pub(super) struct Side {
     exchange: Exchange,
     inbox: VecDeque<Vec<u8>>,
     work: VecDeque<Output>,
-    asked: transfer::Asked,
 }
 
 pub(super) struct Wire {
@@ -77,13 +67,7 @@ pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) wires: BTreeMap<(usize, usize), Wire>,
     pub(super) revoked: BTreeSet<NodeKey>,
-    /// Keys of machines that were copied as they ran.
-    pub(super) imaged: BTreeSet<NodeKey>,
-    /// Keys about whose rights something was said.
-    pub(super) governed: BTreeSet<NodeKey>,
     pub(super) notes: Vec<DocumentId>,
-    /// The spaces of the notes.
-    pub(super) homes: BTreeMap<DocumentId, SpaceId>,
     now: u64,
     /// How many boots there have been: no two copies of a disk run under one.
     boots: u32,
@@ -100,10 +84,7 @@ impl World {
             nodes: Vec::new(),
             wires: BTreeMap::new(),
             revoked: BTreeSet::new(),
-            imaged: BTreeSet::new(),
-            governed: BTreeSet::new(),
             notes: Vec::new(),
-            homes: BTreeMap::new(),
             now: 0,
             boots: 0,
             log: Vec::new(),
@@ -152,7 +133,6 @@ impl World {
             ventures: limited.then(|| BTreeSet::from([VENTURES[0]])),
             lies,
             acked: BTreeMap::new(),
-            lines: Vec::new(),
             known: Heads::default(),
         };
         if index == 0 {
@@ -220,8 +200,7 @@ impl World {
             }
             75..77 => self.restore(node),
             77..80 => self.govern(node),
-            82 => self.duplicate(node, Copied::Disk),
-            83..86 if self.has_images() => self.duplicate(node, Copied::Memory),
+            82 => self.duplicate(node),
             80..82 => {
                 let jump = (self.below(5) as i64 - 2) * DAY_MS;
                 self.nodes[node].clock.advance(jump);
@@ -245,7 +224,7 @@ impl World {
         } else {
             Some(self.notes[self.below(self.notes.len())])
         };
-        let word = self.log.len() * 1_000 + self.below(1_000);
+        let word = self.random.number() % 1_000;
         let tombstone = self.chance(5);
         let made = self.write(node, move |draft| {
             let now = draft.now();
@@ -253,18 +232,17 @@ impl World {
                 Some(id) if draft.reader().view(id)?.is_some() => {
                     if tombstone && draft.role() == Some(Role::Admin) {
                         draft.tombstone(id)?;
-                        return Ok((id, false, None));
+                        return Ok((id, false));
                     }
                     let before = draft.reader().body(id)?.unwrap_or_default();
-                    let line = format!("line <{word}>");
-                    let text = format!("{before}\n{line}");
+                    let text = format!("{before}\nline {word}");
                     let body = Edit::Body { field: "content", text, base: None };
                     draft.edit(
                         id,
                         &space,
                         [Edit::set("title", format!("t{word}")), Edit::set("updated_at", now), body],
                     )?;
-                    Ok((id, false, Some(line)))
+                    Ok((id, false))
                 }
                 _ => {
                     let id = draft.fresh_id(Kind::Note);
@@ -273,19 +251,15 @@ impl World {
                     let edits =
                         [Edit::set("title", "new"), Edit::set("created_at", now), Edit::set("updated_at", now), body];
                     draft.edit(id, &space, edits)?;
-                    Ok((id, true, None))
+                    Ok((id, true))
                 }
             }
         });
-        if let Some((id, is_new, line)) = made {
-            self.note(|| format!("edit {node} {id} new={is_new} {line:?}"));
-            if let Some(line) = line {
-                self.nodes[node].lines.push((id, line));
-            }
+        if let Some((id, is_new)) = made {
+            self.note(|| format!("edit {node} {id} new={is_new}"));
             if is_new {
                 self.notes.push(id);
                 let space = Space::of(venture).id(&self.nodes[node].store().fleet());
-                self.homes.insert(id, space);
                 self.nodes[node].acked.insert(id, space);
             }
         }
@@ -296,10 +270,6 @@ impl World {
     fn govern(&mut self, node: usize) {
         let about = 1 + self.below(self.nodes.len().max(2) - 1);
         let Some(subject) = self.nodes.get(about).map(|subject| subject.key) else { return };
-        // A cut names a position; of a log with two histories that is not enough for all to judge alike.
-        if self.imaged.contains(&subject) {
-            return;
-        }
         let revoke = self.chance(30) && self.revoked.len() + 2 < self.nodes.len();
         let role = if self.chance(50) { Role::Writer } else { Role::Admin };
         let done = self.write(node, move |draft| {
@@ -312,7 +282,6 @@ impl World {
         });
         if done.is_some() {
             self.note(|| format!("govern {node} about {about} revoke={revoke}"));
-            self.governed.insert(subject);
             if revoke {
                 self.revoked.insert(subject);
             }
@@ -364,20 +333,12 @@ impl World {
         self.nodes[node].disk = backup;
         self.boot(node);
         self.nodes[node].acked.clear();
-        self.nodes[node].lines.clear();
         self.start(node);
     }
 
-    /// Whether machines are copied as they run in this world: every fifth one.
-    fn has_images(&self) -> bool {
-        self.seed % 5 == 2
-    }
-
-    /// Starts a second machine from a copy of the disk, key included, or goes on in a second place with a copy of a running
-    /// machine, which notices nothing.
-    fn duplicate(&mut self, node: usize, copied: Copied) {
-        let is_governed = self.governed.contains(&self.nodes[node].key);
-        if self.nodes.len() > 8 || matches!(copied, Copied::Memory) && is_governed {
+    /// Starts a second machine from a copy of the disk, key included.
+    fn duplicate(&mut self, node: usize) {
+        if self.nodes.len() > 8 {
             return;
         }
         let original = &self.nodes[node];
@@ -390,25 +351,16 @@ impl World {
             inviter: original.inviter,
             secret: original.secret.clone(),
             clock: Arc::new(ManualClock::new(original.clock.now())),
-            incarnation: original.incarnation,
+            incarnation: 0,
             backup: None,
             ventures: original.ventures.clone(),
             lies: original.lies,
             acked: BTreeMap::new(),
-            lines: Vec::new(),
             known: Heads::default(),
         };
-        self.note(|| format!("clone {node} {copied:?}"));
-        match copied {
-            Copied::Disk => {
-                self.nodes.push(copy);
-                self.boot(self.nodes.len() - 1);
-            }
-            Copied::Memory => {
-                self.imaged.insert(copy.key);
-                self.nodes.push(copy);
-            }
-        }
+        self.note(|| format!("clone {node}"));
+        self.nodes.push(copy);
+        self.boot(self.nodes.len() - 1);
         self.start(self.nodes.len() - 1);
     }
 
@@ -433,8 +385,7 @@ impl World {
 
     fn connect(&mut self, a: usize, b: usize) {
         let pair = (a.min(b), a.max(b));
-        // Copies of one machine have one name on the network: neither can reach the other.
-        if a == b || self.nodes[a].key == self.nodes[b].key || self.wires.contains_key(&pair) {
+        if a == b || self.wires.contains_key(&pair) {
             return;
         }
         let (Some(one), Some(two)) = (self.side(pair.0, pair.1), self.side(pair.1, pair.0)) else { return };
@@ -452,19 +403,14 @@ impl World {
         standing.admits(other).ok()?;
         let allowed = standing.allowed(other)?;
         let store = me.store.as_ref()?;
-        let about = Me {
-            node: store.node(),
-            fleet: store.fleet(),
-            fleet_space: Space::Fleet.id(&store.fleet()),
-            software: "sim".to_owned(),
-        };
+        let about =
+            Me { fleet: store.fleet(), fleet_space: Space::Fleet.id(&store.fleet()), software: "sim".to_owned() };
         let heads = store.read().and_then(|snapshot| snapshot.reader().heads()).ok()?;
         Some(Side {
             node,
             exchange: Exchange::new(about, heads, allowed),
             inbox: VecDeque::new(),
             work: VecDeque::new(),
-            asked: transfer::Asked::new(),
         })
     }
 
@@ -491,7 +437,7 @@ impl World {
                     wire.bytes += bytes.len();
                     other.inbox.push_back(bytes);
                 }
-                Output::Read(_) | Output::Ingest(_) | Output::Parted(..) => own.work.push_back(output),
+                Output::Read(_) | Output::Ingest(_) => own.work.push_back(output),
                 Output::Presence(_) | Output::Fork(_) => {}
                 Output::Close(bye) => wire.closed = Some(bye),
             }
@@ -539,7 +485,6 @@ impl World {
         }
         let node = wire.sides[side].node;
         let work = wire.sides[side].work.pop_front();
-        let mut asked = std::mem::take(&mut wire.sides[side].asked);
         let Some(store) = self.nodes[node].store.clone() else { return true };
         match work {
             Some(Output::Read(runs)) => {
@@ -553,15 +498,7 @@ impl World {
                 }
                 Err(_) => drop(self.wires.remove(&pair)),
             },
-            Some(Output::Parted(log, theirs)) => {
-                // A disk that is full cannot be read either.
-                let found = transfer::parted(&store, log, theirs, &mut asked).unwrap_or_default();
-                found.into_iter().for_each(|event| self.handle(pair, side, event));
-            }
             _ => {}
-        }
-        if let Some(wire) = self.wires.get_mut(&pair) {
-            wire.sides[side].asked = asked;
         }
         true
     }
