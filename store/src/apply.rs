@@ -12,7 +12,7 @@ use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, RecordMeta, SpaceId, Timestamp};
 
-use crate::authority::{Authority, ControlOp, Refusal};
+use crate::authority::{Authority, ControlOp, Refusal, holds_control};
 use crate::document::{self, DocumentCache, Fault};
 use crate::entry::{Op, VerifiedEntry};
 use crate::fresh::{Facts, Fresh, only_adds};
@@ -127,9 +127,8 @@ impl<'t> Batch<'t> {
 
         // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
         let mut control = false;
-        for payload in
-            entry.ops().iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None })
-        {
+        let ops = if holds_control(header, self.fleet_space) { entry.ops() } else { &[] };
+        for payload in ops.iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None }) {
             self.tables.put(Table::Control, &rows::order_key(&header.order()), payload)?;
             control = true;
         }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
+use ctxnode_model::id::FleetId;
 use ctxnode_model::{Kind, NodeKey, Order, SpaceId, Spaces};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -192,8 +193,9 @@ pub struct Authority {
 impl Authority {
     /// Evaluates a set of control ops. `fleet_space` is the space in which they live.
     ///
-    /// An op of a member that lies beyond the member's own revocation point does not count. Taking it out may change
-    /// who was revoked, so the evaluation starts over without it; what was taken out stays out, which bounds the rounds.
+    /// An op of a member that lies beyond the point where the member was revoked, or an admin no longer, does not count,
+    /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it; what was
+    /// taken out stays out, which bounds the rounds.
     #[must_use]
     pub fn evaluate(ops: &BTreeMap<Order, ControlOp>, fleet_space: SpaceId) -> Self {
         let mut out: BTreeSet<Order> = BTreeSet::new();
@@ -238,8 +240,11 @@ impl Authority {
     fn lies_beyond(&self, order: &Order) -> bool {
         let (Some(space), Some(member)) = (self.fleet_space, self.members.get(&order.author)) else { return false };
         let log = LogId { space, author: order.author, epoch: order.epoch };
+        let revoked = member.revoked.as_ref().is_some_and(|cuts| order.seq > *cuts.get(&log).unwrap_or(&0));
+        let was_admin = member.earlier.iter().any(|(role, _)| *role == Role::Admin);
+        let demoted = was_admin && member.role_at(&log, order.seq) < Role::Admin;
         // The genesis log is a log of its own; its one entry is never cut.
-        member.revoked.as_ref().is_some_and(|cuts| order.seq > *cuts.get(&log).unwrap_or(&0)) && !self.is_genesis(order)
+        (revoked || demoted) && !self.is_genesis(order)
     }
 
     fn is_genesis(&self, order: &Order) -> bool {
@@ -258,12 +263,15 @@ impl Authority {
     /// # Errors
     /// The reason why not.
     pub fn judge(&self, header: &Header, ops: &[Op]) -> Result<(), Refusal> {
+        let is_record = ops.iter().all(|op| !matches!(op, Op::Control(_)));
+        if !is_record && !self.fleet_space.is_some_and(|space| holds_control(header, space)) {
+            return Err(Refusal::Space);
+        }
         if Some(header.log.author) == self.recovery {
             let only_control = ops.iter().all(|op| matches!(op, Op::Control(_)));
             return if only_control { Ok(()) } else { Err(Refusal::Role) };
         }
         let member = self.members.get(&header.log.author).ok_or(Refusal::UnknownAuthor)?;
-        let is_record = ops.iter().all(|op| !matches!(op, Op::Control(_)));
         let accepted = is_record && header.seq <= *member.accepted.get(&header.log).unwrap_or(&0);
         if let Some(cuts) = &member.revoked
             && !accepted
@@ -335,10 +343,11 @@ impl Authority {
         match op {
             ControlOp::Grant { node, role, spaces, name } => match self.members.get_mut(node) {
                 Some(member) => {
-                    member.role = *role;
+                    let old = std::mem::replace(&mut member.role, *role);
+                    // What it wrote until then was written in that role.
+                    member.earlier.extend(member.revoked.take().map(|cuts| (old, cuts)));
                     member.spaces.clone_from(spaces);
                     member.name.clone_from(name);
-                    member.revoked = None;
                 }
                 None => {
                     let member = Member { name: name.clone(), ..Member::new(*role, spaces.clone()) };
@@ -373,6 +382,12 @@ impl Member {
     fn new(role: Role, spaces: Option<BTreeSet<SpaceId>>) -> Self {
         Self { name: String::new(), role, spaces, earlier: Vec::new(), revoked: None, accepted: BTreeMap::new() }
     }
+}
+
+/// Whether control ops may stand in an entry: in the fleet's space, by whose logs members are cut, or in the genesis entry,
+/// which names no fleet.
+pub(crate) fn holds_control(header: &Header, fleet_space: SpaceId) -> bool {
+    header.log.space == fleet_space || header.fleet == FleetId([0; 16])
 }
 
 fn by_log(cuts: &[Cut]) -> BTreeMap<LogId, u64> {

@@ -49,6 +49,63 @@ fn a_demotion_ends_the_role_at_a_position() {
     assert_eq!(judge(&authority, 2, 6, Kind::Note), Ok(()));
 }
 
+/// Whoever is no admin any more could otherwise claim an earlier time, in the same log or in a new one.
+#[test]
+fn a_control_op_beyond_a_demotion_does_not_count_whatever_time_it_claims() {
+    let cuts = vec![Cut { log: log(2), last: 5 }];
+    let taken = [
+        ControlOp::SetRole { node: node(2), role: Role::Writer, cuts: cuts.clone() },
+        ControlOp::Revoke { node: node(2), cuts },
+    ];
+    for taken in taken {
+        let base = || vec![genesis(), (order(2, 1), grant(2, Role::Admin)), (order(9, 1), taken.clone())];
+        let revenge = ControlOp::Revoke { node: node(1), cuts: vec![] };
+        for (epoch, seq) in [(1, 6), (77, 1)] {
+            let mut ops = base();
+            ops.push((Order { epoch, seq, ..order(7, 2) }, revenge.clone()));
+            // Nor does it when the machine is let in again with less.
+            for again in [false, true] {
+                if again {
+                    ops.push((order(20, 1), grant(2, Role::Writer)));
+                }
+                assert_eq!(evaluate(ops.clone()).role(&node(1)), Some(Role::Admin), "{epoch} {seq} {again}");
+            }
+        }
+        let mut ops = base();
+        ops.push((order(5, 2), grant(3, Role::Writer)));
+        assert_eq!(evaluate(ops).role(&node(3)), Some(Role::Writer), "what it did as an admin stands");
+    }
+}
+
+/// A cut names the logs of the fleet's space; a control op elsewhere would be measured by another log's length.
+#[test]
+fn a_control_op_outside_the_fleet_space_is_refused() {
+    let authority = evaluate(vec![genesis()]);
+    let by = |space: SpaceId, author: u8| {
+        let log = LogId { space, ..log(author) };
+        let fleet = FleetId([7; 16]);
+        let header = Header { fleet, log, seq: 1, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
+        authority.judge(&header, &[Op::Control(Vec::new())])
+    };
+    assert_eq!(by(SPACE, 1), Ok(()));
+    assert_eq!(by(SpaceId([5; 16]), 1), Err(Refusal::Space));
+    assert_eq!(by(SpaceId([5; 16]), 9), Err(Refusal::Space), "the recovery key neither");
+}
+
+#[test]
+fn what_an_admin_wrote_stands_when_it_comes_back_with_less() {
+    let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5 }] };
+    let ops = vec![
+        genesis(),
+        (order(2, 1), grant(2, Role::Admin)),
+        (order(9, 1), revoke),
+        (order(20, 1), grant(2, Role::Writer)),
+    ];
+    let authority = evaluate(ops);
+    assert_eq!(judge(&authority, 2, 5, Kind::Doc), Ok(()));
+    assert_eq!(judge(&authority, 2, 6, Kind::Doc), Err(Refusal::Role));
+}
+
 #[test]
 fn a_revocation_cuts_the_log_and_can_be_raised() {
     let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5 }] };

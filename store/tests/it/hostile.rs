@@ -1,8 +1,9 @@
 //! A member that signs changes which no honest store makes.
 
-use ctxnode_model::frontier::Run;
+use ctxnode_model::frontier::{LogId, Run};
+use ctxnode_model::{Kind, Space};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
-use ctxnode_store::{NodeSecret, Role, SeededEntropy, Store};
+use ctxnode_store::{ControlOp, NodeSecret, Outcome, Role, SeededEntropy, Store};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::*;
@@ -69,4 +70,40 @@ fn a_change_that_repeats_the_counters_of_its_author_is_held_and_honest_ones_go_o
     assert_eq!(views(&founder_.store), views(&third.store));
     assert_eq!(third.store.read().unwrap().reader().body(id).unwrap().as_deref(), Some("another body"));
     assert_eq!(founder_.store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+}
+
+/// Members are cut by the logs of the fleet's space. In another space, at a low position and under an earlier time, a revoked
+/// admin could have taken its revocation back.
+#[test]
+fn a_revoked_admin_takes_nothing_back_in_another_space() {
+    let first = founder(62);
+    let liar = member(&first, SEED);
+    grant(&first, &liar, Role::Admin);
+    sync(&first.store, &liar.store);
+    // An entry in the fleet's space, up to which the revocation lets its log stand.
+    write(&liar.store, |draft| {
+        let id = draft.fresh_id(Kind::Note);
+        draft.edit(id, &Space::Fleet, note_edits(draft.now(), "title", "body", &[]))
+    });
+    sync(&first.store, &liar.store);
+    let (bytes, _) = last_change(&liar.store);
+    let (header, _) = decode(&bytes).unwrap();
+    let (node, founder_) = (liar.store.node(), first.store.node());
+    // What the founder did until then, the grant among it, is to stand.
+    let cuts = write(&liar.store, move |draft| draft.cuts_of(founder_));
+    write(&first.store, move |draft| {
+        let cuts = draft.cuts_of(node)?;
+        draft.control(&ControlOp::Revoke { node, cuts })
+    });
+    assert_eq!(first.store.authority().role(&node), None);
+
+    let log = LogId { space: alpha().id(&first.store.fleet()), ..header.log };
+    let revenge = ControlOp::Revoke { node: founder_, cuts };
+    let header = Header { log, seq: 1, prev: [0; 32], ..header };
+    let secret = NodeSecret::generate(&SeededEntropy::new(SEED ^ 0x5eed));
+    let forged = VerifiedEntry::sign(header, vec![Op::Control(revenge.encode())], &secret).unwrap();
+    let outcomes = ingest(&first.store, vec![forged.bytes().to_vec()]).outcomes;
+    assert!(matches!(outcomes.as_slice(), [Outcome::Held(_)]), "{outcomes:?}");
+    let authority = first.store.authority();
+    assert_eq!((authority.role(&founder_), authority.role(&node)), (Some(Role::Admin), None));
 }
