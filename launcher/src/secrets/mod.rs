@@ -94,6 +94,11 @@ impl Secrets {
         self.0.get(name)
     }
 
+    /// Takes one out.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
