@@ -186,7 +186,7 @@ async fn fetch_secrets(world: &World, plan: &Plan, machine: &provider::MachineFi
     }
     let env = &world.around.env;
     let answer = provider::fetch(source, env, &machine, &plan.checkout).await;
-    let secrets = keychain::with_cache(answer, source, &machine, env, &world.screen).await?;
+    let secrets = keychain::with_cache(answer, source, &machine, world).await?;
     let names: Vec<&str> = secrets.names().collect();
     world.screen.say(&format!("secrets: {} from {} ({})", names.len(), source.provider.name(), names.join(", ")));
     Ok(secrets)

@@ -144,12 +144,12 @@ pub async fn fetch(
             let [program, arguments @ ..] = argv.as_slice() else {
                 return Err(SecretError::NoCommand { venture: source.venture.clone() });
             };
-            infisical::run_provider(&Program::new(program, arguments).within(directory)).await?
+            infisical::run_command(&Program::new(program, arguments).within(directory)).await?
         }
         Provider::Infisical { login } => {
             let cli = crate::program::find("infisical", env);
             match (login, cli) {
-                (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, machine, directory).await?,
+                (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, env, machine, directory).await?,
                 (Login::Interactive, None) if credentials(env).await?.is_none() => return Err(SecretError::CliMissing),
                 _ => http::Api::login(env, machine).await?.list(&source.path, source.env.name()).await?,
             }
