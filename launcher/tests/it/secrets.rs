@@ -72,6 +72,43 @@ fn l_04_secrets_are_in_the_agents_environment_and_nowhere_else() {
     assert_eq!(files_with(sandbox.root(), CANARY.as_bytes()).len(), 1);
 }
 
+/// L-04: a daemon that the agent's own shim starts again has none of the agent's secrets, nor a token beside them.
+#[cfg(target_os = "linux")]
+#[test]
+fn l_04_a_daemon_that_an_agent_starts_again_has_no_secrets() {
+    let sandbox = ready();
+    let daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    machine_file(&sandbox, "[venture.alpha]\ncommand = [\"vault\"]\n");
+    vault_program(&sandbox, &format!("{{\"TOKEN\":\"{CANARY}\",\"GH_TOKEN\":\"{CANARY}-2\"}}"));
+    // The agent stops the daemon, and its shim finds none.
+    let agent = r#"
+unset CTXNODE_NO_AUTOSTART
+ctxnode daemon stop >"$HOME/stop.out" 2>&1
+printf '%s\n' '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}' '{"jsonrpc":"2.0","method":"notifications/initialized"}' '{"jsonrpc":"2.0","id":2,"method":"tools/list"}' | ctxnode mcp >"$HOME/mcp.out" 2>&1
+echo $$ >"$HOME/up.new" && mv "$HOME/up.new" "$HOME/up"
+[ -p "$HOME/wait" ] || mkfifo "$HOME/wait"
+read -r line <"$HOME/wait"
+"#;
+    sandbox.fake_program("claude", agent);
+    let mut command = alpha(&sandbox);
+    // GitHub is not asked about the token: nobody listens there.
+    command.env("GITHUB_API_URL", "http://127.0.0.1:9");
+    let running = Running::start(&sandbox, command);
+    let environment = fs::read(format!("/proc/{}/environ", running.agent().as_raw_nonzero())).unwrap();
+    assert!(super::support::contains(&environment, CANARY.as_bytes()), "the agent has it");
+    let status = all(&super::support::ctxnode(&sandbox, &["daemon", "status"]));
+    let pid = status.split_once("pid ").and_then(|(_, rest)| rest.split(',').next()?.parse::<u32>().ok());
+    let pid = pid.unwrap_or_else(|| panic!("{status} {}", home_file(&sandbox, "mcp.out")));
+    assert_ne!(daemon.pid(), pid, "another one runs");
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let text = String::from_utf8_lossy(&environment).replace('\0', "\n");
+    assert!(text.contains("MALLOC_ARENA_MAX=2"), "{text}");
+    assert!(!text.contains(CANARY) && !text.contains("TOKEN="), "{text}");
+    let agent = running.agent();
+    running.end(agent, Signal::TERM);
+}
+
 #[test]
 fn k_01_six_failures_have_six_messages_and_show_no_value() {
     let sandbox = ready();
