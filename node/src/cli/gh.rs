@@ -3,6 +3,8 @@
 //! Git and GitHub are asked without a shell, texts go in by stdin. What could be refused is asked first; a step that fails after
 //! that says what was done before it.
 
+mod outgoing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -231,13 +233,16 @@ pub(super) async fn handoff(world: &World, matches: &ArgMatches) -> Result<Exit,
     if world.screen.person {
         input["confirmed_by"] = "human".into();
     }
-    if work.run("commit", Program::new("git", ["status", "--porcelain"])).await?.is_empty() {
-        work.done.push("nothing to commit".to_owned());
-    } else {
+    let outgoing = outgoing::look(&work.checkout.root).await.map_err(|reason| work.failed("commit", reason))?;
+    if outgoing.changes {
         let message =
             matches.get_one::<String>("message").cloned().unwrap_or_else(|| format!("{} (#{number})", issue.title));
-        work.git("commit", "stage the changes".to_owned(), &["add", "--all"]).await?;
+        let words = outgoing.words();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        work.git("commit", "stage the changes".to_owned(), &words).await?;
         work.git("commit", format!("commit on {branch}"), &["commit", "--quiet", "--message", &message]).await?;
+    } else {
+        work.done.push("nothing to commit".to_owned());
     }
     let push = ["push", "--quiet", "--set-upstream", "origin", &branch];
     work.git("push", format!("push {branch}"), &push).await?;
