@@ -24,8 +24,10 @@ case "$1 $2" in
             done
             shift 2
         done ;;
-    "pr list") printf '[{"number":90,"title":"Login","body":"Fixes #87","headRefName":"dev/mac/87-login","url":"u","statusCheckRollup":%s}]' "$(cat checks)" ;;
-    "pr merge") echo "merge $3" >>log ;;
+    "pr list") printf '[{"number":90,"title":"Login","body":"Fixes #87","headRefName":"dev/mac/87-login","headRefOid":"%s","url":"u","statusCheckRollup":%s}]' "$(cat head)" "$(cat checks)"
+        [ -e moves ] && cat moves >head ;;
+    "pr merge") [ "$5 $6" = "--match-head-commit $(cat head)" ] || { echo "Head branch was modified" >&2; exit 1; }
+        echo "merge $3" >>log ;;
     *) exit 3 ;;
 esac
 exit 0"##;
@@ -41,6 +43,7 @@ impl<'a> Place<'a> {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("labels"), labels).unwrap();
         fs::write(folder.join("checks"), "[{\"name\":\"test\",\"conclusion\":\"SUCCESS\"}]").unwrap();
+        fs::write(folder.join("head"), "a1".repeat(20)).unwrap();
         sandbox.fake_program("gh", GH);
         let remotes = sandbox.root().join("remotes");
         let config = format!(
@@ -222,6 +225,12 @@ fn c_10_a_merge_needs_verification_and_green_checks() {
     }
     fs::write(folder.join("labels"), "status:verified\nneeds:qa\nneeds:pm\nqa:2\n").unwrap();
     fs::write(folder.join("checks"), &green).unwrap();
+    // Somebody pushes between the look at the checks and the merge.
+    fs::write(folder.join("moves"), "b2".repeat(20)).unwrap();
+    let (code, refused) = run(&mut cli, place.repo.path(), "merge 90");
+    assert!(code == "1" && refused["message"].as_str().unwrap().contains("Head branch was modified"), "{refused}");
+    assert_eq!(place.file("log"), before, "nothing changed");
+    fs::remove_file(folder.join("moves")).unwrap();
     let (code, answer) = run(&mut cli, place.repo.path(), "merge 90");
     assert_eq!(code, "0", "{answer}");
     assert_eq!(place.labels(), ["qa:2", "status:done"]);
