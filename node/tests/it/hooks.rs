@@ -479,6 +479,35 @@ fn c_04_c_07_what_waited_on_disk_uses_up_no_news() {
     assert!(draft.contains("second, with") && !draft.contains("first, with"), "{draft}");
 }
 
+/// C-04 and C-07: what the daemon answered to a hook that had given up is told again, once the event came from the disk.
+#[test]
+fn c_04_c_07_news_of_an_answer_that_was_not_printed_come_again() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let other = agent(&sandbox, "codex-mac-1", repo.path());
+    other.do_("sod", json!({ "issue": 1 }));
+    let input = json!({ "status": "in_progress", "accomplished": ["the parser"], "next_steps": ["go on"],
+        "to_agent": "claude", "issue": 1 });
+    other.do_("eod", input);
+    let prompt = |id: &str| with(event(repo.path()), json!({ "prompt_id": id }));
+    // The answer that nobody reads.
+    assert!(cli.told("prompt", &prompt("p1")).contains("Handoff for you"));
+    assert_eq!(cli.told("prompt", &prompt("p2")), "", "it counts as told");
+    daemon.stop();
+    assert_eq!(cli.hook("prompt", &prompt("p1")), "", "the hook has given up and keeps its event");
+    daemon.restart();
+    let spool = sandbox.state_dir().join("hooks.spool");
+    wait_until(SOON, "the spool is applied", || {
+        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
+    });
+    let told = cli.told("prompt", &prompt("p3"));
+    assert!(told.contains("Handoff for you"), "{told}");
+    assert_eq!(cli.told("prompt", &prompt("p4")), "", "once");
+}
+
 /// six hundred hook events leave an agent its hundred calls.
 #[test]
 fn a_19_hooks_have_a_rate_limit_of_their_own() {
