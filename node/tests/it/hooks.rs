@@ -436,6 +436,39 @@ fn c_04_hooks_fail_open_and_bring_it_later() {
     assert_eq!(run("claude", "--unknown", b""), "");
 }
 
+/// C-04: a CLI that leaves the pipe open has its event all the same, with its details; one that says nothing, without.
+#[test]
+fn c_04_a_hook_needs_no_end_of_its_input() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    // The writer of the pipe stays until the hook has ended.
+    let open = |cli: &mut Cli<'_>, said: &str, command: &str| {
+        let began = Instant::now();
+        let fifo = sandbox.root().join("open");
+        let line = format!(
+            "rm -f {0}; mkfifo {0}; exec 9<>{0}; printf '%s' '{said}' >&9; {command} <{0} 9<&-; exec 9<&-",
+            fifo.display()
+        );
+        let printed = cli.run(&line);
+        assert!(began.elapsed() < HOOK_LIMIT, "{:?}", began.elapsed());
+        printed
+    };
+    let stop = with(event(repo.path()), json!({ "prompt_id": "p1", "last_assistant_message": "the parser works" }));
+    open(&mut cli, &stop.to_string(), "ctxnode hook claude stop");
+    open(&mut cli, "", "ctxnode hook claude before-compact");
+    let line = open(&mut cli, &event(repo.path()).to_string(), "ctxnode statusline");
+    assert!(line.starts_with("ctxnode: alpha"), "{line}");
+    let spool = sandbox.state_dir().join("hooks.spool");
+    assert!(!spool.exists(), "the daemon has heard all of them");
+    let id = text(&person(&sandbox).do_("session.list", json!({}))["items"][0], "id").to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id })).to_string();
+    assert!(draft.contains("the parser works"), "{draft}");
+}
+
 /// C-04 and C-07: what is applied from the disk tells nobody anything, so its news still come; and half a line there costs
 /// only itself.
 #[test]
