@@ -1,6 +1,7 @@
 //! What a launch does with the keychain: unlocks it in a remote session on macOS, where Claude Code keeps its login in it, and
 //! keeps the last secrets in it where that is asked for.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::screen::Screen;
 use crate::secrets::cache::{self, Kept};
 use crate::secrets::keychain::Keychain;
 use crate::secrets::{MachineFile, SecretError, Secrets, Source};
+use crate::world::World;
 
 /// The item in which Claude Code keeps its login.
 const LOGIN: &str = "Claude Code-credentials";
@@ -24,6 +26,9 @@ const PROBE: Duration = Duration::from_millis(1_500);
 const PROMPT: Duration = Duration::from_secs(30);
 /// With one of these Claude Code needs no login.
 const KEYS: [&str; 3] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"];
+
+/// Where it is noted which items the keychain has, below the state directory. Names of ventures, no secrets.
+const MARKS: &str = "kept-secrets";
 
 /// What is done about the keychain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +90,7 @@ pub(super) async fn unlock(
 }
 
 /// Whether the login cannot be read. The value is read into memory that is wiped, and looked at by nobody.
-async fn is_locked(security: &std::path::Path) -> bool {
+async fn is_locked(security: &Path) -> bool {
     let probe = Program::new(security, ["find-generic-password", "-s", LOGIN, "-w"]).run(PROBE).await;
     !probe.is_ok_and(|done| matches!(done.status.code(), Some(0 | ABSENT)))
 }
@@ -96,11 +101,13 @@ pub(super) async fn with_cache(
     answer: Result<Secrets, SecretError>,
     source: &Source,
     machine: &MachineFile,
-    env: &Environment,
-    screen: &Screen,
+    world: &World,
 ) -> Result<Secrets, SecretError> {
+    let (env, screen) = (&world.around.env, &world.screen);
+    let marks = world.config.paths.state_dir.join(MARKS);
     let hours = machine.cache.hours;
     if hours == 0 {
+        forget_all(&marks, env).await;
         return answer;
     }
     let keychain = match Keychain::find(Platform::current(), env) {
@@ -114,7 +121,12 @@ pub(super) async fn with_cache(
     let item = cache::item(&source.venture);
     let error = match answer {
         Ok(secrets) => {
-            if let Err(reason) = keychain.put(&item, &cache::seal(&secrets, source, now, hours)).await {
+            let kept = mark(&marks, &item).map_err(|_| SecretError::NoKeychain("what is in it cannot be noted"));
+            let kept = match kept {
+                Ok(()) => keychain.put(&item, &cache::seal(&secrets, source, now, hours)).await,
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = kept {
                 screen.say(&format!("note: secrets are not kept: {reason}"));
             }
             return Ok(secrets);
@@ -141,10 +153,31 @@ pub(super) async fn with_cache(
     }
 }
 
+/// Notes that the keychain has an item, before it has: without a note nobody would look for it, and a look at each launch would
+/// cost those who never wanted the cache.
+fn mark(marks: &Path, item: &str) -> std::io::Result<()> {
+    std::fs::create_dir_all(marks)?;
+    std::fs::write(marks.join(item), "")
+}
+
+/// Takes out of the keychain all that was kept there; what cannot be taken out now is tried again at the next launch.
+async fn forget_all(marks: &Path, env: &Environment) {
+    let Ok(noted) = std::fs::read_dir(marks) else { return };
+    let Ok(keychain) = Keychain::find(Platform::current(), env) else { return };
+    for mark in noted.flatten() {
+        if let Some(item) = mark.file_name().to_str()
+            && keychain.remove(item).await.is_ok()
+        {
+            // A note too many costs one look.
+            let _ = std::fs::remove_file(mark.path());
+        }
+    }
+    let _ = std::fs::remove_dir(marks);
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
     use std::time::Instant;
 
     use super::*;

@@ -141,8 +141,8 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     clock.step("checkout");
     let (env, screen) = (&world.around.env, &world.screen);
     keychain::unlock(Platform::current(), world.is_remote(), plan.agent, env, screen).await?;
-    let secrets = fetch_secrets(world, &plan, &machine).await?;
-    let without = github::dead_tokens(world, &secrets, plan.secrets.as_ref()).await;
+    let mut secrets = fetch_secrets(world, &plan, &machine).await?;
+    let without = github::dead_tokens(world, &mut secrets, plan.secrets.as_ref()).await;
     clock.step("secrets");
     // Before a worktree is locked: the new program has the same process, and would find itself in it.
     if !options.replaced && image.was_replaced() {
@@ -186,7 +186,7 @@ async fn fetch_secrets(world: &World, plan: &Plan, machine: &provider::MachineFi
     }
     let env = &world.around.env;
     let answer = provider::fetch(source, env, &machine, &plan.checkout).await;
-    let secrets = keychain::with_cache(answer, source, &machine, env, &world.screen).await?;
+    let secrets = keychain::with_cache(answer, source, &machine, world).await?;
     let names: Vec<&str> = secrets.names().collect();
     world.screen.say(&format!("secrets: {} from {} ({})", names.len(), source.provider.name(), names.join(", ")));
     Ok(secrets)

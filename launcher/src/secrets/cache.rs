@@ -67,13 +67,11 @@ pub fn open(sealed: &Secret, source: &Source, now: i64) -> Kept {
     }
 }
 
-/// Whether a failure means that the provider could not be reached, rather than that it said no.
+/// Whether a failure means that the provider could not be reached. Any other may be its no: an access that was taken away must
+/// not go on for as long as the cache lasts.
 #[must_use]
 pub fn may_stand_in(error: &SecretError) -> bool {
-    matches!(
-        error,
-        SecretError::Unreachable { .. } | SecretError::TooSlow { .. } | SecretError::Failed { login_needed: false, .. }
-    )
+    matches!(error, SecretError::Unreachable { .. } | SecretError::TooSlow { .. } | SecretError::Away { .. })
 }
 
 #[cfg(test)]
@@ -113,13 +111,20 @@ mod tests {
         let failed = |login_needed| SecretError::Failed { program: "x".into(), code: 1, login_needed };
         let limit = Duration::from_secs(30);
         for error in [
-            failed(false),
+            SecretError::Away { program: "x".into(), code: 69 },
             SecretError::TooSlow { program: "x".into(), limit },
             SecretError::Unreachable { action: "list" },
         ] {
             assert!(may_stand_in(&error), "{error}");
         }
-        for error in [failed(true), SecretError::Refused { action: "login", status: 401 }, SecretError::NoProject] {
+        for error in [
+            failed(true),
+            failed(false),
+            SecretError::Refused { action: "login", status: 401 },
+            SecretError::Refused { action: "list", status: 403 },
+            SecretError::NoEntries { program: "x".into() },
+            SecretError::NoProject,
+        ] {
             assert!(!may_stand_in(&error), "{error}");
         }
     }

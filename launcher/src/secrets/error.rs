@@ -21,6 +21,14 @@ pub enum SecretError {
         /// Whether the check of the login failed too.
         login_needed: bool,
     },
+    /// A program says by its exit code that what it asks cannot be reached.
+    #[error("`{program}` cannot reach its source (exit code {code})")]
+    Away {
+        /// The program.
+        program: String,
+        /// Its exit code.
+        code: i32,
+    },
     /// The provider said nothing.
     #[error("`{program}` printed nothing")]
     Empty {
@@ -146,7 +154,7 @@ impl SecretError {
             }
             Self::NoEntries { .. } => "check the path and the environment of the venture",
             Self::Missing { .. } => "add them at the provider, or take them off the venture's list",
-            Self::TooSlow { .. } | Self::Unreachable { .. } => "check the network, then try again",
+            Self::TooSlow { .. } | Self::Unreachable { .. } | Self::Away { .. } => "check the network, then try again",
             Self::Run { .. } => "check that it is installed and may be run",
             Self::NoCommand { venture } => {
                 return format!(

@@ -18,6 +18,8 @@ const CLOUD: &str = "https://app.infisical.com";
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 /// How long any other call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a look may take whether the service is there.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// The name under which failures of the service are reported.
 const NAME: &str = "infisical";
 
@@ -41,6 +43,18 @@ pub fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent("ctxnode").build()
 }
 
+/// Where the service is.
+fn base(env: &Environment, machine: &MachineFile) -> String {
+    let url = machine.infisical.url.as_deref().or_else(|| env.get("INFISICAL_API_URL")).unwrap_or(CLOUD);
+    url.trim_end_matches('/').trim_end_matches("/api").to_owned()
+}
+
+/// Whether the service answers at all, whatever it says.
+pub(super) async fn is_reachable(env: &Environment, machine: &MachineFile) -> bool {
+    let Ok(client) = client() else { return false };
+    client.get(format!("{}/api/status", base(env, machine))).timeout(LOOK_LIMIT).send().await.is_ok()
+}
+
 impl Api {
     /// Logs in with the credentials of this machine.
     ///
@@ -51,8 +65,7 @@ impl Api {
         let found = credentials(env).await?.ok_or_else(|| SecretError::NoCredentials(super::universal::file(env)))?;
         let project = machine.infisical.project.clone().or_else(|| env.get("INFISICAL_PROJECT_ID").map(str::to_owned));
         let project = project.ok_or(SecretError::NoProject)?;
-        let url = machine.infisical.url.as_deref().or_else(|| env.get("INFISICAL_API_URL")).unwrap_or(CLOUD);
-        let base = url.trim_end_matches('/').trim_end_matches("/api").to_owned();
+        let base = base(env, machine);
         let client = client().map_err(|_| SecretError::Unreachable { action })?;
         let body = json!({ "clientId": found.id.expose(), "clientSecret": found.secret.expose() });
         let request = client.post(format!("{base}/api/v1/auth/universal-auth/login"));

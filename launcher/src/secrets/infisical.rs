@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{MachineFile, SecretError, Secrets, Source, parse};
+use ctxnode_config::Environment;
+
+use super::{MachineFile, SecretError, Secrets, Source, http, parse};
 use crate::program::{Program, RunError};
 
 /// How long a provider may take.
@@ -11,8 +13,22 @@ pub const EXPORT_LIMIT: Duration = Duration::from_secs(30);
 /// How long the check of a login may take.
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 
+/// With one of these exit codes a program says that what it asks cannot be reached now: EX_UNAVAILABLE and EX_TEMPFAIL of
+/// `sysexits.h`. Every other one may be a refusal.
+const AWAY: [i32; 2] = [69, 75];
+
+/// Runs a venture's own command.
+pub(super) async fn run_command(program: &Program) -> Result<Secrets, SecretError> {
+    match run_provider(program).await {
+        Err(SecretError::Failed { program, code, .. }) if AWAY.contains(&code) => {
+            Err(SecretError::Away { program, code })
+        }
+        other => other,
+    }
+}
+
 /// Runs a program that prints secrets.
-pub(super) async fn run_provider(program: &Program) -> Result<Secrets, SecretError> {
+async fn run_provider(program: &Program) -> Result<Secrets, SecretError> {
     let name = name_of(program);
     let done = program.run(EXPORT_LIMIT).await.map_err(failed)?;
     match code_of(done.status) {
@@ -28,6 +44,7 @@ pub(super) async fn run_provider(program: &Program) -> Result<Secrets, SecretErr
 pub async fn fetch_by_cli(
     cli: &Path,
     source: &Source,
+    env: &Environment,
     machine: &MachineFile,
     directory: &Path,
 ) -> Result<Secrets, SecretError> {
@@ -44,6 +61,10 @@ pub async fn fetch_by_cli(
             // What it prints is a token; only how it ends is looked at.
             let check = Program::new(cli, ["user", "get", "token", "--silent"]).run(LOGIN_LIMIT).await;
             let login_needed = !check.is_ok_and(|done| done.status.success());
+            // Its exit code is the same for a refusal and for a network that is down; the service itself tells them apart.
+            if !login_needed && !http::is_reachable(env, machine).await {
+                return Err(SecretError::Unreachable { action: "export" });
+            }
             Err(SecretError::Failed { program, code, login_needed })
         }
         other => other,

@@ -98,6 +98,29 @@ impl Keychain {
         if self.is_absent(&done) { Ok(()) } else { accepted(&done) }
     }
 
+    /// Deletes every item of ours; returns whether there was one.
+    ///
+    /// # Errors
+    /// When the keychain does not answer, or is locked.
+    pub async fn clear(&self) -> Result<bool, SecretError> {
+        let mut any = false;
+        loop {
+            let done = match self.platform {
+                // This takes all of them at once.
+                Platform::Linux => self.run(&["clear", "service", SERVICE], None).await?,
+                Platform::MacOs => self.run(&["delete-generic-password", "-s", SERVICE], None).await?,
+            };
+            if self.is_absent(&done) {
+                return Ok(any);
+            }
+            accepted(&done)?;
+            any = true;
+            if self.platform == Platform::Linux {
+                return Ok(true);
+            }
+        }
+    }
+
     fn is_absent(&self, done: &Done) -> bool {
         match self.platform {
             // It says nothing at all; what it cannot do it explains.
@@ -125,6 +148,17 @@ fn accepted(done: &Done) -> Result<(), SecretError> {
     if done.status.success() { Ok(()) } else { Err(SecretError::NoKeychain("it is locked, or this session has none")) }
 }
 
+/// Takes everything of ours out of the keychain; returns whether there was something. A machine without one has nothing.
+///
+/// # Errors
+/// When the keychain does not answer, or is locked.
+pub async fn purge(env: &Environment) -> Result<bool, SecretError> {
+    match Keychain::find(Platform::current(), env) {
+        Ok(keychain) => keychain.clear().await,
+        Err(_) => Ok(false),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -137,13 +171,14 @@ mod tests {
 case $1 in
     store) cat >"$0.$7" ;;
     lookup) cat "$0.$5" 2>/dev/null || exit 1 ;;
-    clear) rm "$0.$5" 2>/dev/null || exit 1 ;;
+    clear) [ $# = 3 ] && set -- 1 2 3 4 "item-*"; rm "$0".$5 2>/dev/null || exit 1 ;;
 esac"#;
     const SECURITY: &str = r#"echo "$@" >>"$0.seen"
 case $1 in
     -i) read -r _ _ _ _ _ item _ hex; printf "$(printf %s "$hex" | sed 's/../\\x&/g')" >"$0.$item" ;;
     find-generic-password) cat "$0.$5" 2>/dev/null || exit 44; echo ;;
-    delete-generic-password) rm "$0.$5" 2>/dev/null || exit 44 ;;
+    delete-generic-password) [ $# = 3 ] && set -- 1 2 3 4 "$(ls "$0".item-* 2>/dev/null | head -n 1 | sed 's/.*[.]//')"
+        rm "$0.$5" 2>/dev/null || exit 44 ;;
 esac"#;
 
     fn stand_in(dir: &Path, name: &str, script: &str) -> Environment {
@@ -180,6 +215,25 @@ esac"#;
     }
 
     /// Section 9.1: without a keychain it is refused with the reason, and a failure shows nothing of what was said.
+    /// Section 9.1: a purge leaves nothing behind, and nothing to do is no failure.
+    #[tokio::test]
+    async fn k_04_a_purge_takes_every_item_out() {
+        for (platform, name, script) in
+            [(Platform::Linux, "secret-tool", SECRET_TOOL), (Platform::MacOs, "security", SECURITY)]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let keychain = Keychain::find(platform, &stand_in(dir.path(), name, script)).unwrap();
+            assert!(!keychain.clear().await.unwrap(), "{name}");
+            for item in ["item-a", "item-b"] {
+                keychain.put(item, &Secret::new("x".to_owned())).await.unwrap();
+            }
+            assert!(keychain.clear().await.unwrap(), "{name}");
+            for item in ["item-a", "item-b"] {
+                assert!(keychain.get(item).await.unwrap().is_none(), "{name} {item}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn k_01_no_keychain_is_a_reason_and_shows_no_value() {
         let dir = tempfile::tempdir().unwrap();

@@ -94,6 +94,11 @@ impl Secrets {
         self.0.get(name)
     }
 
+    /// Takes one out.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -139,12 +144,12 @@ pub async fn fetch(
             let [program, arguments @ ..] = argv.as_slice() else {
                 return Err(SecretError::NoCommand { venture: source.venture.clone() });
             };
-            infisical::run_provider(&Program::new(program, arguments).within(directory)).await?
+            infisical::run_command(&Program::new(program, arguments).within(directory)).await?
         }
         Provider::Infisical { login } => {
             let cli = crate::program::find("infisical", env);
             match (login, cli) {
-                (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, machine, directory).await?,
+                (Login::Interactive, Some(cli)) => fetch_by_cli(&cli, source, env, machine, directory).await?,
                 (Login::Interactive, None) if credentials(env).await?.is_none() => return Err(SecretError::CliMissing),
                 _ => http::Api::login(env, machine).await?.list(&source.path, source.env.name()).await?,
             }

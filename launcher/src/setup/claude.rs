@@ -11,7 +11,7 @@ use crate::hooks::{Event, TOOLS_THAT_EDIT};
 
 /// Its events, ours, and for which tools or sources; the order is that of the file.
 const HOOKS: [(&str, Event, Option<&str>); 10] = [
-    ("SessionStart", Event::SessionStart, Some("startup|resume|clear|compact")),
+    ("SessionStart", Event::SessionStart, Some("startup|resume|clear|compact|fork")),
     ("UserPromptSubmit", Event::Prompt, None),
     ("PreToolUse", Event::BeforeTool, Some(TOOLS_THAT_EDIT)),
     ("PostToolUse", Event::AfterTool, Some("*")),

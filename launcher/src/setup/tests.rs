@@ -265,3 +265,15 @@ fn c_02_a_status_line_is_wrapped_on_request_and_given_back() {
         assert_eq!(after, if others_write { before.replace("opus", "sonnet") } else { before });
     }
 }
+
+/// Claude Code names five ways in which a conversation begins; one that is forked is a start too.
+#[test]
+fn a_forked_conversation_of_claude_is_a_start() {
+    let home = TempDir::new().unwrap();
+    go(&home, Scope::User, Mode::Apply);
+    let text = fs::read_to_string(home.path().join("home/.claude/settings.json")).unwrap();
+    let settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let matcher = settings.pointer("/hooks/SessionStart/0/matcher").and_then(serde_json::Value::as_str);
+    let sources: Vec<&str> = matcher.unwrap().split('|').collect();
+    assert_eq!(sources, ["startup", "resume", "clear", "compact", "fork"]);
+}

@@ -2,7 +2,7 @@
 //! is the terminal's, `settings` and `terminfo` are what ctxnode looks after.
 //!
 //! A pane that stays after its agent ended (`remain-on-exit`) is how a second call knows that there is something to start
-//! again.
+//! again. Which pane that is the session remembers: people open others beside it.
 
 pub mod settings;
 pub mod terminfo;
@@ -19,6 +19,9 @@ use crate::refusal::{Refusal, Step};
 use crate::screen::Screen;
 
 pub use window::Window;
+
+/// The option of a session in which the agent's pane is remembered.
+const AGENT_PANE: &str = "@ctxnode_agent_pane";
 
 /// How the tmux session of a venture stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +110,34 @@ impl Session<'_> {
         if !run(["has-session", "-t", &self.exact()])?.status.success() {
             return Ok(Standing::Absent);
         }
-        let panes = run(["list-panes", "-s", "-t", &self.exact(), "-F", "#{pane_dead}"])?;
-        let text = String::from_utf8_lossy(&panes.stdout).into_owned();
-        Ok(if text.lines().all(|line| line == "1") { Standing::Ended } else { Standing::Running })
+        let (agent, panes) = (self.agent_pane()?, self.panes()?);
+        let ended = match &agent {
+            // Closed is as ended as dead.
+            Some(agent) => panes.iter().find(|(id, _)| id == agent).is_none_or(|(_, dead)| *dead),
+            // A session that somebody else made.
+            None => panes.iter().all(|(_, dead)| *dead),
+        };
+        Ok(if ended { Standing::Ended } else { Standing::Running })
+    }
+
+    /// Returns the pane that is remembered as the agent's.
+    fn agent_pane(&self) -> Result<Option<String>, Refusal> {
+        let found = run(["show-options", "-qv", "-t", &self.pane(), AGENT_PANE])?;
+        let id = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        Ok(Some(id).filter(|id| id.starts_with('%')))
+    }
+
+    /// Returns all panes of the session, and whether what ran in them has ended.
+    fn panes(&self) -> Result<Vec<(String, bool)>, Refusal> {
+        let found = run(["list-panes", "-s", "-t", &self.exact(), "-F", "#{pane_id} #{pane_dead}"])?;
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        let pane = |line: &str| line.split_once(' ').map(|(id, dead)| (id.to_owned(), dead == "1"));
+        Ok(text.lines().filter_map(pane).collect())
     }
 
     fn create(&self) -> Result<(), Refusal> {
-        // The option is set in the same call: an agent that ends at once must not take its session with it.
         let mut words = self.words(&["new-session", "-d", "-s", self.venture]);
-        words.extend([";", "set-option", "-t", &self.pane(), "remain-on-exit", "on"].map(OsString::from));
+        words.extend(self.remembered());
         // What the launcher says of itself becomes the title of the terminal that is attached.
         let titles = [("set-titles", "on"), ("set-titles-string", "#{pane_title}")];
         for (name, value) in titles {
@@ -124,8 +146,31 @@ impl Session<'_> {
         run_ok(&words)
     }
 
+    /// What is said of the pane that was just made, in the same call: an agent that ends at once must not take its session
+    /// with it.
+    fn remembered(&self) -> Vec<OsString> {
+        let pane = self.pane();
+        let stays = [";", "set-option", "-t", &pane, "remain-on-exit", "on"];
+        let known = [";", "set-option", "-F", "-t", &pane, AGENT_PANE, "#{pane_id}"];
+        stays.into_iter().chain(known).map(OsString::from).collect()
+    }
+
+    /// Starts the launcher again in the agent's pane, or in a window of its own when that pane was closed.
     fn restart(&self) -> Result<(), Refusal> {
-        run_ok(&self.words(&["respawn-pane", "-t", &self.pane()]))
+        let (agent, panes) = (self.agent_pane()?, self.panes()?);
+        let pane = match agent {
+            Some(agent) if panes.iter().any(|(id, _)| *id == agent) => agent,
+            Some(_) => {
+                let mut words = self.words(&["new-window", "-t", &self.pane()]);
+                words.extend(self.remembered());
+                return run_ok(&words);
+            }
+            None => self.pane(),
+        };
+        let mut words = self.words(&["respawn-pane", "-t", &pane]);
+        // It is what whoever called wants to see.
+        words.extend([";", "select-window", "-t", &pane, ";", "select-pane", "-t", &pane].map(OsString::from));
+        run_ok(&words)
     }
 
     /// A tmux command that runs the launcher as words, not as a line for a shell.

@@ -109,8 +109,16 @@ fn h_22_another_agent_goes_on_in_the_same_worktree_with_the_draft_of_a_crash() {
     assert_eq!(cwd(&sandbox, "codex"), worktree);
     let words = arguments(&sandbox, "codex");
     assert_eq!(words[1..], ["--model", "x"]);
-    for part in ["Draft that the machine wrote: ho_", "Add the parser", "half.txt", "The parser works"] {
-        assert!(words[0].contains(part), "{part}: {}", words[0]);
+    let ended = of_cli(&sandbox, "claude")["id"].as_str().unwrap().to_owned();
+    let draft = json(&sandbox, &["handoff", "latest", "--session-id", &ended, "--json"]);
+    let id = draft["id"].as_str().unwrap();
+    assert!(words[0].contains(&format!("`ctxnode handoff show {id}`")), "{}", words[0]);
+    let said = home_file(&sandbox, "said.codex");
+    assert!(said.contains(&format!("Last Handoff {id}")) && said.contains("drafted by a machine"), "{said}");
+    let shown = all(&ctxnode(&sandbox, &["handoff", "show", id]));
+    for part in ["Add the parser", "half.txt", "The parser works"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+        assert!(!words[0].contains(part), "every user of the machine could read it: {}", words[0]);
     }
     let claude = of_cli(&sandbox, "claude");
     assert_eq!((&claude["status"], &claude["end_reason"]), (&"abandoned".into(), &"error".into()), "{claude}");
@@ -301,7 +309,9 @@ fn h_11_work_goes_on_at_another_machine_of_the_fleet() {
     assert!(there.starts_with(office.sandbox.dev_dir().canonicalize().unwrap().join("console.worktrees")), "{there:?}");
     assert!(there.join("half.txt").exists(), "the pushed branch is checked out");
     let prompt = arguments(&office.sandbox, "codex")[0].clone();
-    assert!(prompt.contains("Draft that the machine wrote: ho_") && prompt.contains("Half of it"), "{prompt}");
+    let id = prompt.split('`').nth(1).unwrap().rsplit(' ').next().unwrap();
+    let shown = all(&ctxnode(&office.sandbox, &["handoff", "show", id]));
+    assert!(shown.contains("Half of it") && !prompt.contains("Half of it"), "{prompt}: {shown}");
     assert_eq!(of_cli(&mac, "claude")["end_reason"], "error");
     wait_until(SOON, "the session there goes on in the thread", || {
         let session = sessions(&office.sandbox).into_iter().find(|session| session["cli"] == "codex");

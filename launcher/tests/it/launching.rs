@@ -177,6 +177,29 @@ fn l_11_a_revoked_token_is_left_out_and_a_refused_or_unheard_one_is_kept() {
     assert_eq!(run(&url).0, "gh-value", "offline");
 }
 
+/// L-11: a dead secret gives way to a variable of the same name that was asked about too, and is good.
+#[test]
+fn l_11_only_the_token_that_was_asked_about_is_left_out() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    let folder = sandbox.home().join(".config/ctxnode");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("secrets.toml"), "[venture.alpha]\ncommand = [\"vault\"]\n").unwrap();
+    sandbox.fake_program("vault", "echo GH_TOKEN=old-value");
+    sandbox.fake_program("claude", r#"printf %s "${GH_TOKEN-unset} ${GH_ENTERPRISE_TOKEN-unset}" >"$HOME/token""#);
+    let service = Service::start(|request| match request.token.as_str() {
+        "gh-value" => (200, "{}".to_owned()),
+        _ => (401, "{}".to_owned()),
+    });
+    let mut command = sandbox.command("launcher");
+    command.arg("alpha").env("GH_TOKEN", "gh-value").env("GH_ENTERPRISE_TOKEN", "other");
+    let done = command.env("GITHUB_API_URL", service.url()).output().unwrap();
+    assert!(done.status.success(), "{}", all(&done));
+    assert!(errors(&done).contains("GH_TOKEN from the secrets (command /alpha) was revoked"), "{}", errors(&done));
+    assert_eq!(home_file(&sandbox, "token"), "gh-value other");
+}
+
 #[test]
 fn l_12_track_worktree_and_arguments_arrive() {
     let sandbox = ready();

@@ -72,6 +72,43 @@ fn l_04_secrets_are_in_the_agents_environment_and_nowhere_else() {
     assert_eq!(files_with(sandbox.root(), CANARY.as_bytes()).len(), 1);
 }
 
+/// L-04: a daemon that the agent's own shim starts again has none of the agent's secrets, nor a token beside them.
+#[cfg(target_os = "linux")]
+#[test]
+fn l_04_a_daemon_that_an_agent_starts_again_has_no_secrets() {
+    let sandbox = ready();
+    let daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    machine_file(&sandbox, "[venture.alpha]\ncommand = [\"vault\"]\n");
+    vault_program(&sandbox, &format!("{{\"TOKEN\":\"{CANARY}\",\"GH_TOKEN\":\"{CANARY}-2\"}}"));
+    // The agent stops the daemon, and its shim finds none.
+    let agent = r#"
+unset CTXNODE_NO_AUTOSTART
+ctxnode daemon stop >"$HOME/stop.out" 2>&1
+printf '%s\n' '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}' '{"jsonrpc":"2.0","method":"notifications/initialized"}' '{"jsonrpc":"2.0","id":2,"method":"tools/list"}' | ctxnode mcp >"$HOME/mcp.out" 2>&1
+echo $$ >"$HOME/up.new" && mv "$HOME/up.new" "$HOME/up"
+[ -p "$HOME/wait" ] || mkfifo "$HOME/wait"
+read -r line <"$HOME/wait"
+"#;
+    sandbox.fake_program("claude", agent);
+    let mut command = alpha(&sandbox);
+    // GitHub is not asked about the token: nobody listens there.
+    command.env("GITHUB_API_URL", "http://127.0.0.1:9");
+    let running = Running::start(&sandbox, command);
+    let environment = fs::read(format!("/proc/{}/environ", running.agent().as_raw_nonzero())).unwrap();
+    assert!(super::support::contains(&environment, CANARY.as_bytes()), "the agent has it");
+    let status = all(&super::support::ctxnode(&sandbox, &["daemon", "status"]));
+    let pid = status.split_once("pid ").and_then(|(_, rest)| rest.split(',').next()?.parse::<u32>().ok());
+    let pid = pid.unwrap_or_else(|| panic!("{status} {}", home_file(&sandbox, "mcp.out")));
+    assert_ne!(daemon.pid(), pid, "another one runs");
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let text = String::from_utf8_lossy(&environment).replace('\0', "\n");
+    assert!(text.contains("MALLOC_ARENA_MAX=2"), "{text}");
+    assert!(!text.contains(CANARY) && !text.contains("TOKEN="), "{text}");
+    let agent = running.agent();
+    running.end(agent, Signal::TERM);
+}
+
 #[test]
 fn k_01_six_failures_have_six_messages_and_show_no_value() {
     let sandbox = ready();
@@ -108,9 +145,15 @@ fn k_01_six_failures_have_six_messages_and_show_no_value() {
     texts.sort();
     texts.dedup();
     assert_eq!(texts.len(), 6);
-    // A failure with a good login does not send people to log in again.
+    // A failure with a good login does not send people to log in again. Without a service to ask, that one is not there.
+    machine_file(&sandbox, "[infisical]\nurl = \"http://127.0.0.1:9\"\n");
     sandbox.fake_program("infisical", "[ \"$1\" = user ] || exit 3");
-    assert!(!refused().contains("login needed"));
+    assert!(refused().contains("Infisical cannot be reached for export"));
+    let service = super::service::Service::start(|_| (200, "{}".to_owned()));
+    machine_file(&sandbox, &format!("[infisical]\nurl = \"{}\"\n", service.url()));
+    sandbox.fake_program("infisical", "[ \"$1\" = user ] || exit 3");
+    let text = refused();
+    assert!(text.contains("failed with exit code 3") && !text.contains("login needed"), "{text}");
 }
 
 #[test]
@@ -268,7 +311,7 @@ fn keychain(sandbox: &Sandbox) -> std::path::PathBuf {
     let folder = sandbox.root().join("keychain");
     fs::create_dir_all(&folder).unwrap();
     let script = format!(
-        "cd '{}' || exit 2\ncase $1 in store) cat >\"$7\" ;; lookup) cat \"$5\" 2>/dev/null || exit 1 ;; clear) rm \"$5\" 2>/dev/null || exit 1 ;; esac",
+        "cd '{}' || exit 2\ncase $1 in store) cat >\"$7\" ;; lookup) cat \"$5\" 2>/dev/null || exit 1 ;; clear) [ $# = 3 ] && set -- 1 2 3 4 '*'; rm $5 2>/dev/null || exit 1 ;; esac",
         folder.display()
     );
     sandbox.fake_program("secret-tool", &script);
@@ -285,7 +328,10 @@ fn k_04_the_keychain_stands_in_for_a_provider_that_cannot_be_reached() {
     let _repo = checkout(&sandbox);
     let folder = keychain(&sandbox);
     let file = vault_program(&sandbox, &format!("TOKEN={CANARY}\n"));
-    let script = format!("[ -e '{0}' ] && exec cat '{0}'; exit 7", file.display());
+    let script = format!("[ -e '{0}' ] && exec cat '{0}'; exit $(cat '{0}.code')", file.display());
+    let ends_with = |code: &str| fs::write(sandbox.root().join("vault.code"), code).unwrap();
+    // 69 says that the source cannot be reached.
+    ends_with("69");
     sandbox.fake_program("vault", &script);
     sandbox.fake_program("claude", "printf %s \"$TOKEN\" | wc -c >\"$HOME/length\"");
     let switch = |cache: &str| machine_file(&sandbox, &format!("[venture.alpha]\ncommand = [\"vault\"]\n{cache}"));
@@ -308,10 +354,21 @@ fn k_04_the_keychain_stands_in_for_a_provider_that_cannot_be_reached() {
     let away = launch();
     assert!(away.status.success() && errors(&away).contains("taking what the keychain has kept"), "{}", all(&away));
     assert_eq!(home_file(&sandbox, "length").trim(), "5");
-    switch("");
+    // Any other code may mean that the access was taken away: the cache does not make it last.
+    ends_with("7");
+    let refused = launch();
+    assert!(refused.status.code() == Some(1) && !sandbox.home().join("length").exists(), "{}", all(&refused));
+    ends_with("69");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    switch("[cache]\nhours = 0\n");
     let off = launch();
     assert!(off.status.code() == Some(1) && !sandbox.home().join("length").exists(), "{}", all(&off));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "switched off it keeps nothing");
     switch("[cache]\nhours = 2\n");
+    fs::write(&file, "TOKEN=other\n").unwrap();
+    assert!(launch().status.success());
+    fs::remove_file(&file).unwrap();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     let forgotten = super::support::ctxnode(&sandbox, &["secret", "forget", "--venture", "alpha"]);
     assert!(forgotten.status.success(), "{}", all(&forgotten));
     assert_eq!(launch().status.code(), Some(1));

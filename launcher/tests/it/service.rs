@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
-/// A request: method, path with query, and body.
+/// A request: method, path with query, the bearer's token, and body.
 pub(crate) struct Request {
     pub(crate) method: String,
+    pub(crate) token: String,
     pub(crate) path: String,
     pub(crate) body: String,
 }
@@ -67,22 +68,23 @@ fn read(stream: &TcpStream) -> Option<Request> {
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
+    let (mut length, mut token) = (0, String::new());
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
         if header.trim().is_empty() {
             break;
         }
-        if let Some((name, value)) = header.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().ok()?;
+        let (name, value) = header.split_once(':')?;
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().ok()?,
+            "authorization" => token = value.trim().trim_start_matches("Bearer ").to_owned(),
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, body: String::from_utf8(body).ok()? })
+    Some(Request { method, token, path, body: String::from_utf8(body).ok()? })
 }
 
 /// The secrets that a stand-in of Infisical holds: by path, then by name.

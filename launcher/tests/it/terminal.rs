@@ -110,6 +110,49 @@ fn t_03_one_session_per_venture_whose_agent_is_started_again() {
     wait_until(SOON, "the agent is gone with its terminal", || !lives());
 }
 
+/// T-03: an agent that ended beside a pane that somebody opened is started again, in its own pane; without that pane, in a
+/// window.
+#[test]
+fn t_03_an_ended_agent_is_seen_beside_a_pane_that_lives() {
+    let sandbox = ready();
+    let tmux = Tmux(&sandbox);
+    if tmux.is_missing() {
+        return;
+    }
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    let agent =
+        r#"echo "$TMUX_PANE" >>"$HOME/runs"; while [ ! -e "$HOME/end" ]; do sleep 0.05; done; rm "$HOME/end"; exit 3"#;
+    sandbox.fake_program("claude", agent);
+    let runs = |count: usize| {
+        wait_until(SOON, "the agent was started", || home_file(&sandbox, "runs").lines().count() == count);
+        home_file(&sandbox, "runs").lines().last().unwrap().to_owned()
+    };
+    assert!(tmux.dev_session(&["alpha"]).status.success());
+    let first = runs(1);
+    tmux.run(&["split-window", "-t", "=alpha:", "cat"]);
+    let panes = || tmux.run(&["list-panes", "-s", "-t", "=alpha", "-F", "#{pane_id} #{pane_dead}"]);
+    assert_eq!(panes().lines().filter(|line| line.ends_with(" 0")).count(), 2, "{}", panes());
+    std::fs::write(sandbox.home().join("end"), "").unwrap();
+    wait_until(SOON, "the agent has ended", || panes().contains(&format!("{first} 1")));
+    assert!(tmux.dev_session(&["alpha"]).status.success());
+    assert_eq!(runs(2), first, "in its own pane");
+    assert_eq!(panes().lines().filter(|line| line.ends_with(" 0")).count(), 2, "the other pane lives: {}", panes());
+    assert!(tmux.dev_session(&["alpha"]).status.success());
+    assert_eq!(home_file(&sandbox, "runs").lines().count(), 2, "a running one is let be");
+
+    tmux.run(&["kill-pane", "-t", &first]);
+    wait_until(SOON, "the pane is gone", || !panes().contains(&first));
+    assert!(tmux.dev_session(&["alpha"]).status.success());
+    let third = runs(3);
+    assert_ne!(third, first);
+    assert_eq!(tmux.run(&["show-options", "-qv", "-t", "=alpha:", "@ctxnode_agent_pane"]), third);
+    std::fs::write(sandbox.home().join("end"), "").unwrap();
+    wait_until(SOON, "the agent has ended again", || panes().contains(&format!("{third} 1")));
+    assert!(tmux.dev_session(&["alpha"]).status.success());
+    assert_eq!(runs(4), third);
+}
+
 /// T-01: the same bytes twice, every other byte of the user's file kept, the settings as listed in a running tmux, and
 /// everything as before once it is taken out.
 #[test]

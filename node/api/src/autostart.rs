@@ -3,7 +3,7 @@
 //! Two clients may start at once. Both daemons try for the lock of the data directory, one gets it and the other exits;
 //! so the child's end is no failure, and what counts is the socket.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -23,10 +23,67 @@ const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// against another one, which opens a large store in less than this.
 const GRACE: Duration = Duration::from_millis(1_500);
 
-/// What the daemon finds in its environment besides the client's. Every thread that blocks for a while (there may be many)
+/// What the daemon finds in its environment besides what passes of the client's. Every thread that blocks for a while (there may be many)
 /// gets an arena of the C library's allocator, which gives nothing back: with two arenas a new node took in 100,000
 /// records in 234 MB instead of 308, as fast as before; with one, a third slower.
 pub const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "2")];
+
+/// The variables of the client that the daemon gets: where things lie, whose account it is, how git and ssh reach their hosts.
+///
+/// Nothing else passes. The client may be the child of an agent, whose environment holds the secrets of one venture; the
+/// daemon lives for days, serves every venture, and would hand them on to each git and gh that it starts.
+const PASSED: [&str; 34] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "TERM",
+    "NO_COLOR",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "SSH_AUTH_SOCK",
+    "SSH_ASKPASS",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "GH_CONFIG_DIR",
+    "GH_HOST",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_TERMINAL_PROMPT",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+];
+/// Families of variables that pass.
+const PASSED_PREFIXES: [&str; 3] = ["LC_", "XDG_", "CTXNODE_"];
+/// Members of those families that do not: what a client says about itself, the first of them a secret.
+const KEPT: [&str; 2] = ["CTXNODE_TOKEN", "CTXNODE_AGENT"];
+
+/// Whether the daemon gets a variable of the client that starts it.
+fn passes(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    !KEPT.contains(&name) && (PASSED.contains(&name) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+/// Returns what passes of this process's environment.
+#[expect(clippy::disallowed_methods, reason = "what a child inherits; nothing is configured by it")]
+fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| passes(name))
+}
 
 /// How to start the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,13 +163,16 @@ pub async fn ensure(socket: &Path, starter: &Starter, deadline: Instant) -> Resu
 }
 
 impl Starter {
-    /// Runs the program in a process group of its own, so that an interrupt on the client's terminal does not reach it.
+    /// Runs the program in a process group of its own, so that an interrupt on the client's terminal does not reach it, and
+    /// with the part of the client's environment that is no secret.
     fn spawn(&self) -> Result<Child, StartError> {
         let log = |source| StartError::Log { path: self.log.clone(), source };
         let output = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log).map_err(log)?;
         let errors = output.try_clone().map_err(log)?;
         let spawned = Command::new(&self.program)
             .args(&self.arguments)
+            .env_clear()
+            .envs(inherited())
             .envs(ENVIRONMENT)
             .stdin(Stdio::null())
             .stdout(output)
@@ -175,6 +235,29 @@ mod tests {
         let script = "echo arenas $MALLOC_ARENA_MAX";
         drop(ensure(&dir.path().join("s"), &starter(dir.path(), script), soon(300)).await);
         assert_eq!(std::fs::read_to_string(dir.path().join("log")).unwrap(), "arenas 2\n");
+    }
+
+    #[tokio::test]
+    async fn l_04_the_daemon_gets_what_passes_of_the_environment_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(ensure(&dir.path().join("s"), &starter(dir.path(), "env"), soon(300)).await);
+        let log = std::fs::read_to_string(dir.path().join("log")).unwrap();
+        let names: Vec<&str> = log.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(names.contains(&"PATH") && names.contains(&"MALLOC_ARENA_MAX"), "{names:?}");
+        // The shell sets these itself. Cargo has put variables of its own into this process, of which none may be there.
+        let made = ["PWD", "OLDPWD", "SHLVL", "_", "MALLOC_ARENA_MAX"];
+        let strange: Vec<&&str> = names.iter().filter(|name| !made.contains(name) && !passes(name.as_ref())).collect();
+        assert!(strange.is_empty(), "{strange:?}");
+    }
+
+    #[test]
+    fn l_04_no_token_passes() {
+        for name in ["PATH", "HOME", "LC_ALL", "XDG_RUNTIME_DIR", "CTXNODE_DATA_DIR", "SSH_AUTH_SOCK", "https_proxy"] {
+            assert!(passes(name.as_ref()), "{name}");
+        }
+        for name in ["GH_TOKEN", "GITHUB_TOKEN", "CTXNODE_TOKEN", "TOKEN", "ANTHROPIC_API_KEY", "LD_PRELOAD", "PATHS"] {
+            assert!(!passes(name.as_ref()), "{name}");
+        }
     }
 
     #[tokio::test]

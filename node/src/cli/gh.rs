@@ -3,6 +3,8 @@
 //! Git and GitHub are asked without a shell, texts go in by stdin. What could be refused is asked first; a step that fails after
 //! that says what was done before it.
 
+mod outgoing;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use ctxnode_api::Call;
 use ctxnode_launcher::program::{Program, find};
 use ctxnode_model::rules::github::{LabelEdit, grade, linked_issue, not_green};
 use ctxnode_model::rules::secrets::scan;
+use ctxnode_model::rules::text::is_commit;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -231,13 +234,16 @@ pub(super) async fn handoff(world: &World, matches: &ArgMatches) -> Result<Exit,
     if world.screen.person {
         input["confirmed_by"] = "human".into();
     }
-    if work.run("commit", Program::new("git", ["status", "--porcelain"])).await?.is_empty() {
-        work.done.push("nothing to commit".to_owned());
-    } else {
+    let outgoing = outgoing::look(&work.checkout.root).await.map_err(|reason| work.failed("commit", reason))?;
+    if outgoing.changes {
         let message =
             matches.get_one::<String>("message").cloned().unwrap_or_else(|| format!("{} (#{number})", issue.title));
-        work.git("commit", "stage the changes".to_owned(), &["add", "--all"]).await?;
+        let words = outgoing.words();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        work.git("commit", "stage the changes".to_owned(), &words).await?;
         work.git("commit", format!("commit on {branch}"), &["commit", "--quiet", "--message", &message]).await?;
+    } else {
+        work.done.push("nothing to commit".to_owned());
     }
     let push = ["push", "--quiet", "--set-upstream", "origin", &branch];
     work.git("push", format!("push {branch}"), &push).await?;
@@ -292,7 +298,7 @@ pub(super) async fn question(world: &World, matches: &ArgMatches) -> Result<Exit
 pub(super) async fn merge(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
     let number = *matches.get_one::<u32>("number").unwrap_or(&0);
     let mut work = Work::begin(world, matches).await?;
-    let fields = "number,title,body,headRefName,statusCheckRollup,url";
+    let fields = "number,title,body,headRefName,headRefOid,statusCheckRollup,url";
     let open = work
         .ask("pull request", &["pr", "list", "--state", "open", "--limit", PULL_REQUESTS, "--json", fields])
         .await?;
@@ -335,8 +341,13 @@ pub(super) async fn merge(world: &World, matches: &ArgMatches) -> Result<Exit, F
         Some(red) => return Err(work.failed("checks", format!("not green: {}; nothing was changed", red.join(", ")))),
         None => return Err(work.failed("checks", format!("pull request #{pull} has no checks; nothing was changed"))),
     }
+    let head = text(request, "headRefOid");
+    if !is_commit(&head) {
+        return Err(work.failed("checks", format!("gh names no head of pull request #{pull}; nothing was changed")));
+    }
     let (pull_word, issue_word) = (pull.to_string(), of.to_string());
-    let program = Program::new(&work.gh, ["pr", "merge", &pull_word, "--merge"]);
+    // What was pushed since has not been looked at.
+    let program = Program::new(&work.gh, ["pr", "merge", &pull_word, "--merge", "--match-head-commit", &head]);
     work.change("merge", format!("merge pull request #{pull}"), program).await?;
     let program = Program::new(&work.gh, ["issue", "close", &issue_word]);
     work.change("close", format!("close #{of}"), program).await?;

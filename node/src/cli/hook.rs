@@ -3,10 +3,9 @@
 //! A hook never stands in the way: it ends with 0 within a second, prints what its CLI accepts and nothing else, asks
 //! nobody, and starts nothing. What the daemon could not be told waits on disk.
 
-use std::io::Read as _;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command};
 use ctxnode_api::hooks::{HookReply, HookRequest, Moment};
@@ -22,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
 use super::screen::{Form, Screen};
+use super::stdin;
 use super::world::World;
 use crate::daemon::spool;
 use crate::handlers::Spooled;
@@ -30,9 +30,7 @@ use crate::process::agents_above;
 /// When a hook gives up, whatever it waits for.
 const HARD_LIMIT: Duration = Duration::from_millis(950);
 /// How long the daemon may take; the rest is for keeping the event on disk.
-const ASK_LIMIT: Duration = Duration::from_millis(700);
-/// The most that is read from stdin. The result of a tool can be large, and nothing of it is needed.
-const MOST_INPUT: u64 = 8 << 20;
+pub(super) const ASK_LIMIT: Duration = Duration::from_millis(700);
 
 pub(super) fn commands() -> Vec<Command> {
     // Free words: a hook that is called in a way it does not know must not end with 2, which would block the agent.
@@ -89,25 +87,16 @@ pub(super) fn limited<T: Send + 'static>(
     receive.recv_timeout(HARD_LIMIT).ok()
 }
 
-/// Reads one JSON object. Anything else is no event's details, and still an event.
-fn read_stdin() -> Value {
-    serde_json::from_slice(&stdin_bytes()).unwrap_or_default()
-}
-
-/// Reads what a CLI sends.
-pub(super) fn stdin_bytes() -> Vec<u8> {
-    let mut text = Vec::new();
-    // What came before a fault is all there is.
-    let _ = std::io::stdin().lock().take(MOST_INPUT).read_to_end(&mut text);
-    text
-}
-
 fn report(world: &World, agent: Agent, event: Event) -> Option<HookReply> {
-    let mut asked = request(agent, event, &read_stdin());
+    let began = Instant::now();
+    // Anything but an object is no event's details, and still an event.
+    let mut asked = request(agent, event, &stdin::input().value);
     if asked.directory.is_none() {
         asked.directory = Some(world.directory.display().to_string());
     }
-    match ask(world, &asked) {
+    // What the details took, the daemon has less: the event must still come to the disk.
+    let left = ASK_LIMIT.saturating_sub(began.elapsed());
+    match ask(world, &asked, left) {
         Ok(reply) => Some(reply),
         // It has heard the event and will not have it.
         Err(Failure::Refused(body)) if body.code.status() < 500 => None,
@@ -118,11 +107,11 @@ fn report(world: &World, agent: Agent, event: Event) -> Option<HookReply> {
     }
 }
 
-pub(super) fn ask(world: &World, asked: &HookRequest) -> Result<HookReply, Failure> {
+pub(super) fn ask(world: &World, asked: &HookRequest, limit: Duration) -> Result<HookReply, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     let input = serde_json::to_value(asked).unwrap_or_default();
     let answer = runtime.block_on(async {
-        let mut client = world.client_of_running()?.with_limit(ASK_LIMIT);
+        let mut client = world.client_of_running()?.with_limit(limit);
         client.call(&Call::new("hook", input)).await.map_err(Failure::from)
     })?;
     Ok(serde_json::from_value(answer.body).unwrap_or_default())

@@ -25,6 +25,7 @@ mod setup;
 mod show;
 mod status;
 mod status_line;
+mod stdin;
 mod tmux;
 mod uninstall;
 mod verify;

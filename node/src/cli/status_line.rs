@@ -4,24 +4,27 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ExitCode, Stdio};
-use std::sync::mpsc::sync_channel;
+use std::process::{Child, ChildStdout, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command};
 use ctxnode_api::hooks::{HookRequest, Moment};
 use ctxnode_config::Environment;
 use ctxnode_launcher::agents::Agent;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde_json::Value;
 
-use super::hook::{ask, limited, offer_of, stdin_bytes};
+use super::hook::{ASK_LIMIT, ask, limited, offer_of};
 use super::screen::Screen;
+use super::stdin::{self, Input};
 
 /// How long somebody's own command may take; the CLI asks again some seconds later.
 const THEIRS: Duration = Duration::from_secs(2);
-/// The most that is shown of it.
-const MOST: u64 = 16 << 10;
+/// How often it is looked at whether it has ended, when it prints nothing.
+const LOOK: Duration = Duration::from_millis(10);
+/// The most bytes that are shown of it.
+const MOST: usize = 16 << 10;
 
 pub(super) fn command() -> Command {
     let and = "Runs this command with the same input first and shows its output before ours";
@@ -32,10 +35,9 @@ pub(super) fn command() -> Command {
 
 /// Prints the line. Always ends with 0.
 pub(super) fn run(matches: &ArgMatches, env: &Environment, screen: Screen) -> ExitCode {
-    let input = stdin_bytes();
+    let Input { bytes, value: event } = stdin::input();
     let began = Instant::now();
-    let theirs = matches.get_one::<String>("and").and_then(|command| Theirs::start(command, &input));
-    let event: Value = serde_json::from_slice(&input).unwrap_or_default();
+    let theirs = matches.get_one::<String>("and").and_then(|command| Theirs::start(command, &bytes));
     let reply = limited(matches, env, screen, move |world| {
         let directory = event.pointer("/workspace/current_dir").or_else(|| event.get("cwd")).and_then(Value::as_str);
         let directory = directory.map_or_else(|| world.directory.display().to_string(), str::to_owned);
@@ -46,7 +48,7 @@ pub(super) fn run(matches: &ArgMatches, env: &Environment, screen: Screen) -> Ex
             directory: Some(directory),
             ..HookRequest::default()
         };
-        ask(world, &asked).ok()
+        ask(world, &asked, ASK_LIMIT).ok()
     });
     let ours = match reply.flatten() {
         None => "ctxnode: no daemon".to_owned(),
@@ -78,7 +80,7 @@ fn joined(theirs: &str, ours: &str) -> String {
 /// Somebody's own command, as it runs.
 struct Theirs {
     child: Child,
-    output: std::sync::mpsc::Receiver<String>,
+    stdout: ChildStdout,
 }
 
 impl Theirs {
@@ -89,35 +91,87 @@ impl Theirs {
         let mut child = shell.spawn().ok()?;
         let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
         let input = input.to_owned();
-        let (send, output) = sync_channel(1);
         // One that does not read its input must not hold up its output.
         std::thread::Builder::new().spawn(move || drop(stdin.write_all(&input))).ok()?;
-        std::thread::Builder::new()
-            .spawn(move || {
-                let mut bytes = Vec::new();
-                let _ = stdout.take(MOST).read_to_end(&mut bytes);
-                // The one who waits may have given up.
-                let _ = send.send(String::from_utf8_lossy(&bytes).into_owned());
-            })
-            .ok()?;
-        Some(Self { child, output })
+        Some(Self { child, stdout })
     }
 
-    /// Waits for what it prints; with all that it started it is stopped when that takes too long.
+    /// Takes what it prints until it has ended. What came in time counts, also when more was to come. With all that it
+    /// started it is stopped then.
     fn finish(mut self, limit: Duration) -> String {
-        let printed = self.output.recv_timeout(limit).unwrap_or_default();
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+        let printed = self.output(Instant::now() + limit);
+        if let Some(group) = self.group() {
             // Gone already is as good as stopped.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();
+        String::from_utf8_lossy(&printed).into_owned()
+    }
+
+    fn output(&mut self, deadline: Instant) -> Vec<u8> {
+        let mut printed = Vec::new();
+        let mut chunk = [0; 4 << 10];
+        while printed.len() < MOST {
+            // Looked at first: what it printed before its end is in the pipe by then.
+            let ended = self.has_ended();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = if ended { Duration::ZERO } else { left.min(LOOK) };
+            match self.is_readable(wait) {
+                true => match self.stdout.read(&mut chunk) {
+                    Ok(count) if count > 0 => printed.extend_from_slice(&chunk[..count]),
+                    _ => break,
+                },
+                // What it left running may hold the pipe open for hours.
+                false if ended || left.is_zero() => break,
+                false => {}
+            }
+        }
+        printed.truncate(MOST);
         printed
+    }
+
+    fn is_readable(&self, wait: Duration) -> bool {
+        let mut files = [PollFd::new(&self.stdout, PollFlags::IN)];
+        let wait = Timespec::try_from(wait).unwrap_or_default();
+        poll(&mut files, Some(&wait)).is_ok_and(|count| count > 0)
+    }
+
+    /// Whether the shell has ended. It is not collected here: until it is, nobody else gets its number.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.group().is_none_or(|shell| !matches!(waitid(WaitId::Pid(shell), options), Ok(None)))
+    }
+
+    fn group(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shown(command: &str, limit: Duration) -> (String, Duration) {
+        let began = Instant::now();
+        let printed = Theirs::start(command, b"{}").unwrap().finish(limit);
+        (printed, began.elapsed())
+    }
+
+    #[test]
+    fn the_output_counts_when_the_shell_has_ended_whatever_it_left_running() {
+        let long = Duration::from_secs(60);
+        let (printed, took) = shown("sleep 600 & echo mine", long);
+        assert_eq!(printed, "mine\n");
+        assert!(took < long, "{took:?}");
+        let (printed, _) = shown("cat; echo; head -c 70000 /dev/zero | tr '\\0' x", long);
+        assert!(printed.starts_with("{}\nxxx") && printed.len() == MOST, "{}", printed.len());
+    }
+
+    #[test]
+    fn what_came_before_the_limit_is_shown() {
+        let (printed, _) = shown("echo half; exec sleep 600", Duration::from_secs(2));
+        assert_eq!(printed, "half\n");
+    }
 
     #[test]
     fn ours_stands_behind_the_first_line_of_theirs() {

@@ -77,6 +77,13 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
     let state = &world.config.paths.state_dir;
     work.delete(&state.join(RECORD));
     work.delete(&state.join("setup.json"));
+    if purge && !dry {
+        match ctxnode_launcher::secrets::keychain::purge(&world.env).await {
+            Ok(true) => work.did("take what ctxnode kept out of the keychain".to_owned()),
+            Ok(false) => {}
+            Err(error) => work.left.push(format!("items of the service ctxnode in the keychain: {error}")),
+        }
+    }
     if purge {
         delete_data(&mut work);
     }

@@ -77,19 +77,18 @@ impl Memory {
 
     /// Remembers an event; `None` when it was there before.
     fn see(&self, agent: &str, input: &HookRequest, now: Timestamp) -> Option<Seen<'_>> {
-        let part = |text: &Option<String>| text.clone().unwrap_or_default();
-        let key = format!(
-            "{agent}\n{}\n{:?}\n{}\n{}",
-            part(&input.conversation),
-            input.moment,
-            part(&input.turn),
-            part(&input.source)
-        );
+        let key = format!("{agent}\n{}", event_name(input));
         let kept = if input.turn.is_some() { NAMED_MS } else { TOGETHER_MS };
         let before = self.with(|memory| memory.seen.put(key.clone(), now));
         let repeated = before.is_some_and(|before| (0..kept).contains(&now.since(before)));
         (!repeated).then(|| Seen { memory: self, key: Some(key) })
     }
+}
+
+/// What tells an event of an agent from its others.
+fn event_name(input: &HookRequest) -> String {
+    let part = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{}\n{:?}\n{}\n{}", part(&input.conversation), input.moment, part(&input.turn), part(&input.source))
 }
 
 /// An event that is being carried out. Unless it is kept it is forgotten again: what failed, or was given up by the hook
@@ -218,6 +217,7 @@ async fn carry_out(cx: &Cx, input: &HookRequest, now: Timestamp, repeated: bool)
     }
     let Some(session) = session(cx).await? else { return Ok(HookReply { repeated, ..HookReply::default() }) };
     let mut reply = HookReply { session_id: Some(session.id.to_string()), repeated, ..HookReply::default() };
+    news::take_back(cx, &session, input).await?;
     if repeated {
         return Ok(reply);
     }
@@ -234,14 +234,14 @@ async fn carry_out(cx: &Cx, input: &HookRequest, now: Timestamp, repeated: bool)
             outcome::take(cx, &session, input, &mut reply).await?;
             // What was said before the edit is not said again; other news go on top.
             if input.listens {
-                news::add(cx, &session, &mut reply).await?;
+                news::add(cx, &session, input, &mut reply).await?;
             }
         }
         Moment::Prompt => {
             // Said once more with each prompt until a turn ends well: what the human reads is no news for the agent.
             reply.failed = cx.app.presence.get(session.id).and_then(|pulse| pulse.failed);
             if input.listens {
-                news::add(cx, &session, &mut reply).await?;
+                news::add(cx, &session, input, &mut reply).await?;
             }
         }
         Moment::TurnFailed => {
@@ -295,9 +295,10 @@ async fn begin(cx: &Cx, input: &HookRequest) -> Result<HookReply, Failure> {
     let session = cx.read()?.reader().get::<Session>(id)?;
     if let Some(session) = session {
         state::begin(cx, &session, input, reply.status == Some(StartStatus::Created)).await?;
+        news::take_back(cx, &session, input).await?;
         if input.listens {
             // The text below holds it all.
-            news::forget(cx, &session).await?;
+            news::forget(cx, &session, input).await?;
         }
     }
     let text = match input.source.as_deref() {

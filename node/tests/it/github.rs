@@ -24,8 +24,10 @@ case "$1 $2" in
             done
             shift 2
         done ;;
-    "pr list") printf '[{"number":90,"title":"Login","body":"Fixes #87","headRefName":"dev/mac/87-login","url":"u","statusCheckRollup":%s}]' "$(cat checks)" ;;
-    "pr merge") echo "merge $3" >>log ;;
+    "pr list") printf '[{"number":90,"title":"Login","body":"Fixes #87","headRefName":"dev/mac/87-login","headRefOid":"%s","url":"u","statusCheckRollup":%s}]' "$(cat head)" "$(cat checks)"
+        [ -e moves ] && cat moves >head ;;
+    "pr merge") [ "$5 $6" = "--match-head-commit $(cat head)" ] || { echo "Head branch was modified" >&2; exit 1; }
+        echo "merge $3" >>log ;;
     *) exit 3 ;;
 esac
 exit 0"##;
@@ -41,6 +43,7 @@ impl<'a> Place<'a> {
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("labels"), labels).unwrap();
         fs::write(folder.join("checks"), "[{\"name\":\"test\",\"conclusion\":\"SUCCESS\"}]").unwrap();
+        fs::write(folder.join("head"), "a1".repeat(20)).unwrap();
         sandbox.fake_program("gh", GH);
         let remotes = sandbox.root().join("remotes");
         let config = format!(
@@ -115,6 +118,63 @@ fn c_08_a_handoff_of_an_issue() {
     assert!(code == "1" && refused["message"].as_str().unwrap().contains("default branch"), "{refused}");
 }
 
+/// C-08: what must not be pushed is named, and then nothing was staged, committed or pushed.
+#[test]
+fn c_08_a_handoff_pushes_no_secret_and_no_half_merge() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let place = Place::make(&sandbox, "status:in-progress\nqa:2\n");
+    let root = place.repo.path();
+    let mut cli = place.agent();
+    place.repo.commit("config.rs", "fn main() {}\n");
+    let head = place.repo.git(&["rev-parse", "HEAD"]);
+    let secret = format!("ghp_{}", "a1B2".repeat(9));
+    let words = "handoff 87 --accomplished x --next-steps y";
+    for (name, content, part) in [
+        ("deploy/.env.local", "A=b\n".to_owned(), "deploy/.env.local (by its name)"),
+        ("new file.txt", format!("it is {secret}\n"), "new file.txt (GitHub token)"),
+        ("config.rs", format!("fn main() {{}}\n// {secret}\n"), "config.rs (GitHub token)"),
+    ] {
+        let path = root.join(name);
+        let before = fs::read(&path).ok();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        let (code, refused) = run(&mut cli, root, words);
+        let message = refused["message"].as_str().unwrap();
+        assert!(code == "1" && message.contains(part) && !message.contains(&secret), "{refused}");
+        assert_eq!(place.repo.git(&["diff", "--cached", "--name-only"]), "", "nothing is staged");
+        match before {
+            Some(before) => fs::write(&path, before).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    }
+    // A merge that stopped in the middle.
+    place.repo.git(&["checkout", "--quiet", "-b", "other"]);
+    place.repo.commit("config.rs", "fn other() {}\n");
+    place.repo.git(&["checkout", "--quiet", "dev/mac/87-login"]);
+    place.repo.commit("config.rs", "fn own() {}\n");
+    let merged = sandbox.command("git").args(["merge", "--quiet", "other"]).current_dir(root).output().unwrap();
+    assert!(!merged.status.success(), "the two are at odds");
+    let (code, refused) = run(&mut cli, root, words);
+    assert!(code == "1" && refused["message"].as_str().unwrap().contains("a merge is in progress"), "{refused}");
+    // Its file says that it is over, and the paths are as they were.
+    fs::remove_file(root.join(".git/MERGE_HEAD")).unwrap();
+    let (code, refused) = run(&mut cli, root, words);
+    assert!(code == "1" && refused["message"].as_str().unwrap().contains("unmerged: config.rs"), "{refused}");
+    place.repo.git(&["reset", "--quiet", "--hard"]);
+    assert_eq!((place.file("log").as_str(), place.repo.git(&["rev-parse", "HEAD~1"])), ("", head), "nothing was done");
+
+    // What is ours alone stays, and the rest goes.
+    fs::write(root.join(".infisical.json"), "{\"workspaceId\":\"w\"}").unwrap();
+    fs::write(root.join("AGENTS.md.ctxnode.bak"), "before").unwrap();
+    fs::write(root.join("login.rs"), "fn login() {}\n").unwrap();
+    let (code, answer) = run(&mut cli, root, words);
+    assert_eq!(code, "0", "{answer}");
+    let left = place.repo.git(&["status", "--porcelain", "--untracked-files=all"]);
+    assert_eq!(left, "?? .infisical.json\n?? AGENTS.md.ctxnode.bak");
+    assert!(place.repo.git(&["ls-tree", "-r", "--name-only", "origin/dev/mac/87-login"]).contains("login.rs"));
+}
+
 /// C-09: a comment, one label more, and the session waits.
 #[test]
 fn c_09_a_question_on_an_issue() {
@@ -165,6 +225,12 @@ fn c_10_a_merge_needs_verification_and_green_checks() {
     }
     fs::write(folder.join("labels"), "status:verified\nneeds:qa\nneeds:pm\nqa:2\n").unwrap();
     fs::write(folder.join("checks"), &green).unwrap();
+    // Somebody pushes between the look at the checks and the merge.
+    fs::write(folder.join("moves"), "b2".repeat(20)).unwrap();
+    let (code, refused) = run(&mut cli, place.repo.path(), "merge 90");
+    assert!(code == "1" && refused["message"].as_str().unwrap().contains("Head branch was modified"), "{refused}");
+    assert_eq!(place.file("log"), before, "nothing changed");
+    fs::remove_file(folder.join("moves")).unwrap();
     let (code, answer) = run(&mut cli, place.repo.path(), "merge 90");
     assert_eq!(code, "0", "{answer}");
     assert_eq!(place.labels(), ["qa:2", "status:done"]);

@@ -436,6 +436,39 @@ fn c_04_hooks_fail_open_and_bring_it_later() {
     assert_eq!(run("claude", "--unknown", b""), "");
 }
 
+/// C-04: a CLI that leaves the pipe open has its event all the same, with its details; one that says nothing, without.
+#[test]
+fn c_04_a_hook_needs_no_end_of_its_input() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    // The writer of the pipe stays until the hook has ended.
+    let open = |cli: &mut Cli<'_>, said: &str, command: &str| {
+        let began = Instant::now();
+        let fifo = sandbox.root().join("open");
+        let line = format!(
+            "rm -f {0}; mkfifo {0}; exec 9<>{0}; printf '%s' '{said}' >&9; {command} <{0} 9<&-; exec 9<&-",
+            fifo.display()
+        );
+        let printed = cli.run(&line);
+        assert!(began.elapsed() < HOOK_LIMIT, "{:?}", began.elapsed());
+        printed
+    };
+    let stop = with(event(repo.path()), json!({ "prompt_id": "p1", "last_assistant_message": "the parser works" }));
+    open(&mut cli, &stop.to_string(), "ctxnode hook claude stop");
+    open(&mut cli, "", "ctxnode hook claude before-compact");
+    let line = open(&mut cli, &event(repo.path()).to_string(), "ctxnode statusline");
+    assert!(line.starts_with("ctxnode: alpha"), "{line}");
+    let spool = sandbox.state_dir().join("hooks.spool");
+    assert!(!spool.exists(), "the daemon has heard all of them");
+    let id = text(&person(&sandbox).do_("session.list", json!({}))["items"][0], "id").to_owned();
+    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
+    let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id })).to_string();
+    assert!(draft.contains("the parser works"), "{draft}");
+}
+
 /// C-04 and C-07: what is applied from the disk tells nobody anything, so its news still come; and half a line there costs
 /// only itself.
 #[test]
@@ -477,6 +510,35 @@ fn c_04_c_07_what_waited_on_disk_uses_up_no_news() {
     person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
     let draft = person(&sandbox).do_("handoff.latest", json!({ "session_id": id })).to_string();
     assert!(draft.contains("second, with") && !draft.contains("first, with"), "{draft}");
+}
+
+/// C-04 and C-07: what the daemon answered to a hook that had given up is told again, once the event came from the disk.
+#[test]
+fn c_04_c_07_news_of_an_answer_that_was_not_printed_come_again() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let other = agent(&sandbox, "codex-mac-1", repo.path());
+    other.do_("sod", json!({ "issue": 1 }));
+    let input = json!({ "status": "in_progress", "accomplished": ["the parser"], "next_steps": ["go on"],
+        "to_agent": "claude", "issue": 1 });
+    other.do_("eod", input);
+    let prompt = |id: &str| with(event(repo.path()), json!({ "prompt_id": id }));
+    // The answer that nobody reads.
+    assert!(cli.told("prompt", &prompt("p1")).contains("Handoff for you"));
+    assert_eq!(cli.told("prompt", &prompt("p2")), "", "it counts as told");
+    daemon.stop();
+    assert_eq!(cli.hook("prompt", &prompt("p1")), "", "the hook has given up and keeps its event");
+    daemon.restart();
+    let spool = sandbox.state_dir().join("hooks.spool");
+    wait_until(SOON, "the spool is applied", || {
+        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
+    });
+    let told = cli.told("prompt", &prompt("p3"));
+    assert!(told.contains("Handoff for you"), "{told}");
+    assert_eq!(cli.told("prompt", &prompt("p4")), "", "once");
 }
 
 /// six hundred hook events leave an agent its hundred calls.

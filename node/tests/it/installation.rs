@@ -180,7 +180,10 @@ fn b_06_uninstall_restores_every_file_and_keeps_the_data() {
     fs::create_dir_all(program.parent().unwrap()).unwrap();
     fs::copy(bin("ctxnode"), &program).unwrap();
     run(&["daemon", "start"], &home);
+    sandbox.fake_program("secret-tool", "echo \"$@\" >>\"$HOME/../secret-tool.seen\"");
     run(&["uninstall", "--purge"], &home);
+    let seen = fs::read_to_string(sandbox.root().join("secret-tool.seen")).unwrap_or_default();
+    assert!(cfg!(not(target_os = "linux")) || seen == "clear service ctxnode\n", "the keychain is empty too: {seen}");
     assert!(!sandbox.data_dir().exists() && !sandbox.state_dir().exists());
     assert_eq!(of_others(&home), before);
 }

@@ -141,7 +141,7 @@ pub(super) async fn look(
         }
         return Ok(());
     }
-    let lines = news::once(cx, session, own).await?;
+    let lines = news::once(cx, session, input, own).await?;
     if let Some(first) = lines.first() {
         let rest = lines.len() - 1;
         let more = if rest > 0 { format!("; {rest} more") } else { String::new() };

@@ -1,9 +1,12 @@
 //! What an agent is told between its own calls, each line once: handoffs for it, work that is blocked, clashing claims,
 //! shared branches, and edits of others in files that it touched.
+//!
+//! A hook that gave up before the answer came printed nothing, and leaves its event on disk. When that event comes from there,
+//! what was told to it is taken back.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ctxnode_api::hooks::HookReply;
+use ctxnode_api::hooks::{HookReply, HookRequest};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Handoff, HandoffStatus, Session};
 use ctxnode_model::rules::claim::{beaten_by, rivals};
@@ -16,7 +19,7 @@ use ctxnode_store::{LocalTable, Reader};
 use serde::{Deserialize, Serialize};
 
 use super::super::{claims, start};
-use super::own_id;
+use super::{event_name, own_id};
 use crate::app::{App, Cx};
 use crate::failure::Failure;
 
@@ -30,11 +33,41 @@ const HANDOFFS: usize = 50;
 const REMEMBERED: usize = 400;
 const WAITING: usize = 50;
 
+/// Around the moment in which a hook gave up its event was answered: the hook waits for less than a second, and the daemon may
+/// be slower.
+const BEFORE_MS: i64 = 5_000;
+const AFTER_MS: i64 = 60_000;
+
 /// A line, and what makes it the same line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Line {
     pub(super) key: String,
     pub(super) text: String,
+}
+
+/// A line that an event was answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Said {
+    key: String,
+    /// The event, and when that was answered, in milliseconds.
+    event: String,
+    at: i64,
+    /// The line, when nothing but this would say it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// The event for which something is told.
+#[derive(Clone, Debug)]
+struct Event {
+    name: String,
+    at: i64,
+}
+
+impl Event {
+    fn of(cx: &Cx, input: &HookRequest) -> Self {
+        Self { name: event_name(input), at: cx.now().0 }
+    }
 }
 
 /// What a session was told, and what waits for it from others.
@@ -43,7 +76,7 @@ pub(super) struct Line {
 pub(super) struct Told {
     /// When it was last changed, in milliseconds; old ones are purged by it.
     at: i64,
-    keys: VecDeque<String>,
+    said: VecDeque<Said>,
     waiting: Vec<Line>,
 }
 
@@ -58,17 +91,35 @@ impl Told {
     }
 
     fn has(&self, key: &str) -> bool {
-        self.keys.iter().any(|told| told == key)
+        self.said.iter().any(|told| told.key == key)
     }
 
-    fn tell(&mut self, key: &str) {
+    fn tell(&mut self, event: &Event, key: &str, text: Option<&str>) {
         if !self.has(key) {
-            self.keys.push_back(key.to_owned());
+            let (event, at) = (event.name.clone(), event.at);
+            self.said.push_back(Said { key: key.to_owned(), event, at, text: text.map(str::to_owned) });
         }
-        while self.keys.len() > REMEMBERED {
-            self.keys.pop_front();
+        while self.said.len() > REMEMBERED {
+            self.said.pop_front();
         }
         self.waiting.retain(|line| line.key != key);
+    }
+
+    /// Takes back what was told to an event whose hook gave up at a time. An event without a name of its own is known by the
+    /// time alone.
+    fn take_back(&mut self, event: &str, named: bool, gave_up: i64) {
+        let around = gave_up.saturating_sub(BEFORE_MS)..=gave_up.saturating_add(AFTER_MS);
+        let (back, kept) = std::mem::take(&mut self.said)
+            .into_iter()
+            .partition(|said: &Said| said.event == event && (named || around.contains(&said.at)));
+        self.said = kept;
+        let back: VecDeque<Said> = back;
+        let lines = back.into_iter().filter_map(|said| Some(Line { key: said.key, text: said.text? }));
+        self.waiting.extend(lines.take(WAITING.saturating_sub(self.waiting.len())).collect::<Vec<_>>());
+    }
+
+    fn has_for(&self, event: &str) -> bool {
+        self.said.iter().any(|said| said.event == event)
     }
 }
 
@@ -85,8 +136,13 @@ async fn change(cx: &Cx, id: DocumentId, change: impl Fn(&mut Told) + Send + 'st
 }
 
 /// Adds what is new to an answer, and remembers it as told.
-pub(super) async fn add(cx: &Cx, session: &Rec<Session>, reply: &mut HookReply) -> Result<(), Failure> {
-    let (end, fresh) = {
+pub(super) async fn add(
+    cx: &Cx,
+    session: &Rec<Session>,
+    input: &HookRequest,
+    reply: &mut HookReply,
+) -> Result<(), Failure> {
+    let (end, waited, fresh) = {
         let snapshot = cx.read()?;
         let reader = snapshot.reader();
         let end = reader.journal_end()?;
@@ -98,10 +154,11 @@ pub(super) async fn add(cx: &Cx, session: &Rec<Session>, reply: &mut HookReply) 
             return Ok(());
         }
         let mut lines = told.waiting.clone();
+        let waited: BTreeSet<String> = lines.iter().map(|line| line.key.clone()).collect();
         lines.extend(overdue);
         lines.extend(present(reader, &cx.app, session)?);
         lines.retain(|line| !told.has(&line.key));
-        (end, lines)
+        (end, waited, lines)
     };
     let mut left = MOST_CHARS.saturating_sub(reply.context.as_deref().map_or(0, |text| chars(text) + 1));
     let mut said: Vec<Line> = Vec::new();
@@ -123,12 +180,35 @@ pub(super) async fn add(cx: &Cx, session: &Rec<Session>, reply: &mut HookReply) 
     }
     let texts = reply.context.iter().cloned().chain(said.iter().map(|line| line.text.clone()));
     reply.context = Some(texts.collect::<Vec<_>>().join("\n"));
-    let keys: Vec<String> = said.into_iter().map(|line| line.key).collect();
-    change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(key))).await
+    let event = Event::of(cx, input);
+    change(cx, session.id, move |told| {
+        for line in &said {
+            told.tell(&event, &line.key, waited.contains(&line.key).then_some(&line.text));
+        }
+    })
+    .await
+}
+
+/// Takes back what was told to an event that comes from the disk: its hook did not print the answer.
+pub(super) async fn take_back(cx: &Cx, session: &Rec<Session>, input: &HookRequest) -> Result<(), Failure> {
+    let Some(gave_up) = input.at.map(|at| at.0.0) else { return Ok(()) };
+    let (event, named) = (event_name(input), input.turn.is_some());
+    if !Told::of(cx.read()?.reader(), session.id)?.has_for(&event) {
+        return Ok(());
+    }
+    change(cx, session.id, move |told| told.take_back(&event, named, gave_up)).await?;
+    cx.app.hooks.with(|memory| memory.looked.pop(&session.id));
+    Ok(())
+}
+
+/// Remembers a line as told that an answer has already, so that it comes again when the answer is not printed.
+pub(super) async fn said(cx: &Cx, session: &Rec<Session>, input: &HookRequest, line: Line) -> Result<(), Failure> {
+    let event = Event::of(cx, input);
+    change(cx, session.id, move |told| told.tell(&event, &line.key, Some(&line.text))).await
 }
 
 /// Counts everything that is known now as told: the start text has just said it.
-pub(super) async fn forget(cx: &Cx, session: &Rec<Session>) -> Result<(), Failure> {
+pub(super) async fn forget(cx: &Cx, session: &Rec<Session>, input: &HookRequest) -> Result<(), Failure> {
     let keys: Vec<String> = {
         let snapshot = cx.read()?;
         present(snapshot.reader(), &cx.app, session)?.into_iter().map(|line| line.key).collect()
@@ -136,7 +216,8 @@ pub(super) async fn forget(cx: &Cx, session: &Rec<Session>) -> Result<(), Failur
     if keys.is_empty() {
         return Ok(());
     }
-    change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(key))).await
+    let event = Event::of(cx, input);
+    change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(&event, key, None))).await
 }
 
 /// Keeps a line for another session, unless it was told or waits already.
@@ -155,12 +236,18 @@ pub(super) async fn leave(cx: &Cx, session: DocumentId, line: Line) -> Result<()
 }
 
 /// Returns those of some lines that a session was not told, and remembers them as told.
-pub(super) async fn once(cx: &Cx, session: &Rec<Session>, lines: Vec<Line>) -> Result<Vec<Line>, Failure> {
+pub(super) async fn once(
+    cx: &Cx,
+    session: &Rec<Session>,
+    input: &HookRequest,
+    lines: Vec<Line>,
+) -> Result<Vec<Line>, Failure> {
     let told = Told::of(cx.read()?.reader(), session.id)?;
     let fresh: Vec<Line> = lines.into_iter().filter(|line| !told.has(&line.key)).collect();
     if !fresh.is_empty() {
-        let keys: Vec<String> = fresh.iter().map(|line| line.key.clone()).collect();
-        change(cx, session.id, move |told| keys.iter().for_each(|key| told.tell(key))).await?;
+        let (event, lines) = (Event::of(cx, input), fresh.clone());
+        let tell = move |told: &mut Told| lines.iter().for_each(|line| told.tell(&event, &line.key, Some(&line.text)));
+        change(cx, session.id, tell).await?;
     }
     Ok(fresh)
 }
@@ -224,6 +311,24 @@ fn present(reader: Reader<'_>, app: &App, session: &Rec<Session>) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// C-07: what was told to an event whose hook gave up is news again, and what another one was told is not.
+    #[test]
+    fn c_07_what_was_not_printed_is_taken_back() {
+        let mut told = Told::default();
+        let event = |name: &str, at| Event { name: name.to_owned(), at };
+        told.tell(&event("prompt 1", 1_000), "a", None);
+        told.tell(&event("prompt 1", 1_000), "b", Some("from the disk"));
+        told.tell(&event("prompt 2", 2_000), "c", None);
+        told.take_back("prompt 1", true, 900_000);
+        assert!(!told.has("a") && !told.has("b") && told.has("c"));
+        assert_eq!(told.waiting, [Line { key: "b".into(), text: "from the disk".into() }]);
+        // Without a name only what was told around that time.
+        told.tell(&event("tool", 10_000), "d", None);
+        told.tell(&event("tool", 900_000), "e", None);
+        told.take_back("tool", false, 900_900);
+        assert!(told.has("d") && !told.has("e"));
+    }
 
     #[test]
     fn g_11_the_time_box_is_over_after_thirty_minutes_and_told_once_per_problem() {

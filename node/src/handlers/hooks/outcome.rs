@@ -38,7 +38,7 @@ pub(super) async fn take(
         record(cx, session, address).await?;
     }
     match (&input.error, &input.command) {
-        (Some(error), command) => count(cx, session, error, command.clone(), input.listens, reply).await,
+        (Some(error), command) => count(cx, session, input, error, command.clone(), reply).await,
         (None, Some(command)) => {
             if !errors::is_counted(cx.read()?.reader(), session.id, command)? {
                 return Ok(());
@@ -55,21 +55,22 @@ pub(super) async fn take(
 async fn count(
     cx: &Cx,
     session: &Rec<Session>,
+    input: &HookRequest,
     error: &str,
     command: Option<String>,
-    listens: bool,
     reply: &mut HookReply,
 ) -> Result<(), Failure> {
     let (id, error) = (session.id, redact(error));
     let done = cx.app.store.write(move |draft| errors::count(draft, id, &error, command.as_deref()));
     let counted = done.await?.value;
     for (number, text) in counted.notices.into_iter().enumerate() {
-        if listens {
+        // The same words may be due once more, after a success between.
+        let key = format!("error {} {number} {text}", cx.now().0);
+        if input.listens {
             let before = reply.context.take().map(|before| format!("{before}\n")).unwrap_or_default();
             reply.context = Some(format!("{before}{text}"));
+            news::said(cx, session, input, Line { key, text }).await?;
         } else {
-            // The same words may be due once more, after a success between.
-            let key = format!("error {} {number} {text}", cx.now().0);
             news::leave(cx, session.id, Line { key, text }).await?;
         }
     }
