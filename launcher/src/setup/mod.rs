@@ -8,10 +8,12 @@ mod block;
 mod claude;
 mod codex;
 mod edit;
+mod files;
 mod gemini;
 pub mod json;
 mod ledger;
 pub mod marked;
+mod probe;
 mod registered;
 mod run;
 pub mod status_line;
@@ -25,6 +27,7 @@ use crate::agents::Agent;
 use crate::skills;
 
 pub use edit::{Edit, edit};
+pub use files::exchange;
 pub use ledger::{Known, known};
 pub use registered::{Registered, registered};
 pub use run::{Action, Done, Mode, Report, SetupError, run, run_files};
@@ -61,6 +64,8 @@ pub struct Places {
     pub codex: Option<PathBuf>,
     /// The top of the checkout, when there is one.
     pub project: Option<PathBuf>,
+    /// The program of Codex, when it is installed: it is asked whether it starts with what was written.
+    pub codex_program: Option<PathBuf>,
     /// Whether ours is added to a status line that somebody has: only when they ask for it.
     pub wrap_status_line: bool,
 }
