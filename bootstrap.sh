@@ -17,6 +17,9 @@ Usage: ./bootstrap.sh [options]
   --join FILE     join the fleet whose invite code is in FILE, or on stdin when FILE is -
   --no-service    no user service: the first client starts the daemon
   --no-path       leave the shell's configuration file alone
+
+It builds from this checkout: there are no prebuilt binaries yet. Keys for SSH between your machines (the mesh) are not
+spread yet either; with Tailscale or keys of your own SSH works as it does without ctxnode.
 TEXT
 }
 
@@ -240,10 +243,22 @@ install_binary() { # <name>
     ok "Install: $installed"
 }
 
+# A login bash reads the first of these and no other: a new .bash_profile would keep it from somebody's .profile.
+login_file() {
+    local name
+    for name in .bash_profile .bash_login .profile; do
+        if [ -e "$HOME/$name" ]; then
+            printf '%s\n' "$HOME/$name"
+            return
+        fi
+    done
+    printf '%s\n' "$HOME/.profile"
+}
+
 shell_file() {
     case ${SHELL:-} in
         */zsh) printf '%s\n' "${ZDOTDIR:-$HOME}/.zshrc" ;;
-        */bash) if [ "$(uname -s)" = Darwin ]; then printf '%s\n' "$HOME/.bash_profile"; else printf '%s\n' "$HOME/.bashrc"; fi ;;
+        */bash) if [ "$(uname -s)" = Darwin ]; then login_file; else printf '%s\n' "$HOME/.bashrc"; fi ;;
         *) printf '%s\n' "$HOME/.profile" ;;
     esac
 }
@@ -513,9 +528,35 @@ has_replica() {
     return 1
 }
 
+# How many members of its fleet this machine knows besides itself.
+known_peers() {
+    local listed
+    listed=$("$bin_dir/ctxnode" peers --json 2>/dev/null) || return 1
+    printf '%s\n' "$(($(printf '%s\n' "$listed" | grep -c '"node": ') - $(printf '%s\n' "$listed" | grep -c '"state": "revoked"')))"
+}
+
+# An invite code makes a new replica and cannot be used on one that is there.
+join_beside_replica() {
+    local peers dir
+    dir=$(data_dir)
+    if [ "$mode" != run ]; then
+        ok "Replica: $dir; a run says whether it is in a fleet, and --join does not replace it"
+        return
+    fi
+    if ! peers=$(known_peers); then
+        fail "Replica: $dir is there, and it does not say whether it is in a fleet" "Type: ctxnode doctor   then run this again."
+    elif [ "$peers" -gt 0 ]; then
+        joined=yes
+        ok "Replica: $dir is in a fleet with $peers others already; the code was not used"
+    else
+        fail "Replica: $dir is one of this machine alone, and --join needs an empty place" \
+            "To give it up (what is only in it stays in the moved copy), type: ctxnode daemon stop; mv '$dir' '$dir.alone'   then run this again. To keep it, leave --join out and invite the other machines from here."
+    fi
+}
+
 make_replica() {
     if has_replica; then
-        ok "Replica: $(data_dir)"
+        if [ -n "$join_from" ]; then join_beside_replica; else ok "Replica: $(data_dir)"; fi
         return
     fi
     if [ -n "$join_from" ]; then
@@ -619,6 +660,97 @@ start_in_background() {
         fail "Daemon: it does not start" "Type: ctxnode daemon run   to see why."
     fi
     ok "Daemon: started (no user services here; after a restart the first client starts it)"
+}
+
+# Settings for phones, copied texts and true colour; the user's own, below them, win.
+set_up_tmux() {
+    local said
+    if ! command -v tmux >/dev/null; then
+        skipped "tmux: not installed" "Later: ctxnode tmux setup"
+        return
+    fi
+    if [ ! -x "$bin_dir/ctxnode" ]; then
+        may "tmux: not set up" "write tmux's settings (ctxnode tmux setup)"
+        return
+    fi
+    if "$bin_dir/ctxnode" tmux setup --check >/dev/null 2>&1; then
+        ok "tmux: settings are as they should be"
+        return
+    fi
+    may "tmux: settings differ" "write tmux's settings (ctxnode tmux setup)" || return 0
+    if ! said=$("$bin_dir/ctxnode" tmux setup 2>&1); then
+        printf '%s\n' "$said" | sed 's/^/  /'
+        fail "tmux: settings" "Correct the file that is named above, then run this again."
+    fi
+    ok "tmux: settings written (ctxnode tmux setup --remove takes them out)"
+}
+
+# Where the shell of this user looks for completions by itself.
+completion_file() {
+    local folder
+    case ${SHELL:-} in
+        */bash) printf '%s\n' "${XDG_DATA_HOME:-$HOME/.local/share}/bash-completion/completions/ctxnode" ;;
+        */fish) printf '%s\n' "${XDG_CONFIG_HOME:-$HOME/.config}/fish/completions/ctxnode.fish" ;;
+        */zsh)
+            # It has no folder for a user of its own. What stands on its list before any file of the user's is read (that
+            # could do anything) and can be written is one, as with brew.
+            # shellcheck disable=SC2016  # for zsh
+            "$SHELL" -fc 'print -rl -- $fpath' </dev/null 2>/dev/null | while IFS= read -r folder; do
+                if [ -d "$folder" ] && [ -w "$folder" ]; then
+                    printf '%s\n' "$folder/_ctxnode"
+                    break
+                fi
+            done
+            ;;
+    esac
+}
+
+write_completions() {
+    local shell file text
+    shell=${SHELL:-}
+    shell=${shell##*/}
+    file=$(completion_file)
+    if [ -z "$file" ]; then
+        case $shell in
+            zsh) skipped "Completions: zsh looks in no folder of yours" "Type: ctxnode completions zsh >FOLDER/_ctxnode   with a FOLDER of your fpath." ;;
+            *) skipped "Completions: none for this shell" "There are some for bash, zsh and fish." ;;
+        esac
+        return
+    fi
+    if [ ! -x "$bin_dir/ctxnode" ]; then
+        may "Completions: none for $shell" "write $file"
+        return
+    fi
+    if ! text=$("$bin_dir/ctxnode" completions "$shell" 2>/dev/null); then
+        skipped "Completions: none for $shell" "There are some for bash, zsh and fish."
+        return
+    fi
+    if [ -f "$file" ] && [ "$(cat "$file")" = "$text" ]; then
+        ok "Completions: $file is current"
+        return
+    fi
+    if [ -e "$file" ] && ! grep -qxF "completion $file" "$(state_dir)/bootstrap.record" 2>/dev/null; then
+        skipped "Completions: $file is somebody's own" "Delete it and run this again to have ours."
+        return
+    fi
+    may "Completions: $file is missing or of another build" "write $file" || return 0
+    note completion "$file"
+    if ! mkdir -p "$(dirname "$file")" || ! printf '%s\n' "$text" >"$file"; then
+        skipped "Completions: $file cannot be written" "Check who owns it."
+        return
+    fi
+    ok "Completions: $file"
+}
+
+# Only ventures with secrets in a provider need its program, and its packages are the maker's: said, not installed.
+look_at_secrets() {
+    if command -v infisical >/dev/null; then
+        ok "Secrets CLI: infisical"
+    elif command -v brew >/dev/null; then
+        skipped "Secrets CLI: no infisical" "Only for ventures that keep secrets there: brew install infisical/get-cli/infisical"
+    else
+        skipped "Secrets CLI: no infisical" "Only for ventures that keep secrets there: https://infisical.com/docs/cli/overview"
+    fi
 }
 
 # Makes the chosen agent CLIs know ctxnode. What a human must confirm is kept for the end.
@@ -758,13 +890,16 @@ install_binary ctxnode
 install_binary launcher
 install_binary dev-session
 add_to_path
+write_completions
 install_tools
+look_at_secrets
 install_agents
 look_at_tailscale
 make_key
 make_replica
 start_daemon
 set_up_agents
+set_up_tmux
 
 if [ "$mode" != run ]; then exit "$missing"; fi
 scratch=$(mktemp -d) || fail "Self-check: no temporary directory" "Check TMPDIR and the disk."
@@ -772,4 +907,5 @@ verify || exit 1
 if [ -n "$to_confirm" ]; then
     printf '\nConfirm by hand; ctxnode does not write what you trust:\n%s' "$to_confirm"
 fi
-printf '\nDone in %s s. Next: launcher CODE   (launcher --list shows the ventures; ctxnode venture set adds one)\n' "$SECONDS"
+printf '\nNot there yet: prebuilt binaries (this is a build of your checkout) and the SSH mesh.\n'
+printf 'Done in %s s. Next: launcher CODE   (launcher --list shows the ventures; ctxnode venture set adds one)\n' "$SECONDS"

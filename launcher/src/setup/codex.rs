@@ -30,7 +30,8 @@ pub(super) fn wanted(scope: Scope, places: &Places) -> Vec<Wanted> {
     let mut config = vec![toml::Entry::Table { outer: "mcp_servers", name: "ctxnode", fields }];
     if scope == Scope::User {
         // Output in the ordinary screen can be scrolled and searched in a multiplexer.
-        config.push(toml::Entry::Default { table: "tui", key: "alternate_screen", value: "never" });
+        let values = vec![Field::Text("never"), Field::Flag(false)];
+        config.push(toml::Entry::Default { table: "tui", key: "alternate_screen", values });
     }
     let entries = HOOKS
         .iter()

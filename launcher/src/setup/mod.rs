@@ -5,13 +5,16 @@
 
 mod agy;
 mod block;
+mod blockers;
 mod claude;
 mod codex;
 mod edit;
+mod files;
 mod gemini;
 pub mod json;
 mod ledger;
 pub mod marked;
+mod probe;
 mod registered;
 mod run;
 pub mod status_line;
@@ -24,7 +27,9 @@ use std::path::{Path, PathBuf};
 use crate::agents::Agent;
 use crate::skills;
 
+pub use blockers::blockers;
 pub use edit::{Edit, edit};
+pub use files::exchange;
 pub use ledger::{Known, known};
 pub use registered::{Registered, registered};
 pub use run::{Action, Done, Mode, Report, SetupError, run, run_files};
@@ -61,6 +66,8 @@ pub struct Places {
     pub codex: Option<PathBuf>,
     /// The top of the checkout, when there is one.
     pub project: Option<PathBuf>,
+    /// The program of Codex, when it is installed: it is asked whether it starts with what was written.
+    pub codex_program: Option<PathBuf>,
     /// Whether ours is added to a status line that somebody has: only when they ask for it.
     pub wrap_status_line: bool,
 }
@@ -201,48 +208,6 @@ pub fn offers(agent: Agent, scope: Scope, places: &Places, read: &dyn Fn(&Path) 
         Agent::Claude => claude::offer(scope, places, read).into_iter().collect(),
         Agent::Codex | Agent::Gemini | Agent::Antigravity => Vec::new(),
     }
-}
-
-/// Returns the settings of a CLI that keep hooks or servers from working, each as file, setting and what it does.
-#[must_use]
-pub fn blockers(agent: Agent, scope: Scope, places: &Places, read: &dyn Fn(&Path) -> Option<String>) -> Vec<String> {
-    let told = |path: &Path, setting: &str, effect: &str| format!("{}: {setting} {effect}", path.display());
-    let mut found = Vec::new();
-    match agent {
-        Agent::Claude => {
-            let settings = claude::settings(scope, places);
-            let text = read(&settings).unwrap_or_default();
-            if json::look(&text, &["disableAllHooks"]) == Some(true.into()) {
-                found.push(told(&settings, "disableAllHooks", "keeps every hook from running"));
-            }
-            let off = json::look(&text, &["disabledMcpjsonServers"]);
-            if off.and_then(|list| list.as_array().cloned()).is_some_and(|list| list.contains(&"ctxnode".into())) {
-                found.push(told(&settings, "disabledMcpjsonServers", "switches the server off"));
-            }
-        }
-        Agent::Codex => {
-            let config = places.codex_home().join("config.toml");
-            let text = read(&config).unwrap_or_default();
-            let features = text.parse::<toml_edit::DocumentMut>().ok();
-            let off = features.as_ref().and_then(|config| config.get("features")?.get("hooks")?.as_bool());
-            if off == Some(false) {
-                found.push(told(&config, "features.hooks", "keeps every hook from running"));
-            }
-        }
-        Agent::Gemini => {
-            let settings = gemini::settings(scope, places);
-            let text = read(&settings).unwrap_or_default();
-            if json::look(&text, &["hooksConfig", "enabled"]) == Some(false.into()) {
-                found.push(told(&settings, "hooksConfig.enabled", "keeps every hook from running"));
-            }
-            let only = json::look(&text, &["mcp", "allowed"]).and_then(|list| list.as_array().cloned());
-            if only.is_some_and(|list| !list.contains(&"ctxnode".into())) {
-                found.push(told(&settings, "mcp.allowed", "does not hold ctxnode"));
-            }
-        }
-        Agent::Antigravity => {}
-    }
-    found
 }
 
 /// Returns the hooks of a CLI, as a plugin or an extension of it holds them; `None` where that has another form.

@@ -64,7 +64,14 @@ mod tests {
     use super::*;
 
     fn places() -> Places {
-        Places { home: "/h".into(), claude: None, codex: None, project: None, wrap_status_line: false }
+        Places {
+            home: "/h".into(),
+            claude: None,
+            codex: None,
+            project: None,
+            codex_program: None,
+            wrap_status_line: false,
+        }
     }
 
     fn found(agent: Agent, text: &str) -> Option<Registered> {

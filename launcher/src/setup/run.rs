@@ -1,7 +1,6 @@
-//! Reads the files, compares, and writes what differs: atomically, with one backup beside a file that was there before.
+//! Reads the files, compares, and writes what differs: atomically, with one backup of a file that was there before.
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,14 +8,13 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::edit::{missing_defaults, removal};
-use super::ledger::{self, Ledger, Row, hash};
+use super::files::{back_up, backup, drop_backup, exchange, in_checkout, read, retried};
+use super::ledger::{Held, Ledger, Row};
+use super::probe::Probe;
 use super::{
     Broken, Content, Edit, Places, Scope, Trust, Wanted, blockers, confirm, edit, offers, trust, usual_scope, wanted,
 };
 use crate::agents::Agent;
-
-/// The largest file that is read; configuration and instructions stay far below.
-const MAX_FILE: u64 = 32 << 20;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +23,26 @@ pub enum Mode {
     Apply,
     /// Say what differs.
     Check,
-    /// Take everything out again.
+    /// Take everything out again, whoever put it in.
     Remove,
+    /// Take out what this machine put in, and nothing else.
+    Undo,
+    /// Say what that would do.
+    UndoPlan,
+}
+
+impl Mode {
+    fn looks(self) -> bool {
+        matches!(self, Self::Check | Self::UndoPlan)
+    }
+
+    fn removes(self) -> bool {
+        matches!(self, Self::Remove | Self::Undo | Self::UndoPlan)
+    }
+
+    fn undoes(self) -> bool {
+        matches!(self, Self::Undo | Self::UndoPlan)
+    }
 }
 
 /// What happened to a file, or would.
@@ -110,6 +126,12 @@ pub enum SetupError {
         #[source]
         source: std::io::Error,
     },
+    /// Somebody else writes it all the time.
+    #[error("{path} was written by another program meanwhile; run this again")]
+    Changing {
+        /// The file.
+        path: PathBuf,
+    },
     /// Project scope outside a checkout.
     #[error("this directory is no git checkout, and project scope needs one")]
     NoProject,
@@ -136,8 +158,9 @@ pub fn run(
             (Scope::Project, Some(project)) => format!("{} {}", agent.name(), project.display()),
             _ => agent.name().to_owned(),
         };
-        report.files.extend(run_files(agent.name(), &user, wanted(*agent, scope, places), state_dir, mode)?);
-        if mode != Mode::Remove {
+        let probe = Probe::of(*agent, scope, places);
+        report.files.extend(run_probed(agent.name(), &user, wanted(*agent, scope, places), state_dir, mode, probe)?);
+        if !mode.removes() {
             let read = |path: &Path| read(path).ok().flatten();
             report.blockers.extend(blockers(*agent, scope, places, &read));
             report.trust.push(trust(*agent, scope, places, &read));
@@ -152,7 +175,7 @@ pub fn run(
 /// Brings files to what they should hold, checks them, or takes out what was put in, for one user of them.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run`]. When everything is taken out, a file that cannot be used is said, and the others go.
 pub fn run_files(
     name: &'static str,
     user: &str,
@@ -160,17 +183,34 @@ pub fn run_files(
     state_dir: &Path,
     mode: Mode,
 ) -> Result<Vec<Done>, SetupError> {
-    let ledger_file = state_dir.join(ledger::FILE);
-    let mut ledger = Ledger::load(&ledger_file);
-    let was = ledger.clone();
+    run_probed(name, user, files, state_dir, mode, None)
+}
+
+fn run_probed(
+    name: &'static str,
+    user: &str,
+    files: Vec<Wanted>,
+    state_dir: &Path,
+    mode: Mode,
+    probe: Option<Probe>,
+) -> Result<Vec<Done>, SetupError> {
+    let mut held = if mode.looks() || (mode.removes() && !state_dir.is_dir()) {
+        Held::to_read(state_dir)
+    } else {
+        Held::to_change(state_dir)?
+    };
+    let work = Work { user, state_dir, mode, probe };
     let mut all = Vec::new();
     for file in files {
-        let done = one(user, &file, &mut ledger, mode);
-        // What was done so far is known, whatever comes next.
-        let (action, reason) = match done {
+        let (action, reason) = match work.one(&file, &mut held.ledger) {
             Ok(outcome) => outcome,
+            Err(error) if mode.undoes() => {
+                let source = std::error::Error::source(&error);
+                (Action::Broken, Some(source.map_or_else(|| error.to_string(), ToString::to_string)))
+            }
             Err(error) => {
-                save(&ledger_file, &ledger, &was)?;
+                // What was done so far is known, whatever comes next.
+                held.save()?;
                 return Err(error);
             }
         };
@@ -179,191 +219,183 @@ pub fn run_files(
         }
         all.push(Done { cli: name, path: file.path, what: file.what, action, reason });
     }
-    if mode != Mode::Check {
-        save(&ledger_file, &ledger, &was)?;
+    if !mode.looks() {
+        held.save()?;
     }
     Ok(all)
 }
 
 type Outcome = (Action, Option<String>);
 
-fn one(user: &str, file: &Wanted, ledger: &mut Ledger, mode: Mode) -> Result<Outcome, SetupError> {
-    let now = read(&file.path)?;
-    match mode {
-        Mode::Apply | Mode::Check => put(user, file, now.as_deref(), ledger, mode),
-        Mode::Remove => take(user, file, now.as_deref(), ledger),
-    }
+/// Why something of ours stays when this machine forgets us.
+const NOT_FROM_HERE: &str = "written elsewhere or by hand, kept; `ctxnode setup CLI --remove` takes it out";
+/// Why a file got its bytes back.
+const REFUSED: &str = "its CLI does not start with our entries in it; its bytes are as they were";
+
+/// What is done to the files of one user of them.
+struct Work<'a> {
+    user: &'a str,
+    state_dir: &'a Path,
+    mode: Mode,
+    probe: Option<Probe>,
 }
 
 fn left_alone(broken: &Broken) -> Outcome {
     (if broken.is_fault() { Action::Broken } else { Action::Kept }, Some(broken.to_string()))
 }
 
-fn put(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger, mode: Mode) -> Result<Outcome, SetupError> {
-    let edit = match edit(file, now) {
-        Ok(edit) => edit,
-        Err(broken) => return Ok(left_alone(&broken)),
-    };
-    let action = match (&edit, now) {
-        (Edit::Keep, _) => Action::Unchanged,
-        (Edit::Delete, _) => Action::Deleted,
-        (Edit::Write(_), None) => Action::Created,
-        (Edit::Write(_), Some(_)) => Action::Changed,
-    };
-    if mode == Mode::Check {
-        return Ok((action, None));
-    }
-    match &edit {
-        Edit::Keep => {
-            if let Some(row) = ledger.files.get_mut(&file.path) {
-                row.users.insert(user.to_owned());
+impl Work<'_> {
+    fn one(&self, file: &Wanted, ledger: &mut Ledger) -> Result<Outcome, SetupError> {
+        retried(|| {
+            let now = read(&file.path)?;
+            if self.mode.removes() {
+                self.take(file, now.as_deref(), ledger)
+            } else {
+                self.put(file, now.as_deref(), ledger)
             }
-        }
-        Edit::Delete => {
-            delete(&file.path)?;
-            ledger.files.remove(&file.path);
-        }
-        Edit::Write(after) => {
-            let whole = matches!(file.content, Content::Whole(_));
-            if let Some(before) = now.filter(|_| !whole) {
-                back_up(&file.path, before)?;
-            }
-            write(&file.path, after)?;
-            let row = ledger.files.entry(file.path.clone()).or_default();
-            row.users.insert(user.to_owned());
-            row.defaults.extend(missing_defaults(file, now));
-            row.wrote(now, after);
-        }
+        })
     }
-    Ok((action, None))
-}
 
-fn take(user: &str, file: &Wanted, now: Option<&str>, ledger: &mut Ledger) -> Result<Outcome, SetupError> {
-    let row = ledger.files.get(&file.path).cloned().unwrap_or_default();
-    let shared = row.users.iter().any(|other| other != user);
-    if shared {
-        if let Some(row) = ledger.files.get_mut(&file.path) {
-            row.users.remove(user);
-        }
-        return Ok((Action::Unchanged, None));
-    }
-    let edit = match exact(&row, &file.path, now)? {
-        Some(edit) => edit,
-        None => match removal(file, now, row.created, &row.defaults) {
+    fn put(&self, file: &Wanted, now: Option<&str>, ledger: &mut Ledger) -> Result<Outcome, SetupError> {
+        let refused = ledger.files.get(&file.path).map(|row| row.refused.clone()).unwrap_or_default();
+        let file = &file.without_defaults(&refused);
+        let edit = match edit(file, now) {
             Ok(edit) => edit,
             Err(broken) => return Ok(left_alone(&broken)),
-        },
-    };
-    let action = match &edit {
-        Edit::Keep => Action::Unchanged,
-        Edit::Delete => Action::Deleted,
-        Edit::Write(_) => Action::Changed,
-    };
-    match &edit {
-        Edit::Keep => {}
-        Edit::Delete => delete(&file.path)?,
-        Edit::Write(text) => write(&file.path, text)?,
-    }
-    // A backup that equals the file says nothing any more.
-    let kept = backup_of(&file.path);
-    let same = |text: &String| read(&file.path).ok().flatten().as_ref() == Some(text);
-    if ledger.files.contains_key(&file.path) && read(&kept)?.as_ref().is_some_and(same) {
-        std::fs::remove_file(&kept).map_err(at(&kept))?;
-    }
-    ledger.files.remove(&file.path);
-    Ok((action, None))
-}
-
-/// What brings back the very bytes, when nobody else has written since.
-fn exact(row: &Row, path: &Path, now: Option<&str>) -> Result<Option<Edit>, SetupError> {
-    if !now.is_some_and(|now| row.is_untouched(now)) {
-        return Ok(None);
-    }
-    if row.created {
-        return Ok(Some(Edit::Delete));
-    }
-    let backup = read(&backup_of(path))?;
-    Ok(backup.filter(|text| row.before.as_deref() == Some(hash(text).as_str())).map(Edit::Write))
-}
-
-fn save(path: &Path, ledger: &Ledger, was: &Ledger) -> Result<(), SetupError> {
-    if ledger == was {
-        return Ok(());
-    }
-    write(path, &ledger.text())
-}
-
-fn at(path: &Path) -> impl FnOnce(std::io::Error) -> SetupError + use<> {
-    let path = path.to_owned();
-    move |source| SetupError::File { path, source }
-}
-
-fn read(path: &Path) -> Result<Option<String>, SetupError> {
-    match std::fs::metadata(path) {
-        Ok(found) if found.len() > MAX_FILE => {
-            let source = std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than any configuration");
-            return Err(SetupError::File { path: path.to_owned(), source });
+        };
+        let action = match (&edit, now) {
+            (Edit::Keep, _) => Action::Unchanged,
+            (Edit::Delete, _) => Action::Deleted,
+            (Edit::Write(_), None) => Action::Created,
+            (Edit::Write(_), Some(_)) => Action::Changed,
+        };
+        if self.mode == Mode::Check {
+            return Ok((action, None));
         }
-        _ => {}
-    }
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(SetupError::File { path: path.to_owned(), source }),
-    }
-}
-
-fn backup_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".ctxnode.bak");
-    path.with_file_name(name)
-}
-
-/// Keeps what was there before the first change. A later one would hold our own text.
-fn back_up(path: &Path, before: &str) -> Result<(), SetupError> {
-    let backup = backup_of(path);
-    if backup.exists() {
-        return Ok(());
-    }
-    write_with(&backup, before, std::fs::metadata(path).ok().map(|found| found.permissions()))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), SetupError> {
-    // Dotfiles are often links into a repository of their owner: the file behind is meant.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mode = std::fs::metadata(&path).ok().map(|found| found.permissions());
-    write_with(&path, text, mode)
-}
-
-fn write_with(path: &Path, text: &str, mode: Option<std::fs::Permissions>) -> Result<(), SetupError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(at(folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(at(path))?;
-    file.write_all(text.as_bytes()).map_err(at(path))?;
-    let mode = mode.unwrap_or_else(|| std::fs::Permissions::from_mode(0o644));
-    file.as_file().set_permissions(mode).map_err(at(path))?;
-    file.as_file().sync_all().map_err(at(path))?;
-    file.persist(path).map_err(|error| at(path)(error.error))?;
-    Ok(())
-}
-
-/// Deletes a file and the directories that are empty then: they were made for it.
-fn delete(path: &Path) -> Result<(), SetupError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(at(path)(error)),
-        _ => {}
-    }
-    // The skill's own folder, the folder of skills, and the CLI's.
-    for folder in path.ancestors().skip(1).take(3) {
-        let ours = folder.file_name().is_some_and(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with('.') || name == "skills" || name == "commands" || path.ends_with("SKILL.md")
-        });
-        if !ours || std::fs::remove_dir(folder).is_err() {
-            break;
+        match edit {
+            // A file that somebody else's commit brought is one of ours all the same.
+            Edit::Keep if now.is_some() && !matches!(file.content, Content::Gone) => {
+                ledger.files.entry(file.path.clone()).or_default().users.insert(self.user.to_owned());
+            }
+            Edit::Keep => {}
+            Edit::Delete => {
+                exchange(&file.path, now.map(str::as_bytes), None)?;
+                ledger.files.remove(&file.path);
+            }
+            Edit::Write(after) => {
+                let whole = matches!(file.content, Content::Whole(_));
+                if let Some(before) = now.filter(|_| !whole) {
+                    back_up(&file.path, before, self.state_dir)?;
+                }
+                let Some(written) = self.write(file, now, after)? else {
+                    drop_backup(&file.path, self.state_dir)?;
+                    return Ok((Action::Broken, Some(REFUSED.to_owned())));
+                };
+                let row = ledger.files.entry(file.path.clone()).or_default();
+                row.users.insert(self.user.to_owned());
+                row.defaults.extend(missing_defaults(&written.file, now));
+                row.refused.extend(written.refused);
+                row.wrote(now, &written.text);
+                return Ok((action, written.reason));
+            }
         }
+        Ok((action, None))
     }
-    Ok(())
+
+    /// Writes a file, and asks its CLI whether it starts with it; `None` when it does not, whatever is tried.
+    fn write(&self, file: &Wanted, now: Option<&str>, text: String) -> Result<Option<Written>, SetupError> {
+        let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_owned());
+        exchange(&file.path, bytes(now).as_deref(), Some(text.as_bytes()))?;
+        let probe = self.probe.as_ref().filter(|probe| probe.file == file.path);
+        let Some(probe) = probe.filter(|probe| !probe.accepts()) else {
+            return Ok(Some(Written { file: file.clone(), text, refused: BTreeSet::new(), reason: None }));
+        };
+        let mut last = text;
+        for variant in file.variants() {
+            let text = match edit(&variant.file, now) {
+                Ok(Edit::Write(text)) => text,
+                _ => now.unwrap_or_default().to_owned(),
+            };
+            exchange(&file.path, Some(last.as_bytes()), Some(text.as_bytes()))?;
+            if probe.accepts() {
+                let reason = Some(variant.reason);
+                return Ok(Some(Written { file: variant.file, text, refused: variant.refused, reason }));
+            }
+            last = text;
+        }
+        exchange(&file.path, Some(last.as_bytes()), now.map(str::as_bytes))?;
+        Ok(None)
+    }
+
+    fn take(&self, file: &Wanted, now: Option<&str>, ledger: &mut Ledger) -> Result<Outcome, SetupError> {
+        let row = ledger.files.get(&file.path).cloned().unwrap_or_default();
+        let shared = row.users.iter().any(|other| other != self.user);
+        if shared && self.mode.looks() {
+            // All of its users go; the last one takes it out.
+            let goes = self.mode.undoes() && self.is_from_here(&row, &file.path);
+            return Ok((if goes { Action::Changed } else { Action::Unchanged }, None));
+        }
+        if shared {
+            if let Some(row) = ledger.files.get_mut(&file.path) {
+                row.users.remove(self.user);
+            }
+            return Ok((Action::Unchanged, None));
+        }
+        let edit = match self.exact(&row, &file.path, now)? {
+            Some(edit) => edit,
+            None => match removal(file, now, row.created, &row.defaults) {
+                Ok(edit) => edit,
+                Err(broken) => return Ok(left_alone(&broken)),
+            },
+        };
+        if self.mode.undoes() && edit != Edit::Keep && !self.is_from_here(&row, &file.path) {
+            return Ok((Action::Kept, Some(NOT_FROM_HERE.to_owned())));
+        }
+        let action = match &edit {
+            Edit::Keep => Action::Unchanged,
+            Edit::Delete => Action::Deleted,
+            Edit::Write(_) => Action::Changed,
+        };
+        if self.mode.looks() {
+            return Ok((action, None));
+        }
+        let before = now.map(str::as_bytes);
+        match &edit {
+            Edit::Keep => {}
+            Edit::Delete => exchange(&file.path, before, None)?,
+            Edit::Write(text) => exchange(&file.path, before, Some(text.as_bytes()))?,
+        }
+        if ledger.files.remove(&file.path).is_some() {
+            drop_backup(&file.path, self.state_dir)?;
+        }
+        Ok((action, None))
+    }
+
+    /// Whether this machine put it there. What lies in a checkout may have come with somebody else's commit, and taking it
+    /// out would be a change of theirs.
+    fn is_from_here(&self, row: &Row, path: &Path) -> bool {
+        row.users.contains(self.user) && (row.is_written() || !in_checkout(path))
+    }
+
+    /// What brings back the very bytes, when nobody else has written since.
+    fn exact(&self, row: &Row, path: &Path, now: Option<&str>) -> Result<Option<Edit>, SetupError> {
+        if !now.is_some_and(|now| row.is_untouched(now)) {
+            return Ok(None);
+        }
+        if row.created {
+            return Ok(Some(Edit::Delete));
+        }
+        let Some(hash) = &row.before else { return Ok(None) };
+        Ok(backup(path, self.state_dir, hash)?.map(Edit::Write))
+    }
+}
+
+/// What was written, and what its CLI made of it.
+struct Written {
+    file: Wanted,
+    text: String,
+    refused: BTreeSet<String>,
+    reason: Option<String>,
 }
 
 /// Returns the fields of an object.

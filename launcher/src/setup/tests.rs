@@ -14,6 +14,7 @@ fn places(home: &Path) -> Places {
         claude: None,
         codex: None,
         project: Some(home.join("repo")),
+        codex_program: None,
         wrap_status_line: false,
     }
 }
@@ -25,7 +26,9 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
         for entry in fs::read_dir(&dir).unwrap().flatten() {
             match entry.path() {
                 path if path.is_dir() => open.push(path),
-                path => drop(found.insert(path.clone(), fs::read_to_string(path).unwrap())),
+                path => {
+                    drop(found.insert(path.clone(), String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()))
+                }
             }
         }
     }
@@ -276,4 +279,179 @@ fn a_forked_conversation_of_claude_is_a_start() {
     let matcher = settings.pointer("/hooks/SessionStart/0/matcher").and_then(serde_json::Value::as_str);
     let sources: Vec<&str> = matcher.unwrap().split('|').collect();
     assert_eq!(sources, ["startup", "resume", "clear", "compact", "fork"]);
+}
+
+fn git(home: &TempDir) {
+    fs::create_dir_all(home.path().join("repo/.git")).unwrap();
+}
+
+/// B-06: what a colleague's commit brought is not ours to take out; what this machine wrote is.
+#[test]
+fn b_06_an_undo_leaves_what_others_committed() {
+    let team = TempDir::new().unwrap();
+    git(&team);
+    go(&team, Scope::Project, Mode::Apply);
+    let committed = tree(&team.path().join("repo"));
+    for set_up_here in [false, true] {
+        let home = TempDir::new().unwrap();
+        git(&home);
+        for (path, text) in &committed {
+            let path = home.path().join(path.strip_prefix(team.path()).unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let before = tree(&home.path().join("repo"));
+        if set_up_here {
+            // All of it is there: nothing is written.
+            assert!(!go(&home, Scope::Project, Mode::Apply).differs());
+        }
+        let plan = go(&home, Scope::Project, Mode::UndoPlan);
+        let done = go(&home, Scope::Project, Mode::Undo);
+        assert!(!plan.differs() && !done.differs(), "{done:#?}");
+        assert!(done.files.iter().any(|file| file.action == Action::Kept));
+        assert_eq!(tree(&home.path().join("repo")), before);
+    }
+    // A removal that somebody asks for by name still takes everything.
+    go(&team, Scope::Project, Mode::Remove);
+    assert_eq!(tree(&team.path().join("repo")), BTreeMap::new());
+}
+
+/// B-06: without a row of ours nothing is touched, and nothing is written by a plan.
+#[test]
+fn b_06_an_undo_goes_by_what_was_written_here() {
+    let home = TempDir::new().unwrap();
+    let before = foreign(home.path());
+    go(&home, Scope::User, Mode::Apply);
+    let set_up = tree(home.path());
+    let plan = go(&home, Scope::User, Mode::UndoPlan);
+    assert!(plan.differs());
+    assert_eq!(tree(home.path()), set_up, "a plan writes nothing");
+    let ledger = home.path().join("state/setup.json");
+    let kept = fs::read(&ledger).unwrap();
+    fs::remove_file(&ledger).unwrap();
+    assert!(!go(&home, Scope::User, Mode::Undo).differs(), "nothing says who wrote it");
+    fs::write(&ledger, kept).unwrap();
+    go(&home, Scope::User, Mode::Undo);
+    let mut after = tree(home.path());
+    after.remove(&ledger);
+    assert_eq!(after, before);
+}
+
+/// B-06: one file that cannot be read keeps nobody else's from going.
+#[test]
+fn b_06_an_undo_goes_on_after_a_file_that_cannot_be_used() {
+    let home = TempDir::new().unwrap();
+    go(&home, Scope::User, Mode::Apply);
+    let broken = home.path().join("home/.codex/config.toml");
+    fs::write(&broken, b"\xff").unwrap();
+    let done = go(&home, Scope::User, Mode::Undo);
+    let left: Vec<&Done> = done.files.iter().filter(|file| file.action == Action::Broken).collect();
+    assert!(left.len() == 1 && left[0].path == broken && left[0].reason.is_some(), "{left:?}");
+    let gone = tree(&home.path().join("home"));
+    assert_eq!(gone.keys().collect::<Vec<_>>(), [&broken]);
+}
+
+/// In a checkout a backup beside the file is somebody's next commit; it lies below the state directory and still brings
+/// every byte back.
+#[test]
+fn c_02_a_checkout_stays_free_of_backups() {
+    let home = TempDir::new().unwrap();
+    git(&home);
+    let before = foreign(home.path());
+    go(&home, Scope::Project, Mode::Apply);
+    let repo = |tree: BTreeMap<PathBuf, String>| {
+        tree.into_keys().filter(|path| path.starts_with(home.path().join("repo"))).collect::<Vec<_>>()
+    };
+    let extra = repo(tree(home.path())).into_iter().filter(|path| path.extension().is_some_and(|end| end == "bak"));
+    assert_eq!(extra.collect::<Vec<_>>(), Vec::<PathBuf>::new());
+    assert_eq!(fs::read_dir(home.path().join("state/setup-backups")).unwrap().count(), 2);
+    go(&home, Scope::Project, Mode::Remove);
+    let mut after = tree(home.path());
+    after.remove(&home.path().join("state/setup.json"));
+    assert_eq!(after, before);
+    assert!(!home.path().join("state/setup-backups").exists());
+}
+
+/// Two launches at once: each row of the ledger is there, so that each file finds its way back.
+#[test]
+fn c_02_set_ups_at_once_lose_no_row() {
+    let home = TempDir::new().unwrap();
+    let (state, many) = (home.path().join("state"), 24);
+    std::thread::scope(|scope| {
+        for nth in 0..many {
+            let (state, path) = (&state, home.path().join(format!("home/{nth}.md")));
+            scope.spawn(move || {
+                let file = Wanted { path, what: "text", content: Content::Block("ours".to_owned()) };
+                run_files("claude", "claude", vec![file], state, Mode::Apply).unwrap();
+            });
+        }
+    });
+    assert_eq!(ledger::Ledger::load(&state.join("setup.json")).files.len(), many);
+}
+
+/// A file that is as it should be has its user too: it is not taken away from one who never wrote.
+#[test]
+fn c_02_a_file_that_needed_no_change_knows_its_user() {
+    let home = TempDir::new().unwrap();
+    let (state, path) = (home.path().join("state"), home.path().join("AGENTS.md"));
+    let file = || vec![Wanted { path: path.clone(), what: "text", content: Content::Block("ours".to_owned()) }];
+    run_files("claude", "claude", file(), &state, Mode::Apply).unwrap();
+    fs::remove_file(state.join("setup.json")).unwrap();
+    for user in ["codex", "gemini"] {
+        assert_eq!(run_files("codex", user, file(), &state, Mode::Apply).unwrap()[0].action, Action::Unchanged);
+    }
+    run_files("codex", "codex", file(), &state, Mode::Remove).unwrap();
+    assert!(path.exists(), "the other one uses it");
+    run_files("codex", "gemini", file(), &state, Mode::Remove).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), "");
+}
+
+/// T-05: a Codex that refuses a value is asked after the writing: the older form is tried, then none, then the bytes that
+/// were there come back; foreign keys and comments stay.
+#[test]
+fn t_05_a_codex_that_refuses_its_file_gets_one_that_it_takes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let own = "# mine\nmodel = 'x'\n\n[tui]\ntheme = \"dark\"\n";
+    // What the stand-in refuses, what then stands in the file, and how it is told.
+    let cases = [
+        ("nothing at all", Some("alternate_screen = \"never\""), Action::Changed, None),
+        ("never", Some("alternate_screen = false"), Action::Changed, Some("the older one")),
+        ("alternate_screen", None, Action::Changed, Some("left out")),
+        ("ctxnode", None, Action::Broken, Some("its bytes are as they were")),
+    ];
+    for (refuses, line, action, told) in cases {
+        let home = TempDir::new().unwrap();
+        let (config, program) = (home.path().join("home/.codex/config.toml"), home.path().join("codex"));
+        fs::create_dir_all(config.parent().unwrap()).unwrap();
+        fs::write(&config, own).unwrap();
+        let asked = "[ \"$1 $2\" = \"features list\" ] || exit 0";
+        fs::write(&program, format!("#!/bin/sh\n{asked}\n! grep -q '{refuses}' \"$CODEX_HOME/config.toml\"\n"))
+            .unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let places = Places { codex_program: Some(program), ..places(home.path()) };
+        let go = |mode| run(&[Agent::Codex], Some(Scope::User), &places, &home.path().join("state"), mode).unwrap();
+        let report = go(Mode::Apply);
+        let done = report.files.iter().find(|file| file.path == config).unwrap();
+        assert_eq!(done.action, action, "{refuses}: {done:?}");
+        let reason = done.reason.clone().unwrap_or_default();
+        assert!(told.map_or(reason.is_empty(), |told| reason.contains(told)), "{refuses}: {reason}");
+        let text = fs::read_to_string(&config).unwrap();
+        match line {
+            Some(line) => assert!(text.contains(line), "{refuses}: {text}"),
+            None => assert!(!text.contains("alternate_screen"), "{refuses}: {text}"),
+        }
+        assert!(text.starts_with("# mine\nmodel = 'x'\n"), "{text}");
+        if action == Action::Broken {
+            assert_eq!(text, own);
+            continue;
+        }
+        assert!(text.contains("[mcp_servers.ctxnode]"), "{text}");
+        let again = go(Mode::Apply);
+        assert!(!again.differs() && !go(Mode::Check).differs(), "{refuses}: {again:#?}");
+        assert_eq!(fs::read_to_string(&config).unwrap(), text);
+        // Somebody else writes, so that the way back is by entries.
+        fs::write(&config, text.replace("'x'", "'y'")).unwrap();
+        go(Mode::Remove);
+        assert_eq!(fs::read_to_string(&config).unwrap(), own.replace("'x'", "'y'"), "{refuses}");
+    }
 }

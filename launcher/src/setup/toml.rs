@@ -22,8 +22,8 @@ pub enum Entry {
         table: &'static str,
         /// The key.
         key: &'static str,
-        /// The value.
-        value: &'static str,
+        /// The values, by preference: a version that refuses one may take another.
+        values: Vec<Field>,
     },
 }
 
@@ -48,6 +48,24 @@ impl Entry {
         matches!(self, Self::Default { .. })
     }
 
+    /// Returns how many values there are to choose from; none for what has no choice.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        if let Self::Default { values, .. } = self { values.len() } else { 0 }
+    }
+
+    /// Returns the same with another of its values as the preferred one.
+    #[must_use]
+    pub fn preferring(&self, nth: usize) -> Self {
+        let mut entry = self.clone();
+        if let Self::Default { values, .. } = &mut entry
+            && nth < values.len()
+        {
+            values.rotate_left(nth);
+        }
+        entry
+    }
+
     /// Whether a file has a value at its place.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
@@ -63,6 +81,8 @@ pub enum Field {
     Text(&'static str),
     /// A list of texts.
     List(Vec<&'static str>),
+    /// Yes or no.
+    Flag(bool),
 }
 
 impl Field {
@@ -70,12 +90,14 @@ impl Field {
         match self {
             Self::Text(text) => value(*text),
             Self::List(items) => value(items.iter().copied().collect::<Array>()),
+            Self::Flag(flag) => value(*flag),
         }
     }
 
     fn is(&self, item: &Item) -> bool {
         match self {
             Self::Text(text) => item.as_str() == Some(text),
+            Self::Flag(flag) => item.as_bool() == Some(*flag),
             Self::List(items) => item
                 .as_array()
                 .is_some_and(|found| found.iter().map(Value::as_str).eq(items.iter().map(|item| Some(*item)))),
@@ -108,7 +130,9 @@ pub fn take(text: &str, entries: &[Entry]) -> Result<String, Broken> {
         let Some(table) = document.get_mut(outer).and_then(Item::as_table_like_mut) else { continue };
         let goes = match entry {
             Entry::Table { .. } => table.contains_key(inner),
-            Entry::Default { value, .. } => table.get(inner).and_then(Item::as_str) == Some(value),
+            Entry::Default { values, .. } => {
+                table.get(inner).is_some_and(|found| values.iter().any(|value| value.is(found)))
+            }
         };
         if goes {
             table.remove(inner);
@@ -145,11 +169,9 @@ fn put_one(document: &mut DocumentMut, entry: &Entry) -> Result<bool, Broken> {
     }
     let table = document.get_mut(outer).and_then(Item::as_table_like_mut).ok_or_else(|| Broken::shape(outer))?;
     match entry {
-        Entry::Default { key, value: wanted, .. } => {
-            if table.contains_key(key) {
-                return Ok(false);
-            }
-            table.insert(key, value(*wanted));
+        Entry::Default { key, values, .. } => {
+            let Some(wanted) = values.first().filter(|_| !table.contains_key(key)) else { return Ok(false) };
+            table.insert(key, wanted.item());
             Ok(true)
         }
         Entry::Table { name, fields, .. } => {
@@ -178,7 +200,7 @@ mod tests {
         let fields = vec![("command", Field::Text("ctxnode")), ("args", Field::List(vec!["mcp"]))];
         vec![
             Entry::Table { outer: "mcp_servers", name: "ctxnode", fields },
-            Entry::Default { table: "tui", key: "alternate_screen", value: "never" },
+            Entry::Default { table: "tui", key: "alternate_screen", values: vec![Field::Text("never")] },
         ]
     }
 

@@ -153,6 +153,7 @@ mod tests {
             claude: None,
             codex: None,
             project: project.map(PathBuf::from),
+            codex_program: None,
             wrap_status_line: false,
         }
     }

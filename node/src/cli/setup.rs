@@ -229,6 +229,10 @@ pub(super) fn failed(error: SetupError) -> Failure {
             hint: "go into a checkout, or leave out --scope project",
         },
         SetupError::File { path, source } => Failure::file(path)(source),
+        SetupError::Changing { path } => {
+            let busy = "another program wrote it meanwhile; run this again";
+            Failure::file(path)(std::io::Error::new(std::io::ErrorKind::ResourceBusy, busy))
+        }
     }
 }
 
@@ -246,6 +250,7 @@ pub(super) fn places_of(world: &World, project: Option<std::path::PathBuf>) -> P
         claude: moved("CLAUDE_CONFIG_DIR"),
         codex: moved("CODEX_HOME"),
         project,
+        codex_program: find(Agent::Codex.name(), &world.env),
         wrap_status_line: false,
     }
 }

@@ -40,7 +40,11 @@ case "$*" in
         : >"$HOME/.config/systemd/user/ctxnode.service"; : >"$XDG_RUNTIME_DIR/up" ;;
     "join -") read -r code; [ "$code" = ctxj-good ] || exit 1
         mkdir -p "$XDG_DATA_HOME/ctxnode"; : >"$XDG_DATA_HOME/ctxnode/replica.redb"; : >"$HOME/.joined" ;;
-    "peers --json") [ -e "$HOME/.joined" ] && printf '{\n  "items": [\n    {\n      "node": "n",\n      "state": "%s"\n' "${PEER:-connected}" ;;
+    "peers --json") [ -n "${DEAF_PEERS:-}" ] && exit 1
+        [ -e "$HOME/.joined" ] || { echo '{ "items": [] }'; exit 0; }; printf '{\n  "items": [\n    {\n      "node": "n",\n      "state": "%s"\n' "${PEER:-connected}" ;;
+    "tmux setup --check") [ -e "$HOME/.tmux.set" ] ;;
+    "tmux setup") [ -n "${FAIL_TMUX:-}" ] && exit 1; : >"$HOME/.tmux.set" ;;
+    "completions "*) echo "completions of $2" ;;
     "setup "*" --check") [ -e "$HOME/.$2.set" ] ;;
     "setup "*" --verify") [ -e "$HOME/.$2.set" ] && [ -z "${DEAF:-}" ] && exit 0
         printf '✗ %s: no answer\n  type: ctxnode setup %s\n' "$2" "$2"; exit 1 ;;
@@ -272,6 +276,78 @@ fn b_01_a_machine_joins_by_a_code_that_no_argument_list_holds() {
     let alone = bootstrap(&sandbox, &[], &[("PEER", "unreachable")]);
     assert_eq!(alone.status.code(), Some(1), "{}", printed(&alone));
     assert!(printed(&alone).contains("✗ Fleet joined, none of 1 peers reachable"), "{}", printed(&alone));
+}
+
+/// B-01: an invite code is never ignored: a replica that is there is in a fleet, or stands in the way.
+#[test]
+fn b_01_a_code_beside_a_replica_is_answered() {
+    let sandbox = sandbox();
+    assert!(bootstrap(&sandbox, &[], &[]).status.success());
+    let code = sandbox.root().join("code");
+    fs::write(&code, "ctxj-good\n").expect("own file");
+    let arguments = ["--join", code.to_str().expect("a path of ours is text")];
+    let alone = bootstrap(&sandbox, &arguments, &[]);
+    assert_eq!(alone.status.code(), Some(1), "{}", printed(&alone));
+    assert!(printed(&alone).contains("type: ctxnode daemon stop; mv '"), "{}", printed(&alone));
+    let unknown = bootstrap(&sandbox, &arguments, &[("DEAF_PEERS", "1")]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", printed(&unknown));
+    fs::write(sandbox.home().join(".joined"), "").expect("own file");
+    let member = bootstrap(&sandbox, &arguments, &[]);
+    assert!(member.status.success(), "{}", printed(&member));
+    assert!(
+        printed(&member).contains("in a fleet with 1 others already; the code was not used"),
+        "{}",
+        printed(&member)
+    );
+}
+
+/// B-04: on macOS a login bash reads the first of its files alone, so that the line goes there and hides none of them.
+#[test]
+fn b_04_the_line_goes_where_a_login_bash_of_macos_reads_it() {
+    for (there, gets) in [
+        (&[".bash_profile", ".profile"][..], ".bash_profile"),
+        (&[".bash_login", ".profile"], ".bash_login"),
+        (&[".profile"], ".profile"),
+        (&[], ".profile"),
+    ] {
+        let sandbox = sandbox();
+        sandbox.fake_program("uname", "case ${1:-} in -m) echo arm64 ;; -n) echo mac ;; *) echo Darwin ;; esac");
+        for name in there {
+            fs::write(sandbox.home().join(name), "mine\n").expect("own file");
+        }
+        let output = bootstrap(&sandbox, &[], &[]);
+        assert!(output.status.success(), "{}", printed(&output));
+        for name in [".bash_profile", ".bash_login", ".profile"] {
+            let text = fs::read_to_string(sandbox.home().join(name)).unwrap_or_default();
+            assert_eq!(text.contains("added by ctxnode bootstrap"), name == gets, "{there:?} {name}: {text}");
+            assert_eq!(text.starts_with("mine\n"), there.contains(&name), "{there:?} {name}: {text}");
+        }
+    }
+}
+
+/// Section 19.1: tmux's settings, completions where the shell looks for them, and what is not there yet is said.
+#[test]
+fn b_02_tmux_and_completions_are_set_up() {
+    let sandbox = sandbox();
+    let broken = bootstrap(&sandbox, &[], &[("FAIL_TMUX", "1")]);
+    assert_eq!(broken.status.code(), Some(1), "{}", printed(&broken));
+    let done = bootstrap(&sandbox, &[], &[("SHELL", "/bin/bash")]);
+    let text = printed(&done);
+    assert!(done.status.success(), "{text}");
+    for line in ["✓ tmux: settings written", "Secrets CLI", "Not there yet: prebuilt binaries"] {
+        assert!(text.contains(line), "{line} is missing in:\n{text}");
+    }
+    let variables: BTreeMap<_, _> = sandbox.environment().into_iter().collect();
+    let folder = Path::new(&variables["XDG_DATA_HOME"]).join("bash-completion/completions");
+    assert_eq!(fs::read_to_string(folder.join("ctxnode")).expect("own file"), "completions of bash\n");
+    assert!(printed(&bootstrap(&sandbox, &[], &[])).contains("ctxnode is current"));
+    // A file of somebody else stays.
+    let fish = Path::new(&variables["XDG_CONFIG_HOME"]).join("fish/completions/ctxnode.fish");
+    fs::create_dir_all(fish.parent().expect("a folder")).expect("own folder");
+    fs::write(&fish, "mine\n").expect("own file");
+    let other = bootstrap(&sandbox, &[], &[("SHELL", "/usr/bin/fish")]);
+    assert!(printed(&other).contains("is somebody's own"), "{}", printed(&other));
+    assert_eq!(fs::read_to_string(&fish).expect("own file"), "mine\n");
 }
 
 /// Section 19.1: where this login has user services the daemon becomes one; a failed install is taken up again.
