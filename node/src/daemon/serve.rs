@@ -173,6 +173,7 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     tasks.spawn(indexer::run(Arc::clone(&app)));
     tasks.spawn(schedule::run(Arc::clone(&app)));
     tasks.spawn(announce(Arc::clone(&app)));
+    tasks.spawn(crate::handlers::look_later(Arc::clone(&app)));
     tasks.spawn(crate::field::run(Arc::clone(&app)));
     tasks.spawn(signals(app.lifecycle.clone()));
     tracing::info!("ready");

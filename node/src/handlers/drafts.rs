@@ -40,7 +40,7 @@ pub(crate) async fn draft(cx: &Cx, input: DraftRequest) -> Handled {
             let message = "ending a session of somebody else needs the right admin";
             return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
         }
-        hooks::look_again(cx, &session).await?;
+        hooks::look_again(&cx.app, &session, hooks::GIT_LIMIT).await?;
     }
     let (app, origin, now) = (Arc::clone(&cx.app), cx.origin(), cx.now());
     let answer = cx.commit(move |draft| {

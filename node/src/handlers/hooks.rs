@@ -32,7 +32,8 @@ use crate::failure::Failure;
 use crate::process::{AgentProcess, ProcessId};
 
 pub(super) use outcome::pull_requests;
-pub(super) use state::{State, look_again};
+pub(crate) use state::look_later;
+pub(super) use state::{GIT_LIMIT, State, look_again};
 
 /// Events that are remembered to notice one that comes twice: a minute of some busy agents.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
@@ -50,7 +51,11 @@ const CLIS: [&str; 4] = ["claude", "codex", "gemini", "agy"];
 
 /// What is remembered of events. A restart forgets it, and costs a line that is told twice.
 #[derive(Debug)]
-pub(crate) struct Memory(Mutex<Remembered>);
+pub(crate) struct Memory {
+    remembered: Mutex<Remembered>,
+    /// What is done once the hook has its answer.
+    looks: state::Looks,
+}
 
 #[derive(Debug)]
 struct Remembered {
@@ -62,17 +67,18 @@ struct Remembered {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Mutex::new(Remembered {
+        let remembered = Remembered {
             seen: LruCache::new(REMEMBERED),
             touched: LruCache::new(TOUCHED),
             looked: LruCache::new(REMEMBERED),
-        }))
+        };
+        Self { remembered: Mutex::new(remembered), looks: state::Looks::default() }
     }
 }
 
 impl Memory {
     fn with<T>(&self, look: impl FnOnce(&mut Remembered) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.remembered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Remembers an event; `None` when it was there before.

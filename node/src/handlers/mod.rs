@@ -142,7 +142,7 @@ fn unreachable_operation(operation: &str) -> Handled {
 
 pub(crate) use arrivals::Arrivals;
 pub(crate) use claims::news as claim_news;
-pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled};
+pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled, look_later};
 pub(crate) use machines::register_this_machine;
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;

@@ -299,6 +299,34 @@ fn h_22_h_26_the_draft_holds_what_hooks_saw() {
     assert!(lists.contains("[redacted: GitHub token]") && !lists.contains("ghp_"), "{draft}");
 }
 
+/// Section 7.3: at the end of a session a hook asks git nothing; after a turn the CLI has its answer first, and the checkout is
+/// looked at then, however long that takes.
+#[test]
+fn h_22_no_hook_waits_for_git() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut cli = Cli::start(&sandbox, "claude", repo.path());
+    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let slow = r#"PATH=/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin
+case "$*" in
+    *core.quotePath=false*) echo x >>"$HOME/git.begun"
+        while [ ! -e "$HOME/go" ]; do sleep 0.05; done
+        git "$@"; code=$?; echo x >>"$HOME/git.ended"; exit $code ;;
+esac
+exec git "$@""#;
+    sandbox.fake_program("git", slow);
+    let home = sandbox.home();
+    cli.hook("session-end", &with(event(repo.path()), json!({ "reason": "clear" })));
+    let stop = json!({ "prompt_id": "p1", "last_assistant_message": "the parser works" });
+    cli.hook("stop", &with(event(repo.path()), stop));
+    wait_until(SOON, "the checkout is looked at", || home.join("git.begun").exists());
+    std::fs::write(home.join("go"), "").unwrap();
+    wait_until(SOON, "git was waited for", || home.join("git.ended").exists());
+    let begun = std::fs::read_to_string(home.join("git.begun")).unwrap();
+    assert_eq!(begun.lines().count(), 1, "the end of the session asked nothing");
+}
+
 /// Section 7.3 and G-10: the same error three times is told once, with other numbers and paths; a success of that command
 /// between them ends the counting; a CLI that shows nothing after a tool hears of it with its next prompt.
 #[test]
