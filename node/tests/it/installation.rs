@@ -238,6 +238,8 @@ fn b_06_an_open_agent_does_not_bring_the_daemon_back() {
     let program = program.to_str().unwrap();
     let run = |words: &[&str]| sandbox.command(program).args(words).stdin(Stdio::null()).output();
     assert!(run(&["daemon", "start"]).unwrap().status.success());
+    // To take all of it out again takes longer than a daemon needs to come up.
+    assert!(run(&["setup", "--all", "--scope", "user"]).unwrap().status.success());
     let said = std::thread::scope(|scope| {
         // Until the program is gone.
         scope.spawn(|| while run(&["daemon", "start"]).is_ok() {});
