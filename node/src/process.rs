@@ -3,6 +3,9 @@
 //! A pid is reused; a pid with its start time is not. Identity of an agent comes from the process lineage, never from
 //! inherited variables.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 pub use ctxnode_launcher::process::start_time;
 use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
@@ -19,6 +22,16 @@ const AGENTS: [(&str, &str); 7] = [
 ];
 /// How many ancestors are looked at; shells, wrappers and multiplexers stay far below.
 const MAX_ANCESTORS: usize = 32;
+
+/// Whether the program of this process is not there any more; one that was replaced by a newer build is.
+#[must_use]
+pub fn is_deleted() -> bool {
+    let Ok(program) = std::env::current_exe() else { return false };
+    let name = program.as_os_str().as_bytes();
+    // Linux says so behind the name, also when another file has the name now.
+    let name = name.strip_suffix(b" (deleted)").unwrap_or(name);
+    !Path::new(std::ffi::OsStr::from_bytes(name)).exists()
+}
 
 /// A process that cannot be mistaken for a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -26,8 +26,8 @@ bind-key -T copy-mode MouseDragEnd1Pane send-keys -X copy-selection
 bind-key -T copy-mode-vi MouseDragEnd1Pane send-keys -X copy-selection
 "##;
 
-/// The line in the user's file.
-const LINE: &str = "source-file ~/.config/ctxnode/tmux.conf";
+/// The line in the user's file. Quiet (`-q`), so that a copy of it on a machine without ours is no error at each start.
+const LINE: &str = "source-file -q ~/.config/ctxnode/tmux.conf";
 
 /// Returns the files, and what should be in them.
 #[must_use]

@@ -92,6 +92,12 @@ impl Terminfo {
         done
     }
 
+    /// Returns the terminals that were described by us.
+    #[must_use]
+    pub fn ours(&self) -> Vec<&'static str> {
+        TERMINALS.iter().map(|(name, _)| *name).filter(|name| self.mark(name).exists()).collect()
+    }
+
     /// Takes our descriptions away again, and the folders that are empty then.
     pub fn forget(&self) -> Vec<&'static str> {
         let mut gone = Vec::new();

@@ -16,7 +16,8 @@ use super::support::{
 /// What every stand-in does first: it writes down how it was called, and reports its start as its hooks would.
 fn began(name: &str) -> String {
     format!(
-        r#"printf '%s\0' "$@" >"$HOME/args.{name}"
+        r#"case "$1" in features) exit 0 ;; esac # set-up asks Codex whether it takes its settings
+printf '%s\0' "$@" >"$HOME/args.{name}"
 pwd >"$HOME/cwd.{name}"
 hook() {{ printf '%s' "$2" | ctxnode hook {name} "$1"; }}
 hook session-start "{{\"session_id\":\"c-{name}\",\"cwd\":\"$PWD\",\"source\":\"startup\"}}" >"$HOME/said.{name}"

@@ -176,7 +176,7 @@ fn t_01_settings_are_written_beside_the_users_own_and_taken_out_again() {
     let read =
         || (std::fs::read(&file).unwrap(), std::fs::read(sandbox.home().join(".config/ctxnode/tmux.conf")).unwrap());
     let written = read();
-    let line = "source-file ~/.config/ctxnode/tmux.conf\n";
+    let line = "source-file -q ~/.config/ctxnode/tmux.conf\n";
     assert_eq!(String::from_utf8(written.0.clone()).unwrap(), format!("{line}{own}"));
     assert_eq!(setup(&[]).0, Some(0));
     assert_eq!(read(), written, "twice is the same");

@@ -16,7 +16,7 @@ use super::screen::Form;
 use super::setup;
 use super::world::World;
 
-const NAME: &str = "tmux";
+pub(super) const NAME: &str = "tmux";
 /// How long a program may take to answer a question.
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -1,28 +1,39 @@
 //! `ctxnode uninstall`: takes everything off this machine that bootstrap and setup put there. The replica stays, unless
 //! `--purge` says otherwise.
 //!
-//! What belongs to somebody else is never deleted: configuration files get their bytes back, and a directory goes only
-//! when it is ours by its name and by what lies in it.
+//! What belongs to somebody else is never deleted: configuration files get their bytes back, and only what this machine
+//! wrote is taken out. What cannot be done is said, and everything else is done all the same.
+
+mod purge;
+mod shell;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ctxnode_api::Call;
 use ctxnode_launcher::agents::Agent;
-use ctxnode_launcher::setup::{Action, Known, Mode, known, run as carry_out};
+use ctxnode_launcher::setup::{Action, Done, Known, Mode, known, run as carry_out, run_files};
+use ctxnode_launcher::terminal::settings::wanted as terminal_files;
+use ctxnode_launcher::terminal::terminfo::Terminfo;
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
+use self::shell::{noted, remove_path_lines};
 use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
-use super::{daemon, links, setup};
+use super::{daemon, links, setup, tmux};
+use crate::daemon::lock::{Lock, LockError};
 
-/// What bootstrap writes behind its line in a shell's file.
-const MARKER: &str = "# added by ctxnode bootstrap";
 /// What bootstrap noted of its doings, below the state directory: one a line, a word and a path.
 const RECORD: &str = "bootstrap.record";
-/// The files in which shells keep their PATH.
-const SHELL_FILES: [&str; 5] = [".zshrc", ".bashrc", ".bash_profile", ".profile", ".zprofile"];
+/// What setup wrote where, below the state directory.
+const LEDGER: &str = "setup.json";
+/// How long a daemon that comes back is stopped again.
+const STOP: Duration = Duration::from_secs(20);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) fn command() -> Command {
     let flag = |name: &'static str, help: &'static str| {
@@ -42,13 +53,18 @@ struct Work<'a> {
     dry: bool,
     /// What was done, for the answer.
     done: Vec<String>,
+    /// What stays on purpose, and why.
+    kept: Vec<String>,
     /// What could not be done, and what is left for that.
     left: Vec<String>,
 }
 
 impl Work<'_> {
     fn did(&mut self, what: String) {
-        self.done.push(what);
+        // Several CLIs share files.
+        if !self.done.contains(&what) {
+            self.done.push(what);
+        }
     }
 
     /// Deletes a file or a link; absent is as good.
@@ -69,14 +85,18 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
         let data = world.config.paths.data_dir.display();
         world.confirm(&format!("Delete the replica in {data}, its key and its backups for good?"))?;
     }
-    let mut work = Work { world, dry, done: Vec::new(), left: Vec::new() };
-    stop(&mut work).await?;
-    remove_setup(&mut work)?;
-    remove_path_lines(&mut work);
-    remove_programs(&mut work);
+    let mut work = Work { world, dry, done: Vec::new(), kept: Vec::new(), left: Vec::new() };
+    let stopped = stop(&mut work).await;
     let state = &world.config.paths.state_dir;
-    work.delete(&state.join(RECORD));
-    work.delete(&state.join("setup.json"));
+    let record = std::fs::read_to_string(state.join(RECORD)).unwrap_or_default();
+    // First, so that a daemon that an agent starts at this very moment comes up while the lock is held.
+    remove_programs(&mut work, &record);
+    let absent = remove_setup(&mut work);
+    remove_tmux(&mut work);
+    remove_path_lines(&mut work, &record);
+    for file in noted(&record, "completion") {
+        work.delete(&file);
+    }
     if purge && !dry {
         match ctxnode_launcher::secrets::keychain::purge(&world.env).await {
             Ok(true) => work.did("take what ctxnode kept out of the keychain".to_owned()),
@@ -84,15 +104,43 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
             Err(error) => work.left.push(format!("items of the service ctxnode in the keychain: {error}")),
         }
     }
-    if purge {
-        delete_data(&mut work);
+    let ledger = state.join(LEDGER);
+    let keep = absent || !work.left.is_empty();
+    if keep {
+        let why = "remembers what setup wrote, for the next uninstall";
+        work.kept.extend(ledger.exists().then(|| format!("{}: {why}", ledger.display())));
+    } else {
+        work.delete(&state.join(RECORD));
+        work.delete(&ledger);
     }
-    let Work { done, left, .. } = work;
+    match &stopped {
+        Stopped::Yes(_) if purge => purge::delete_data(&mut work, keep.then_some(ledger.as_path())),
+        Stopped::No if purge => {
+            let data = world.config.paths.data_dir.display();
+            work.left.push(format!("{data}: a daemon has it open"));
+        }
+        _ => {}
+    }
+    if let Stopped::Yes(Some(lock)) = stopped {
+        drop(lock);
+        // One that comes up now finds its program gone and leaves by itself; one of another installation does not.
+        if let Ok(Some(pid)) = daemon::halt(world).await {
+            work.did(format!("stop the daemon, pid {pid}"));
+        }
+    }
+    answer(&work, purge)
+}
+
+fn answer(work: &Work<'_>, purge: bool) -> Result<Exit, Failure> {
+    let Work { world, dry, done, kept, left } = work;
     match world.screen.form {
-        Form::Json => world.screen.print_json(&json!({ "dry_run": dry, "done": done, "left": left }))?,
+        Form::Json => {
+            world.screen.print_json(&json!({ "dry_run": dry, "done": done, "kept": kept, "left": left }))?;
+        }
         Form::People => {
-            let lead = if dry { "would " } else { "" };
+            let lead = if *dry { "would " } else { "" };
             let mut lines: Vec<String> = done.iter().map(|line| format!("{lead}{line}")).collect();
+            lines.extend(kept.iter().map(|line| format!("kept: {line}")));
             lines.extend(left.iter().map(|line| format!("left: {line}")));
             if !purge && world.files().store.exists() {
                 lines.push(format!("the replica stays in {}", world.config.paths.data_dir.display()));
@@ -103,108 +151,122 @@ pub(super) async fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Fai
     Ok(if left.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
+/// Whether the daemon is gone, and kept from coming back.
+enum Stopped {
+    /// With the daemon's own lock, where there is a replica.
+    Yes(Option<Lock>),
+    No,
+}
+
 /// Ends what runs: the process that keeps the machine awake, the service, the daemon.
-async fn stop(work: &mut Work<'_>) -> Result<(), Failure> {
+///
+/// An agent that is open would start the daemon again within milliseconds. So its lock is taken and held until everything is
+/// gone: a daemon that is started meanwhile finds it held and leaves, which it does anyway when another one runs. A mark in
+/// a file would do the same and could be left behind; the lock goes with this process. When it is let go, the programs
+/// that such an agent would start are deleted.
+async fn stop(work: &mut Work<'_>) -> Stopped {
     let world = work.world;
     if work.dry {
         work.did("stop the daemon and its service".to_owned());
-        return Ok(());
+        return Stopped::Yes(None);
     }
     if let Ok(mut client) = world.client_of_running() {
         // Without a daemon there is no such process; the daemon alone knows which one it is.
         let _ = client.call(&Call::new("field.off", json!({}))).await;
     }
-    if daemon::remove_service(world)? {
-        work.did("remove the service of the daemon".to_owned());
+    match daemon::remove_service(world) {
+        Ok(true) => work.did("remove the service of the daemon".to_owned()),
+        Ok(false) => {}
+        Err(error) => work.left.push(format!("the service of the daemon: {error}")),
     }
-    if let Some(pid) = daemon::halt(world).await? {
-        work.did(format!("stop the daemon, pid {pid}"));
-    }
-    Ok(())
-}
-
-/// Takes out of every configuration file what setup put there, in every checkout that it was run in.
-fn remove_setup(work: &mut Work<'_>) -> Result<(), Failure> {
-    let world = work.world;
-    let state = &world.config.paths.state_dir;
-    let mut all = known(state);
-    // Entries of ours are known by what they are, also where the ledger was lost.
-    all.extend(Agent::ALL.map(|agent| Known { agent, project: None }));
-    for found in all {
-        let places = setup::places_of(world, found.project.clone());
-        if found.project.as_ref().is_some_and(|project| !project.is_dir()) {
-            continue;
+    let files = world.files();
+    let until = Instant::now() + STOP;
+    loop {
+        match daemon::halt(world).await {
+            Ok(Some(pid)) => work.did(format!("stop the daemon, pid {pid}")),
+            Ok(None) => {}
+            Err(error) if Instant::now() >= until => {
+                work.left.push(format!("the daemon: {error}"));
+                return Stopped::No;
+            }
+            // One that is about to listen, or about to end.
+            Err(_) => {}
         }
-        let mode = if work.dry { Mode::Check } else { Mode::Remove };
-        let report = carry_out(&[found.agent], Some(found.scope()), &places, state, mode).map_err(setup::failed)?;
-        for file in report.files {
-            match file.action {
-                // A check says what setup would do: what is as it should be is what would go.
-                Action::Unchanged if work.dry => work.did(format!("take ctxnode out of {}", file.path.display())),
-                Action::Changed | Action::Deleted if !work.dry => {
-                    work.did(format!("take ctxnode out of {}", file.path.display()));
-                }
-                Action::Broken => {
-                    let reason = file.reason.unwrap_or_default();
-                    work.left.push(format!("{}: {reason}", file.path.display()));
-                }
-                _ => {}
+        if !files.store.exists() && !files.lock.exists() {
+            return Stopped::Yes(None);
+        }
+        match Lock::take(&files.lock) {
+            Ok(lock) => return Stopped::Yes(Some(lock)),
+            Err(LockError::Held { .. }) if Instant::now() < until => sleep(LOOK).await,
+            Err(error) => {
+                work.left.push(error.to_string());
+                return Stopped::No;
             }
         }
     }
-    Ok(())
 }
 
-/// Returns what bootstrap noted with a word.
-fn noted(record: &str, word: &str) -> Vec<PathBuf> {
-    let paths = record.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
-    paths.map(PathBuf::from).collect()
-}
-
-fn remove_path_lines(work: &mut Work<'_>) {
-    let paths = &work.world.config.paths;
-    let record = std::fs::read_to_string(paths.state_dir.join(RECORD)).unwrap_or_default();
-    let ended = noted(&record, "line-end");
-    let made = noted(&record, "shell-file");
-    let mut files: Vec<PathBuf> = SHELL_FILES.iter().map(|name| paths.home.join(name)).collect();
-    files.extend(noted(&record, "path-line"));
-    files.sort_unstable();
-    files.dedup();
-    for file in files {
-        let Ok(text) = std::fs::read(&file) else { continue };
-        let Some(rest) = without_line(&text, ended.contains(&file)) else { continue };
-        if rest.is_empty() && made.contains(&file) {
-            work.delete(&file);
+/// Takes out of every configuration file what setup put there, in every checkout that it was run in. Returns whether a
+/// checkout is not there now, so that it has to be remembered.
+fn remove_setup(work: &mut Work<'_>) -> bool {
+    let world = work.world;
+    let state = &world.config.paths.state_dir;
+    let mut all = known(state);
+    // What lies there without a row of the ledger is at least said.
+    all.extend(Agent::ALL.map(|agent| Known { agent, project: None }));
+    let mut absent = false;
+    for found in all {
+        let places = setup::places_of(world, found.project.clone());
+        if let Some(project) = found.project.as_ref().filter(|project| !project.is_dir()) {
+            work.kept.push(format!("{}: not there now", project.display()));
+            absent = true;
             continue;
         }
-        // A dotfile may be a link into a repository of its owner: writing goes through it, and keeps its mode.
-        match if work.dry { Ok(()) } else { std::fs::write(&file, rest) } {
-            Ok(()) => work.did(format!("take the PATH line out of {}", file.display())),
-            Err(error) => work.left.push(format!("{}: {error}", file.display())),
+        let mode = if work.dry { Mode::UndoPlan } else { Mode::Undo };
+        match carry_out(&[found.agent], Some(found.scope()), &places, state, mode) {
+            Ok(report) => told(work, report.files),
+            Err(error) => work.left.push(setup::failed(error).to_string()),
         }
+    }
+    absent
+}
+
+/// The settings of tmux, and the descriptions of terminals.
+fn remove_tmux(work: &mut Work<'_>) {
+    let paths = &work.world.config.paths;
+    let mode = if work.dry { Mode::UndoPlan } else { Mode::Undo };
+    match run_files(tmux::NAME, tmux::NAME, terminal_files(&paths.home), &paths.state_dir, mode) {
+        Ok(files) => told(work, files),
+        Err(error) => work.left.push(setup::failed(error).to_string()),
+    }
+    let terminfo = Terminfo::of(&paths.home, &work.world.env);
+    let names = if work.dry { terminfo.ours() } else { terminfo.forget() };
+    for name in names {
+        work.did(format!("delete the description of the terminal {name}"));
+    }
+    if !work.dry {
+        // It was made for them; with settings of the user in it, it stays.
+        let _ = std::fs::remove_dir(paths.home.join(".config/ctxnode"));
     }
 }
 
-/// Returns the text without bootstrap's line, and without the line end that it had to put before it; `None` when there is
-/// no such line.
-fn without_line(text: &[u8], ended: bool) -> Option<Vec<u8>> {
-    let marker = MARKER.as_bytes();
-    let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-    let at = lines.iter().position(|line| line.trim_ascii_end().ends_with(marker))?;
-    let mut rest = lines[..at].concat();
-    if ended && lines.len() == at + 1 {
-        rest.pop_if(|last| *last == b'\n');
+fn told(work: &mut Work<'_>, files: Vec<Done>) {
+    for file in files {
+        let reason = file.reason.unwrap_or_default();
+        match file.action {
+            Action::Changed | Action::Deleted => work.did(format!("take ctxnode out of {}", file.path.display())),
+            Action::Kept => work.kept.push(format!("{}: {reason}", file.path.display())),
+            Action::Broken => work.left.push(format!("{}: {reason}", file.path.display())),
+            Action::Unchanged | Action::Created => {}
+        }
     }
-    rest.extend(lines[at + 1..].concat());
-    Some(rest)
 }
 
 /// Deletes the programs where bootstrap puts them: those that it noted, links, and those beside this very program.
-fn remove_programs(work: &mut Work<'_>) {
+fn remove_programs(work: &mut Work<'_>, record: &str) {
     let world = work.world;
     let folder = links::folder(world);
-    let record = std::fs::read_to_string(world.config.paths.state_dir.join(RECORD)).unwrap_or_default();
-    let noted = noted(&record, "program");
+    let noted = noted(record, "program");
     let here = world.program.canonicalize().unwrap_or_else(|_| world.program.clone());
     let beside = here.parent().is_some_and(|own| folder.canonicalize().is_ok_and(|folder| folder == own));
     for name in links::PROGRAMS {
@@ -217,63 +279,5 @@ fn remove_programs(work: &mut Work<'_>) {
         } else if path.exists() {
             work.left.push(format!("{}: not installed by bootstrap; delete it by hand", path.display()));
         }
-    }
-}
-
-/// Deletes the replica and what lies around it.
-fn delete_data(work: &mut Work<'_>) {
-    let world = work.world;
-    let paths = &world.config.paths;
-    let files = world.files();
-    let is_ours = |path: &Path| path.file_name().is_some_and(|name| name == "ctxnode");
-    let config = paths.config_file.parent().unwrap_or(Path::new("/")).to_owned();
-    let own = [(paths.data_dir.clone(), "the replica"), (paths.state_dir.clone(), "logs"), (config, "settings")];
-    for (folder, what) in own {
-        if !folder.is_dir() {
-            continue;
-        }
-        if !is_ours(&folder) {
-            // A directory that somebody chose may hold more than ours.
-            work.left.push(format!(
-                "{}: {what}, in a directory with a name of its own; delete it by hand",
-                folder.display()
-            ));
-            continue;
-        }
-        match if work.dry { Ok(()) } else { std::fs::remove_dir_all(&folder) } {
-            Ok(()) => work.did(format!("delete {what} in {}", folder.display())),
-            Err(error) => work.left.push(format!("{}: {error}", folder.display())),
-        }
-    }
-    if !is_ours(&paths.data_dir) {
-        for file in [files.store, files.key, files.lock, files.mark] {
-            work.delete(&file);
-        }
-    }
-    let sockets = [paths.socket.clone(), paths.mcp_socket()];
-    sockets.iter().for_each(|socket| work.delete(socket));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn b_06_the_line_goes_and_every_other_byte_stays() {
-        let line = format!("export PATH=\"$HOME/.local/bin:$PATH\"  {MARKER}\n");
-        let of = |text: &[u8], ended| without_line(text, ended);
-        let with = |before: &[u8], after: &[u8]| [before, line.as_bytes(), after].concat();
-        assert_eq!(of(b"alias x=y\n", false), None);
-        assert_eq!(of(&with(b"a\xff\n", b""), false).unwrap(), b"a\xff\n");
-        assert_eq!(of(&with(b"a\xff\n", b""), true).unwrap(), b"a\xff", "it had no end before");
-        assert_eq!(of(&with(b"a\n", b"later\n"), true).unwrap(), b"a\nlater\n", "somebody went on below it");
-        assert_eq!(of(&with(b"", b""), false).unwrap(), b"");
-    }
-
-    #[test]
-    fn a_record_is_read_by_its_words() {
-        let record = "program /h/.local/bin/ctxnode\npath-line /h/a b\nline-end /h/a b\n";
-        assert_eq!(noted(record, "path-line"), [Path::new("/h/a b")]);
-        assert!(noted(record, "shell-file").is_empty());
     }
 }

@@ -46,6 +46,8 @@ enum StartError {
     },
     #[error("another daemon runs for this data directory{}", holder_text(.0))]
     Running(LockError),
+    #[error("ctxnode was taken off this machine while its daemon started")]
+    Uninstalled,
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("no replica at {0}")]
@@ -71,6 +73,7 @@ impl StartError {
         match self {
             Self::Io { .. } => "check that the directory exists, belongs to you and has space",
             Self::Running(_) => "use it, or stop it with `ctxnode daemon stop`",
+            Self::Uninstalled => "install it again",
             Self::Key(_) => "restore `node.key` with mode 600 from where it was kept",
             Self::NoReplica(_) => "run `ctxnode init`, or `ctxnode restore BACKUP`",
             Self::Store(OpenError::Newer { .. }) => "install the newer ctxnode; nothing was changed",
@@ -133,6 +136,10 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     }
     let _log = start_log(&config);
     let mut lock = Lock::take(&files.lock).map_err(StartError::Running)?;
+    // After the lock: an uninstall holds it until the programs are gone, so that nobody comes up behind its back.
+    if crate::process::is_deleted() {
+        return Err(StartError::Uninstalled);
+    }
     let secret = NodeSecret::load(&files.key)?;
     let incarnation = Incarnation::look(&files.store, &files.mark);
     let app = open(config, &files, secret.clone())?;

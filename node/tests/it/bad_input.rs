@@ -26,7 +26,12 @@ fn q_08_a_wrong_type_or_unknown_field_is_named_and_leaves_no_trace() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let ada = person(&sandbox);
-    let records = || ada.do_("node", json!({}))["records"].clone();
+    let records = || {
+        let mut all = ada.do_("node", json!({}))["records"].clone();
+        // The daemon writes its own when it comes to it.
+        all.as_object_mut().unwrap().remove("machine");
+        all
+    };
     let before = records();
     for (number, route) in usable().enumerate() {
         // Each route has a caller of its own, so that the rate limit stays out of the way.

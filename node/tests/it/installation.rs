@@ -124,7 +124,8 @@ fn bootstrapped(sandbox: &Sandbox) -> std::path::PathBuf {
 fn b_06_uninstall_restores_every_file_and_keeps_the_data() {
     let sandbox = ready();
     let home = sandbox.home();
-    let foreign: [(&str, &[u8]); 4] = [
+    let foreign: [(&str, &[u8]); 5] = [
+        (".tmux.conf", b"# mine\nset -g prefix C-a\n"),
         (".claude/settings.json", b"{\n    \"model\": \"opus\"\n}\n"),
         (".codex/config.toml", b"# mine\nmodel = 'x'\n"),
         (".gemini/settings.json", b"{\n  // mine\n  \"theme\": \"x\",\n}\n"),
@@ -154,6 +155,8 @@ fn b_06_uninstall_restores_every_file_and_keeps_the_data() {
     let pid = run(&["daemon", "status"], &home);
     run(&["setup", "--all", "--scope", "user"], &home);
     run(&["setup", "claude", "--scope", "project"], repo.path());
+    run(&["tmux", "setup"], &home);
+    assert!(fs::read_to_string(home.join(".tmux.conf")).unwrap().starts_with("source-file -q "));
     assert_ne!(of_others(&home), before);
 
     // What the daemon that runs writes meanwhile, its store, its index and its log, is no work of the dry run.
@@ -164,11 +167,14 @@ fn b_06_uninstall_restores_every_file_and_keeps_the_data() {
     };
     let before_plan = complete();
     let planned = run(&["uninstall", "--dry-run"], &home);
-    assert!(planned.contains("would delete") && planned.contains(".mcp.json"), "{planned}");
+    for word in ["would delete", ".mcp.json", ".tmux.conf", ".claude.json"] {
+        assert!(planned.contains(word), "{word}: {planned}");
+    }
     assert_eq!(complete(), before_plan, "a dry run writes nothing");
 
     let said = run(&["uninstall"], &home);
     assert_eq!(of_others(&home), before, "{said}");
+    assert!(!home.join(".config/ctxnode").exists() && !sandbox.state_dir().join("setup.json").exists());
     assert_eq!(fs::read(home.join(".bashrc")).unwrap(), b"alias x=y\n\xff no end");
     assert!(!home.join(".profile").exists(), "bootstrap had made it");
     assert!(!program.exists() && !home.join(".local/bin/dev-session").exists());
@@ -201,6 +207,97 @@ fn b_06_a_purge_deletes_nothing_of_others() {
     assert_eq!(purged.status.code(), Some(1), "what is left is said: {}", printed(&purged));
     assert!(printed(&purged).contains("left: "), "{}", printed(&purged));
     assert!(mine.join("thesis.md").exists() && !mine.join("store.redb").exists());
+}
+
+/// B-06: a name says nothing about who owns what lies in a directory: files of ours go by their names, and nothing else.
+#[test]
+fn b_06_a_purge_goes_by_files_and_not_by_the_name_of_a_directory() {
+    let sandbox = Sandbox::new();
+    let mine = sandbox.home().join("src/ctxnode");
+    for (path, text) in [("main.rs", "fn main() {}"), ("backups/photos.zip", "photos"), ("log/build.log", "log")] {
+        fs::create_dir_all(mine.join(path).parent().unwrap()).unwrap();
+        fs::write(mine.join(path), text).unwrap();
+    }
+    let before = tree(&mine);
+    let at = ["--data-dir", mine.to_str().unwrap()];
+    let run = |words: &[&str]| ctxnode(&sandbox, &[words, at.as_slice()].concat());
+    assert!(run(&["init"]).status.success());
+    assert!(run(&["daemon", "start"]).status.success());
+    assert!(run(&["backup"]).status.success());
+    fs::write(sandbox.state_dir().join("mine.txt"), "mine").unwrap();
+    let said = run(&["uninstall", "--purge"]);
+    let text = printed(&said);
+    assert_eq!(said.status.code(), Some(1), "{text}");
+    assert_eq!(tree(&mine), before, "{text}");
+    assert!(text.contains("main.rs") && text.contains("photos.zip") && text.contains("mine.txt"), "{text}");
+    assert_eq!(tree(&sandbox.state_dir()).len(), 1, "{text}");
+}
+
+/// B-06: an open agent starts the daemon again as soon as it is gone; while ctxnode is taken off it cannot.
+#[test]
+fn b_06_an_open_agent_does_not_bring_the_daemon_back() {
+    let sandbox = ready();
+    let program = bootstrapped(&sandbox);
+    let program = program.to_str().unwrap();
+    let run = |words: &[&str]| sandbox.command(program).args(words).stdin(Stdio::null()).output();
+    assert!(run(&["daemon", "start"]).unwrap().status.success());
+    // To take all of it out again takes longer than a daemon needs to come up.
+    assert!(run(&["setup", "--all", "--scope", "user"]).unwrap().status.success());
+    let said = std::thread::scope(|scope| {
+        // Until the program is gone.
+        scope.spawn(|| while run(&["daemon", "start"]).is_ok() {});
+        run(&["uninstall"]).unwrap()
+    });
+    assert!(said.status.success(), "{}", printed(&said));
+    let left = ctxnode(&sandbox, &["daemon", "status"]);
+    assert_eq!(left.status.code(), Some(3), "none runs: {}", printed(&left));
+    assert!(!Path::new(program).exists());
+}
+
+/// B-06: what cannot be undone is said, everything else is done, and what setup remembers stays for the next time.
+#[test]
+fn b_06_what_is_left_is_said_and_remembered() {
+    let sandbox = ready();
+    let repo = crate::support::alpha_repo(&sandbox, "console");
+    assert!(ctxnode(&sandbox, &["setup", "claude", "codex", "--scope", "user"]).status.success());
+    let mut command = sandbox.command("ctxnode");
+    command.args(["setup", "claude", "--scope", "project"]).current_dir(repo.path());
+    assert!(command.output().unwrap().status.success());
+    let config = sandbox.home().join(".codex/config.toml");
+    let good = fs::read(&config).unwrap();
+    fs::write(&config, b"\xff\xfe").unwrap();
+    let away = sandbox.home().join("away");
+    fs::rename(repo.path(), &away).unwrap();
+    let said = ctxnode(&sandbox, &["uninstall"]);
+    assert_eq!(said.status.code(), Some(1), "{}", printed(&said));
+    assert!(printed(&said).contains(&format!("left: {}", config.display())), "{}", printed(&said));
+    assert!(printed(&said).contains("not there now"), "{}", printed(&said));
+    assert!(!sandbox.home().join(".claude.json").exists() && !sandbox.home().join(".codex/hooks.json").exists());
+    let remembered = fs::read_to_string(sandbox.state_dir().join("setup.json")).unwrap();
+    assert!(remembered.contains("config.toml") && remembered.contains(".mcp.json"), "{remembered}");
+
+    fs::write(&config, good).unwrap();
+    fs::rename(&away, repo.path()).unwrap();
+    let said = ctxnode(&sandbox, &["uninstall"]);
+    assert!(said.status.success(), "{}", printed(&said));
+    assert!(!config.exists() && !repo.path().join(".mcp.json").exists());
+    assert!(!sandbox.state_dir().join("setup.json").exists());
+}
+
+/// B-06: a shell's file is replaced as a whole: whoever reads it meanwhile reads all of it.
+#[test]
+fn b_06_a_shell_file_is_never_half() {
+    let sandbox = ready();
+    bootstrapped(&sandbox);
+    let path = sandbox.home().join(".bashrc");
+    let before = fs::read(&path).unwrap();
+    let mut open = fs::File::open(&path).unwrap();
+    let said = ctxnode(&sandbox, &["uninstall"]);
+    assert!(printed(&said).contains("take the PATH line out of"), "{}", printed(&said));
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut open, &mut read).unwrap();
+    assert_eq!(read, before);
+    assert_ne!(fs::read(&path).unwrap(), before);
 }
 
 /// Section 19.1: the invite code need not stand in an argument list.
