@@ -314,13 +314,15 @@ fn h_11_work_goes_on_at_another_machine_of_the_fleet() {
     let shown = all(&ctxnode(&office.sandbox, &["handoff", "show", id]));
     assert!(shown.contains("Half of it") && !prompt.contains("Half of it"), "{prompt}: {shown}");
     assert_eq!(of_cli(&mac, "claude")["end_reason"], "error");
-    wait_until(SOON, "the session there goes on in the thread", || {
-        let session = sessions(&office.sandbox).into_iter().find(|session| session["cli"] == "codex");
+    let goes_on = |sandbox: &Sandbox| {
+        let session = sessions(sandbox).into_iter().find(|session| session["cli"] == "codex");
         session.is_some_and(|session| session["thread"].is_string() && session["branch"] == "dev/mac/parser")
-    });
+    };
+    wait_until(SOON, "the session there goes on in the thread", || goes_on(&office.sandbox));
     let log = home_file(&mac, "ssh.log");
     assert!(log.contains("BatchMode=yes") && log.contains("bo@127.0.0.1"), "{log}");
 
+    wait_until(SOON, "the first machine has heard of it", || goes_on(&mac));
     // Once more: a second window, in which the worktree of the first is not taken away, and which shows why.
     let (code, text) = go_on(&["--on", "server"]);
     assert!(code == Some(0) && text.contains("has not told its last state"), "{text}");
