@@ -93,8 +93,8 @@ enum Bench {
         /// The folder with `ctxnode`, `launcher` and `dev-session`.
         #[arg(long)]
         binaries: PathBuf,
-        /// Launches.
-        #[arg(long, default_value_t = 50)]
+        /// Launches. Each calls the daemon a few times, and more of them in a minute meet the limit of one caller.
+        #[arg(long, default_value_t = 20)]
         count: usize,
     },
     /// Start of day, daemon start, MCP handshake and memory over a filled data directory.
