@@ -42,6 +42,13 @@ impl std::fmt::Debug for Index {
     }
 }
 
+/// Whether a directory may be emptied: somebody may have chosen a data directory in which another `index` lies.
+fn is_ours(directory: &Path) -> std::io::Result<bool> {
+    // What tantivy writes first; an index of another version of ours has them too.
+    let known = ["meta.json", ".managed.json", VERSION].iter().any(|name| directory.join(name).exists());
+    Ok(known || std::fs::read_dir(directory)?.next().is_none())
+}
+
 /// An opened index.
 #[derive(Debug)]
 pub struct Opened {
@@ -92,7 +99,7 @@ impl Index {
     /// outside the directory is touched.
     ///
     /// # Errors
-    /// When the directory cannot be used at all.
+    /// When the directory cannot be used at all, or holds files that no index wrote.
     pub fn open(directory: &Path) -> Result<Opened, SearchError> {
         if directory.join(VERSION).exists()
             && let Ok(index) = Self::existing(directory)
@@ -101,6 +108,9 @@ impl Index {
             return Ok(Opened { index, watermark, rebuilt: false });
         }
         if directory.exists() {
+            if !is_ours(directory)? {
+                return Err(std::io::Error::other("it holds files that no index wrote").into());
+            }
             std::fs::remove_dir_all(directory)?;
         }
         std::fs::create_dir_all(directory)?;

@@ -152,6 +152,17 @@ fn a_large_batch_that_is_given_up_leaves_the_watermark_and_can_be_repeated() {
 }
 
 #[test]
+fn a_directory_with_files_of_somebody_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = dir.path().join("index");
+    std::fs::create_dir(&index).unwrap();
+    std::fs::write(index.join("index.html"), "mine").unwrap();
+    let error = Index::open(&index).unwrap_err();
+    assert!(matches!(error, SearchError::Io(_)), "{error:?}");
+    assert_eq!(std::fs::read_to_string(index.join("index.html")).unwrap(), "mine");
+}
+
+#[test]
 fn damaged_files_lead_to_a_new_index() {
     for victim in ["meta.json", "store", "term"] {
         let (dir, index) = with((0..30).map(|n| doc(&format!("n{n}"), "t", "text")).collect());
