@@ -4,15 +4,16 @@
 //! already, a foreign one passes the screener and the panic boundary first.
 
 mod context;
+mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
-use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, RecordMeta, SpaceId, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
 
-use crate::authority::{Authority, ControlOp, Refusal, holds_control};
+use crate::authority::{Authority, Refusal, holds_control};
 use crate::document::{self, DocumentCache, Fault};
 use crate::entry::{Op, VerifiedEntry};
 use crate::fresh::{Facts, Fresh, only_adds};
@@ -23,7 +24,7 @@ use crate::query;
 use crate::rows::{self, ChangeRow, DocumentRow, Held, JournalRow, LogRow, QuarantineReason, StoredRecord};
 use crate::screen;
 use crate::tables::Table;
-use crate::{StoreError, genesis, threads};
+use crate::{StoreError, branches, genesis, threads};
 
 /// After how many changes since the last one a document is saved, so that it is not rebuilt from all of them.
 const SAVE_EVERY: u32 = 32;
@@ -67,7 +68,9 @@ pub(crate) struct Batch<'t> {
     next_ordinal: u64,
     journal: Vec<JournalRow>,
     unsettled: BTreeSet<NodeKey>,
-    fleet_space: SpaceId,
+    pub(crate) fleet_space: SpaceId,
+    /// Whether any log has branches; where none has, nothing is looked up.
+    pub(crate) has_branches: bool,
 }
 
 /// A change of this node, with the document after it.
@@ -80,12 +83,27 @@ pub(crate) struct Made {
 /// Changes that this node made, not yet written.
 pub(crate) type Prepared = BTreeMap<DocumentId, Made>;
 
-/// Where a change stands.
+/// Where an op stands.
 #[derive(Clone, Copy)]
-struct Place {
+pub(crate) struct Place {
+    log: LogId,
     log_no: u32,
+    /// The log whose actor its changes have: the one that it is a branch of.
+    origin: u32,
     seq: u64,
     op: u16,
+}
+
+impl Place {
+    fn held(self) -> Held {
+        Held { log_no: self.log_no, seq: self.seq, op: self.op }
+    }
+
+    /// Its place in the causal order.
+    fn order(self, entry: &VerifiedEntry) -> Order {
+        let LogId { author, epoch, .. } = self.log;
+        Order { stamp: entry.header().stamp, author, epoch, seq: self.seq }
+    }
 }
 
 impl<'t> Batch<'t> {
@@ -97,6 +115,7 @@ impl<'t> Batch<'t> {
     ) -> Result<Self, StoreError> {
         let last = tables.scan_prefix(Table::Journal, &[], Direction::Backward, 1)?;
         let next_ordinal = last.first().map_or(1, |(key, _)| rows::be_u64(key) + 1);
+        let has_branches = tables.len(Table::Branches)? > 0;
         Ok(Self {
             tables,
             authority,
@@ -106,59 +125,88 @@ impl<'t> Batch<'t> {
             journal: Vec::new(),
             unsettled: BTreeSet::new(),
             fleet_space,
+            has_branches,
         })
     }
 
-    /// Takes an entry into its log and applies what the author had a right to. The caller has checked that it is the
-    /// next one of its log.
+    /// Takes an entry into a log and applies what the author had a right to. The caller has checked that it is the next
+    /// one there; the log is the one that the entry names, or a branch of it.
     pub(crate) fn take(
         &mut self,
         entry: &VerifiedEntry,
-        log: &mut LogRow,
+        log: &LogId,
+        row: &mut LogRow,
         prepared: &mut Prepared,
     ) -> Result<Option<Refusal>, StoreError> {
         let header = entry.header();
-        log.length = header.seq;
-        log.tip = *entry.hash();
-        log.stamp = header.stamp;
-        log.save(&self.tables, &header.log)?;
-        let key = rows::entry_key(log.number, header.seq);
-        self.tables.put(Table::Entries, &key, entry.bytes())?;
+        row.length += 1;
+        row.tip = *entry.hash();
+        row.stamp = header.stamp;
+        row.save(&self.tables, log)?;
+        let (log_no, seq) = (row.number, row.length);
+        self.tables.put(Table::Entries, &rows::entry_key(log_no, seq), entry.bytes())?;
+        let place = Place { log: *log, log_no, origin: self.origin(log_no)?, seq, op: rows::WHOLE_ENTRY };
 
         // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
         let mut control = false;
         let ops = if holds_control(header, self.fleet_space) { entry.ops() } else { &[] };
-        for payload in ops.iter().filter_map(|op| if let Op::Control(payload) = op { Some(payload) } else { None }) {
-            self.tables.put(Table::Control, &rows::order_key(&header.order()), payload)?;
+        for payload in ops.iter().filter_map(Op::control) {
+            self.tables.put(Table::Control, &rows::order_key(&place.order(entry)), payload)?;
             control = true;
         }
         if control {
-            let before = self.authority.clone();
-            self.authority = self.evaluate_authority()?;
-            self.unsettled.extend(before.difference(&self.authority));
+            self.renew_authority()?;
         }
-        let refusal = self.authority.judge(header, entry.ops()).err();
+        let refusal = self.authority.judge(header, entry.ops(), log, seq).err();
         let mut touched = BTreeSet::new();
         if let Some(reason) = refusal {
-            self.hold(log.number, header.seq, rows::WHOLE_ENTRY, &QuarantineReason::Right { reason })?;
+            self.hold(place, &QuarantineReason::Right { reason })?;
         } else {
-            self.apply_ops(entry, log.number, prepared, &mut touched)?;
+            self.apply_ops(entry, place, prepared, &mut touched)?;
         }
-        self.journal.push(JournalRow { log: Some((log.number, header.seq)), documents: touched.into_iter().collect() });
+        self.journal.push(JournalRow { log: Some((log_no, seq)), documents: touched.into_iter().collect() });
         Ok(refusal)
+    }
+
+    /// Evaluates the control ops anew; whose rights changed is judged again.
+    pub(crate) fn renew_authority(&mut self) -> Result<(), StoreError> {
+        let authority = Authority::evaluate(&branches::control_ops(&self.tables)?, self.fleet_space);
+        self.unsettled.extend(self.authority.difference(&authority));
+        self.authority = authority;
+        Ok(())
+    }
+
+    /// Has every entry of an author judged again.
+    pub(crate) fn unsettle(&mut self, author: NodeKey) {
+        self.unsettled.insert(author);
+    }
+
+    /// The number of the log whose actor the changes of a log have.
+    pub(super) fn origin(&self, number: u32) -> Result<u32, StoreError> {
+        if !self.has_branches {
+            return Ok(number);
+        }
+        Ok(branches::origin(&self.tables, number)?.map_or(number, |(origin, _)| origin))
+    }
+
+    /// Where a stored op stands.
+    pub(crate) fn place(&self, held: Held) -> Result<Place, StoreError> {
+        let Held { log_no, seq, op } = held;
+        let corrupt = || StoreError::Corrupt { table: Table::LogNumbers.name(), key: log_no.to_be_bytes().to_vec() };
+        let log = query::log_by_number(&self.tables, log_no)?.ok_or_else(corrupt)?;
+        Ok(Place { log, log_no, origin: self.origin(log_no)?, seq, op })
     }
 
     /// Applies the ops of an entry that is allowed.
     pub(crate) fn apply_ops(
         &mut self,
         entry: &VerifiedEntry,
-        log_no: u32,
+        place: Place,
         prepared: &mut Prepared,
         touched: &mut BTreeSet<DocumentId>,
     ) -> Result<(), StoreError> {
-        let header = entry.header();
         for (at, op) in entry.ops().iter().enumerate() {
-            let place = Place { log_no, seq: header.seq, op: u16::try_from(at).unwrap_or(u16::MAX) };
+            let place = Place { op: u16::try_from(at).unwrap_or(u16::MAX), ..place };
             match op {
                 Op::Change { document, change } => {
                     touched.insert(*document);
@@ -199,17 +247,19 @@ impl<'t> Batch<'t> {
             Ok(facts) => facts,
             Err(error) => {
                 let reason = QuarantineReason::Screened { error: error.to_string() };
-                return self.hold(place.log_no, place.seq, place.op, &reason);
+                return self.hold(place, &reason);
             }
         };
         if facts.actor != document::actor(&header.log).to_bytes() || genesis::is_reserved(&facts.actor) {
-            return self.hold(place.log_no, place.seq, place.op, &QuarantineReason::WrongActor);
+            return self.hold(place, &QuarantineReason::WrongActor);
         }
         self.load(id, header.log.space)?;
-        let ready = self.is_next(id, place.log_no, &facts)?;
+        if self.is_taken(id, place.origin, &facts)? {
+            return self.take_rival(id, place, &facts);
+        }
+        let ready = self.is_next(id, place.origin, &facts)?;
         let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
-            let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
-            return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &held.encode());
+            return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode());
         };
         self.apply_screened(id, entry, place, &Screened { facts: &facts, deps: &deps, bytes })?;
         self.drain_waiting(id)
@@ -222,15 +272,23 @@ impl<'t> Batch<'t> {
             let mut progress = false;
             for (key, payload) in waiting {
                 let held = Held::decode(&payload)?;
+                if self.tables.get(Table::Quarantine, &held.encode())?.is_some() {
+                    continue;
+                }
                 let (entry, bytes) = query::change_bytes(&self.tables, held)?;
                 let Ok(facts) = screen::parse(&bytes) else { continue };
+                let place = self.place(held)?;
+                if self.is_taken(id, place.origin, &facts)? {
+                    self.take_rival(id, place, &facts)?;
+                    progress = true;
+                    break;
+                }
                 let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
-                if !self.is_next(id, held.log_no, &facts)? {
+                if !self.is_next(id, place.origin, &facts)? {
                     continue;
                 }
                 self.tables.remove(Table::Waiting, &key)?;
                 progress = true;
-                let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
                 self.apply_screened(id, &entry, place, &Screened { facts: &facts, deps: &deps, bytes: &bytes })?;
             }
             if !progress {
@@ -247,9 +305,8 @@ impl<'t> Batch<'t> {
         screened: &Screened<'_>,
     ) -> Result<(), StoreError> {
         let Screened { facts, deps, bytes } = *screened;
-        if let Err(error) = self.check_context(id, place.log_no, facts, deps)? {
-            let reason = QuarantineReason::Screened { error: error.to_string() };
-            return self.hold(place.log_no, place.seq, place.op, &reason);
+        if let Err(error) = self.check_context(id, place.origin, facts, deps)? {
+            return self.hold(place, &QuarantineReason::Screened { error: error.to_string() });
         }
         match self.state_after(id, facts, bytes)? {
             Ok(state) => {
@@ -262,7 +319,7 @@ impl<'t> Batch<'t> {
                 };
                 self.note(id, entry, place, &facts)
             }
-            Err(fault) => self.hold(place.log_no, place.seq, place.op, &QuarantineReason::from(fault)),
+            Err(fault) => self.hold(place, &QuarantineReason::from(fault)),
         }
     }
 
@@ -299,7 +356,7 @@ impl<'t> Batch<'t> {
         let row = &mut dirty.row;
         let change = ChangeRow {
             ordinal: row.changes,
-            held: Held { log_no: place.log_no, seq: place.seq, op: place.op },
+            held: place.held(),
             max_op: facts.max_op,
             stamp: header.stamp,
             time: header.time,
@@ -307,19 +364,18 @@ impl<'t> Batch<'t> {
         row.changes += 1;
         row.heads.retain(|head| !facts.deps.contains(head));
         row.heads.push(facts.hash);
-        row.authors.insert(place.log_no, facts.actor_seq);
+        row.authors.insert(place.origin, facts.actor_seq);
         if let Some(max_ops) = &mut dirty.max_ops {
-            let max = max_ops.entry(place.log_no).or_default();
+            let max = max_ops.entry(place.origin).or_default();
             *max = (*max).max(facts.max_op);
         }
-        row.touch(header.order(), header.log.space);
+        row.touch(place.order(entry), header.log.space);
         self.tables.put(Table::Changes, &rows::change_key(id, &facts.hash.0), &change.encode())
     }
 
     fn mark(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, hides: bool) -> Result<(), StoreError> {
-        let order = entry.header().order();
-        let held = Held { log_no: place.log_no, seq: place.seq, op: place.op };
-        self.tables.put(Table::Marks, &rows::mark_key(id, &order), &rows::mark_value(held, hides))?;
+        let order = place.order(entry);
+        self.tables.put(Table::Marks, &rows::mark_key(id, &order), &rows::mark_value(place.held(), hides))?;
         self.load(id, entry.header().log.space)?;
         let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
         if dirty.row.tombstone.is_none_or(|(known, _)| known < order) {
@@ -383,8 +439,8 @@ impl<'t> Batch<'t> {
         query::build_document(&self.tables, id)
     }
 
-    fn hold(&self, log_no: u32, seq: u64, op: u16, reason: &QuarantineReason) -> Result<(), StoreError> {
-        self.tables.put(Table::Quarantine, &rows::held_key(log_no, seq, op), &reason.encode())
+    fn hold(&self, place: Place, reason: &QuarantineReason) -> Result<(), StoreError> {
+        self.tables.put(Table::Quarantine, &place.held().encode(), &reason.encode())
     }
 
     /// Projects every touched document and writes the journal. After this, reads see what was done.
@@ -485,9 +541,9 @@ impl<'t> Batch<'t> {
         self.tables.remove(Table::Saves, &id.to_bytes())?;
         let row = DocumentRow::new(id.kind, space);
         self.dirty.insert(id, Dirty::new(row, State::Loaded(genesis::base_document(id.kind))));
-        for held in keep {
+        for held in self.without_rivals(id, keep)? {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
-            let place = Place { log_no: held.log_no, seq: held.seq, op: held.op };
+            let place = self.place(held)?;
             match entry.ops().get(usize::from(held.op)) {
                 Some(Op::Change { change, .. }) => self.take_foreign(id, &entry, place, change)?,
                 Some(op @ (Op::Tombstone(_) | Op::Revive(_))) => {
@@ -497,16 +553,6 @@ impl<'t> Batch<'t> {
             }
         }
         Ok(())
-    }
-
-    /// Evaluates the control ops anew.
-    fn evaluate_authority(&self) -> Result<Authority, StoreError> {
-        let rows = self.tables.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)?;
-        let ops = rows
-            .iter()
-            .map(|(key, payload)| Ok((rows::order_from_key(key)?, ControlOp::decode(payload))))
-            .collect::<Result<BTreeMap<_, _>, StoreError>>()?;
-        Ok(Authority::evaluate(&ops, self.fleet_space))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::FleetId;
-use ctxnode_model::{Kind, NodeKey, Order, SpaceId, Spaces};
+use ctxnode_model::{EntryHash, Kind, NodeKey, Order, SpaceId, Spaces};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -43,6 +43,10 @@ pub struct Cut {
     pub log: LogId,
     /// The last position that stands under the old rule.
     pub last: u64,
+    /// The entry at that position, so that the cut still means the same history when the log turns out to have two.
+    /// Absent in what earlier versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tip: Option<EntryHash>,
 }
 
 /// A control action. Stored and signed as JSON text, which is never re-encoded.
@@ -258,11 +262,12 @@ impl Authority {
         nodes.filter(|node| self.members.get(node) != other.members.get(node)).copied().collect()
     }
 
-    /// Whether the entry's author had the right to every op in it, at that position.
+    /// Whether the entry's author had the right to every op in it, at its position `seq` of `log`. That is where the entry
+    /// lies, which in a branch is not what its header says.
     ///
     /// # Errors
     /// The reason why not.
-    pub fn judge(&self, header: &Header, ops: &[Op]) -> Result<(), Refusal> {
+    pub fn judge(&self, header: &Header, ops: &[Op], log: &LogId, seq: u64) -> Result<(), Refusal> {
         let is_record = ops.iter().all(|op| !matches!(op, Op::Control(_)));
         if !is_record && !self.fleet_space.is_some_and(|space| holds_control(header, space)) {
             return Err(Refusal::Space);
@@ -272,10 +277,10 @@ impl Authority {
             return if only_control { Ok(()) } else { Err(Refusal::Role) };
         }
         let member = self.members.get(&header.log.author).ok_or(Refusal::UnknownAuthor)?;
-        let accepted = is_record && header.seq <= *member.accepted.get(&header.log).unwrap_or(&0);
+        let accepted = is_record && seq <= *member.accepted.get(log).unwrap_or(&0);
         if let Some(cuts) = &member.revoked
             && !accepted
-            && header.seq > *cuts.get(&header.log).unwrap_or(&0)
+            && seq > *cuts.get(log).unwrap_or(&0)
         {
             return Err(Refusal::Revoked);
         }
@@ -286,7 +291,7 @@ impl Authority {
         {
             return Err(Refusal::Space);
         }
-        let role = member.role_at(&header.log, header.seq);
+        let role = member.role_at(log, seq);
         let needed = ops.iter().map(required).max().unwrap_or(Role::Writer);
         if role < needed && !accepted { Err(Refusal::Role) } else { Ok(()) }
     }
@@ -307,6 +312,14 @@ impl Authority {
     #[must_use]
     pub fn is_pinned(&self, node: &NodeKey) -> bool {
         self.pinned.contains(node)
+    }
+
+    /// Whether something was ever said about positions in a node's logs.
+    pub(crate) fn is_cut(&self, node: &NodeKey) -> bool {
+        let said = |member: &Member| {
+            member.revoked.is_some() || !member.earlier.is_empty() || !member.accepted.is_empty()
+        };
+        self.members.get(node).is_some_and(said)
     }
 
     /// Returns the active members with their roles.

@@ -1,5 +1,6 @@
 //! Integrity: reads everything, verifies every chain and signature, derives every view again and compares.
 
+use ctxnode_model::frontier::LogId;
 use ctxnode_model::{DocumentId, index};
 
 use crate::apply::{State, derive};
@@ -7,7 +8,7 @@ use crate::entry::VerifiedEntry;
 use crate::kv::{Direction, Kv, Snapshot};
 use crate::rows::{self, DocumentRow, LogRow, StoredRecord};
 use crate::tables::Table;
-use crate::{StoreError, query};
+use crate::{StoreError, branches, query};
 
 /// How many rows are read at a time.
 const STEP: usize = 256;
@@ -113,20 +114,34 @@ impl Snapshot {
         let header = entry.header();
         let log_no = key.first_chunk().map_or(0, |chunk| u32::from_be_bytes(*chunk));
         if chain.log_no != Some(log_no) {
-            *chain = Chain { log_no: Some(log_no), seq: 0, tip: [0; 32] };
+            *chain = self.chain_of(log_no, &entry)?;
         }
-        if header.seq != chain.seq + 1 || header.prev != chain.tip {
+        let seq = rows::be_u64(&key[4..]);
+        if seq != chain.seq + 1 || header.seq != chain.claims + 1 || header.prev != chain.tip {
             report.add(Table::Entries, hex(key), "the chain is broken");
         }
-        chain.seq = header.seq;
-        chain.tip = *entry.hash();
-        let row = self.get(Table::Logs, &rows::log_key(&header.log))?.map(|row| LogRow::decode(&row)).transpose()?;
+        (chain.seq, chain.claims, chain.tip) = (seq, header.seq, *entry.hash());
+        let row = match chain.log {
+            Some(log) => self.get(Table::Logs, &rows::log_key(&log))?.map(|row| LogRow::decode(&row)).transpose()?,
+            None => None,
+        };
         match row {
-            Some(row) if row.length > header.seq => {}
-            Some(row) if row.length == header.seq && row.tip == *entry.hash() => {}
+            Some(row) if row.length > seq => {}
+            Some(row) if row.length == seq && row.tip == *entry.hash() => {}
             _ => report.add(Table::Logs, hex(key), "the log's length or tip is wrong"),
         }
         Ok(())
+    }
+
+    /// Where the entries of a log begin: at nothing, or for a branch behind an entry of another strand, whose name it bears.
+    fn chain_of(&self, log_no: u32, first: &VerifiedEntry) -> Result<Chain, StoreError> {
+        let log = query::log_by_number(self, log_no)?;
+        let begun = Chain { log_no: Some(log_no), log, ..Chain::default() };
+        let Some((origin, start)) = branches::origin(self, log_no)? else { return Ok(begun) };
+        let named = log.is_some_and(|log| log.epoch == branches::branch_epoch(first.hash()));
+        let follows = branches::follows_a_strand(self, origin, first)?;
+        let tip = if named && follows { first.header().prev } else { [0xff; 32] };
+        Ok(Chain { claims: start - 1, tip, ..begun })
     }
 
     fn check_document(&self, key: &[u8], payload: &[u8], report: &mut CheckReport) -> Result<(), StoreError> {
@@ -158,10 +173,14 @@ impl Snapshot {
     }
 }
 
+/// How far the entries of a log have been followed.
 #[derive(Default)]
 struct Chain {
     log_no: Option<u32>,
+    log: Option<LogId>,
     seq: u64,
+    /// The position that the last entry claims; in a branch it is not where it lies.
+    claims: u64,
     tip: [u8; 32],
 }
 

@@ -104,6 +104,19 @@ impl Op {
         }
     }
 
+    /// The document that it is about.
+    pub(crate) fn document(&self) -> Option<DocumentId> {
+        match self {
+            Self::Change { document, .. } | Self::Tombstone(document) | Self::Revive(document) => Some(*document),
+            Self::Control(_) | Self::Unknown { .. } => None,
+        }
+    }
+
+    /// The payload of a control action.
+    pub(crate) fn control(&self) -> Option<&[u8]> {
+        if let Self::Control(payload) = self { Some(payload) } else { None }
+    }
+
     /// Says what it would do.
     pub(crate) fn in_words(&self) -> String {
         match self {

@@ -1,15 +1,17 @@
 //! Taking in entries that other nodes wrote, in any order, interrupted and repeated as it comes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ctxnode_model::Stamp;
+use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::FleetId;
+use ctxnode_model::{NodeKey, Stamp};
 
 use crate::apply::Prepared;
 use crate::authority::Refusal;
+use crate::branches::{self, Attached, Strand};
 use crate::entry::{EntryError, Op, VerifiedEntry};
 use crate::open::Shared;
-use crate::query;
 use crate::writer::Group;
 use crate::{Store, StoreError};
 
@@ -27,12 +29,12 @@ pub enum Outcome {
         /// How far the log is known.
         have: u64,
     },
-    /// Another entry stands at its position: somebody cloned a disk. Kept out.
-    Fork,
-    /// It does not continue the entry before it. Kept out.
+    /// What it follows is not what stands here at that position: its log has two histories. Send it from its beginning.
+    Elsewhere,
+    /// It does not come after the entry before it in the causal order. Kept out.
     Broken,
-    /// It claims to be this node's own and is not: this node was restored from an old copy, or its key is used twice.
-    OwnLog,
+    /// Its log has as many branches as are kept, or it claims the name of one. Kept out.
+    TooMany,
     /// It belongs to another fleet.
     OtherFleet,
     /// It is not an entry, or its signature does not hold.
@@ -44,8 +46,26 @@ pub enum Outcome {
 pub struct IngestReport {
     /// One outcome for each entry, in the order given.
     pub outcomes: Vec<Outcome>,
+    /// For each entry the log in which it stands now; `None` for what was kept out.
+    pub logs: Vec<Option<LogId>>,
+    /// Logs of which a second history was found in this batch.
+    pub forked: BTreeSet<LogId>,
+    /// Somebody wrote in the present logs of this node with its key: it went back to an earlier moment, or runs twice. It
+    /// has gone on in new logs.
+    pub own_renewed: bool,
     /// The journal position afterwards.
     pub journal: u64,
+}
+
+/// The same while the batch is being taken in.
+#[derive(Default)]
+struct Taken {
+    outcomes: Vec<Outcome>,
+    logs: Vec<Option<LogId>>,
+    forked: BTreeSet<LogId>,
+    own_renewed: bool,
+    /// Authors whose entries lie elsewhere than before, or whose cuts may mean others.
+    moved: BTreeSet<NodeKey>,
 }
 
 impl Store {
@@ -59,9 +79,10 @@ impl Store {
         let verified: Vec<Result<VerifiedEntry, EntryError>> = batch.into_iter().map(VerifiedEntry::verify).collect();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.submit(Box::new(move |group: &mut Group<'_, '_>| {
-            let outcomes = group.ingest(verified)?;
+            let Taken { outcomes, logs, forked, own_renewed, .. } = group.ingest(verified)?;
             Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
-                let report = committed.map(|journal| IngestReport { outcomes, journal }).map_err(StoreError::Group);
+                let report = committed.map(|journal| IngestReport { outcomes, logs, forked, own_renewed, journal });
+                let report = report.map_err(StoreError::Group);
                 // A caller that went away no longer wants to hear.
                 let _ = sender.send(report);
             }))
@@ -71,42 +92,67 @@ impl Store {
 }
 
 impl Group<'_, '_> {
-    fn ingest(&mut self, batch: Vec<Result<VerifiedEntry, EntryError>>) -> Result<Vec<Outcome>, StoreError> {
-        let mut outcomes = Vec::with_capacity(batch.len());
+    fn ingest(&mut self, batch: Vec<Result<VerifiedEntry, EntryError>>) -> Result<Taken, StoreError> {
+        let mut taken = Taken::default();
         for item in batch {
-            outcomes.push(match item {
-                Ok(entry) => self.ingest_one(&entry)?,
-                Err(error) => Outcome::Bad(error),
-            });
+            let (outcome, log) = match item {
+                Ok(entry) => self.ingest_one(&entry, &mut taken)?,
+                Err(error) => (Outcome::Bad(error), None),
+            };
+            taken.outcomes.push(outcome);
+            taken.logs.push(log);
+        }
+        if !taken.moved.is_empty() {
+            self.batch.renew_authority()?;
+            taken.moved.iter().for_each(|author| self.batch.unsettle(*author));
         }
         self.batch.flush()?;
         crate::recover::judge_again(&mut self.batch)?;
-        Ok(outcomes)
+        Ok(taken)
     }
 
-    fn ingest_one(&mut self, entry: &VerifiedEntry) -> Result<Outcome, StoreError> {
+    fn ingest_one(
+        &mut self,
+        entry: &VerifiedEntry,
+        taken: &mut Taken,
+    ) -> Result<(Outcome, Option<LogId>), StoreError> {
         let header = entry.header();
         if !belongs(self.shared, entry) {
-            return Ok(Outcome::OtherFleet);
+            return Ok((Outcome::OtherFleet, None));
         }
-        let mut row = self.log_row(&header.log)?;
-        if header.seq <= row.length {
-            let known = query::entry(&self.batch.tables, row.number, header.seq)?;
-            return Ok(if known.hash() == entry.hash() { Outcome::Duplicate } else { Outcome::Fork });
+        let row = self.log_row(&header.log)?;
+        let attached = branches::attach(&self.batch.tables, entry, row, self.batch.has_branches)?;
+        let is_new = !matches!(attached, Attached::Known(_) | Attached::Broken | Attached::TooMany);
+        if is_new && header.log.author == self.shared.secret.public() && header.log.epoch == self.shared.epoch() {
+            // The signature is the proof: this replica would write the same positions again.
+            self.renew_epoch()?;
+            taken.own_renewed = true;
         }
-        if header.log.author == self.shared.secret.public() && header.log.epoch == self.shared.epoch() {
-            return Ok(Outcome::OwnLog);
-        }
-        if header.seq > row.length + 1 {
-            return Ok(Outcome::Gap { have: row.length });
-        }
-        let continues = if row.length == 0 { header.prev == [0; 32] } else { header.prev == row.tip };
-        if !continues || (row.length > 0 && header.stamp <= row.stamp) {
-            return Ok(Outcome::Broken);
-        }
+        let strand = match attached {
+            Attached::Known(log) => return Ok((Outcome::Duplicate, Some(log))),
+            Attached::Gap(have) => return Ok((Outcome::Gap { have }, None)),
+            Attached::Elsewhere => return Ok((Outcome::Elsewhere, None)),
+            Attached::Broken => return Ok((Outcome::Broken, None)),
+            Attached::TooMany => return Ok((Outcome::TooMany, None)),
+            Attached::Next(strand) => strand,
+            Attached::Branch(of) => {
+                taken.forked.insert(header.log);
+                self.batch.begin_branch(&of, entry)?
+            }
+            Attached::Displaces(strand, keep) => {
+                taken.forked.insert(header.log);
+                taken.moved.insert(header.log.author);
+                self.batch.displace(strand, keep)?
+            }
+        };
+        let Strand { log, mut row, .. } = strand;
         *self.clock = Stamp::max(*self.clock, header.stamp);
-        let refusal = self.batch.take(entry, &mut row, &mut Prepared::new())?;
-        Ok(refusal.map_or(Outcome::Applied, Outcome::Held))
+        let refusal = self.batch.take(entry, &log, &mut row, &mut Prepared::new())?;
+        if self.batch.has_branches && self.batch.authority.is_cut(&header.log.author) {
+            // The entry that a cut names may be this one.
+            taken.moved.insert(header.log.author);
+        }
+        Ok((refusal.map_or(Outcome::Applied, Outcome::Held), Some(log)))
     }
 }
 

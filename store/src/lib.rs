@@ -10,6 +10,7 @@ mod apply;
 mod authority;
 mod backup;
 mod body;
+mod branches;
 mod check;
 mod clock;
 mod document;

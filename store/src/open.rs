@@ -26,7 +26,7 @@ use crate::location::{Location, file_path, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
 use crate::writer::{Committed, Draft, Group, Job, QUEUE, Queue, job, log_row};
-use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, migrate};
+use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate};
 
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 2;
@@ -188,7 +188,7 @@ impl Store {
             let mut cache = DocumentCache::new();
             let mut batch = Batch::new(tables, Authority::default(), Space::Fleet.id(&fleet), &mut cache)?;
             let mut row = log_row(&batch, &genesis.header().log)?;
-            batch.take(genesis, &mut row, &mut Prepared::new())?;
+            batch.take(genesis, &genesis.header().log, &mut row, &mut Prepared::new())?;
             batch.flush()?;
         }
         transaction.commit().map_err(StoreError::from)?;
@@ -344,27 +344,6 @@ impl Store {
         self.0.shared.secret.sign(domain, bytes)
     }
 
-    /// Goes on in new logs: what this node wrote under the present epoch is known elsewhere, and this copy is older. The
-    /// entries of the old epoch can be taken in afterwards like anybody's.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub async fn renew_epoch(&self) -> Result<u64, StoreError> {
-        let (sender, receiver) = oneshot::channel();
-        let shared = Arc::clone(&self.0.shared);
-        self.submit(Box::new(move |group: &mut Group<'_, '_>| {
-            let epoch = new_epoch(shared.entropy.as_ref());
-            group.batch.tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
-            // Should the commit fail, the new epoch is merely not remembered: nothing was written under it yet.
-            shared.epoch.store(epoch, Ordering::SeqCst);
-            Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
-                // A caller that went away no longer wants to hear.
-                let _ = sender.send(committed.map(|_| epoch).map_err(StoreError::Group));
-            }))
-        }))?;
-        receiver.await.map_err(|_| StoreError::Closed)?
-    }
-
     /// Returns what the store knew itself by before it was opened; nothing at the first time.
     #[must_use]
     pub fn previous_incarnations(&self) -> &[Vec<u8>] {
@@ -443,6 +422,17 @@ impl Drop for Inner {
         if let Some(writer) = writer {
             let _ = writer.join();
         }
+    }
+}
+
+impl Group<'_, '_> {
+    /// Goes on in new logs.
+    pub(crate) fn renew_epoch(&self) -> Result<u64, StoreError> {
+        let epoch = new_epoch(self.shared.entropy.as_ref());
+        self.batch.tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
+        // Should the commit fail, the new epoch is merely not remembered: nothing was written under it yet.
+        self.shared.epoch.store(epoch, Ordering::SeqCst);
+        Ok(epoch)
     }
 }
 
@@ -529,11 +519,7 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     let node = NodeKey(meta("node")?.try_into().map_err(|_| corrupt("node"))?);
     let epoch = rows::be_u64(&meta("epoch")?);
 
-    let mut ops = std::collections::BTreeMap::new();
-    for (key, payload) in snapshot.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)? {
-        ops.insert(rows::order_from_key(&key)?, ControlOp::decode(&payload));
-    }
-    let authority = Authority::evaluate(&ops, Space::Fleet.id(&fleet));
+    let authority = Authority::evaluate(&branches::control_ops(&snapshot)?, Space::Fleet.id(&fleet));
     let mut clock = Stamp::default();
     for (_, payload) in snapshot.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
         clock = clock.max(LogRow::decode(&payload)?.stamp);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ctxnode_model::frontier::LogId;
 use ctxnode_model::{DocumentId, SpaceId};
 
 use crate::apply::{Batch, Prepared, State, derive};
@@ -29,11 +30,11 @@ pub(crate) fn judge_again(batch: &mut Batch<'_>) -> Result<(), StoreError> {
             }
             let row = LogRow::decode(&payload)?;
             for seq in 1..=row.length {
-                judge_one(batch, row.number, seq, &mut withdrawn, &mut touched)?;
+                judge_one(batch, (&log, row.number, seq), &mut withdrawn, &mut touched)?;
             }
         }
         for (id, space) in &withdrawn {
-            let keep = standing(&batch.tables, *id)?;
+            let keep = standing_of(&batch.tables, ops_of(&batch.tables, *id)?)?;
             batch.rebuild(*id, *space, &keep)?;
             touched.insert(*id);
         }
@@ -44,27 +45,24 @@ pub(crate) fn judge_again(batch: &mut Batch<'_>) -> Result<(), StoreError> {
 
 fn judge_one(
     batch: &mut Batch<'_>,
-    log_no: u32,
-    seq: u64,
+    (log, log_no, seq): (&LogId, u32, u64),
     withdrawn: &mut BTreeMap<DocumentId, SpaceId>,
     touched: &mut BTreeSet<DocumentId>,
 ) -> Result<(), StoreError> {
     let entry = query::entry(&batch.tables, log_no, seq)?;
     let key = rows::held_key(log_no, seq, rows::WHOLE_ENTRY);
     let held = batch.tables.get(Table::Quarantine, &key)?.is_some();
-    match (batch.authority.judge(entry.header(), entry.ops()), held) {
+    match (batch.authority.judge(entry.header(), entry.ops(), log, seq), held) {
         (Ok(()), true) => {
             batch.tables.remove(Table::Quarantine, &key)?;
-            batch.apply_ops(&entry, log_no, &mut Prepared::new(), touched)
+            let place = batch.place(Held { log_no, seq, op: rows::WHOLE_ENTRY })?;
+            batch.apply_ops(&entry, place, &mut Prepared::new(), touched)
         }
         (Err(reason), was_held) => {
             batch.tables.put(Table::Quarantine, &key, &QuarantineReason::Right { reason }.encode())?;
             if !was_held {
-                for op in entry.ops() {
-                    if let Op::Change { document, .. } | Op::Tombstone(document) | Op::Revive(document) = op {
-                        withdrawn.insert(*document, entry.header().log.space);
-                    }
-                }
+                let documents = entry.ops().iter().filter_map(Op::document);
+                withdrawn.extend(documents.map(|id| (id, entry.header().log.space)));
             }
             Ok(())
         }
@@ -72,8 +70,8 @@ fn judge_one(
     }
 }
 
-/// The ops of a document whose entries are not in quarantine.
-fn standing(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, StoreError> {
+/// The ops of a document that were ever allowed, applied or not.
+pub(crate) fn ops_of(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, StoreError> {
     let mut all: Vec<Held> = query::changes(tables, id)?.into_iter().map(|(_, row)| row.held).collect();
     for (_, payload) in tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)? {
         all.push(Held::decode(&payload)?);
@@ -81,6 +79,11 @@ fn standing(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, Store
     for (key, payload) in tables.scan_prefix(Table::Marks, &id.to_bytes(), Direction::Forward, usize::MAX)? {
         all.push(rows::mark_from_row(&key, &payload)?.1);
     }
+    Ok(all)
+}
+
+/// Those whose entries are not in quarantine.
+pub(crate) fn standing_of(tables: &WriteTables<'_>, all: Vec<Held>) -> Result<Vec<Held>, StoreError> {
     let mut keep = Vec::new();
     for held in all {
         let key = rows::held_key(held.log_no, held.seq, rows::WHOLE_ENTRY);

@@ -145,6 +145,18 @@ impl LogRow {
     }
 }
 
+/// Encodes what a branch is a branch of, and which position its first entry claims.
+pub(crate) fn branch_encode(origin: u32, start: u64) -> Vec<u8> {
+    [&origin.to_be_bytes()[..], &start.to_be_bytes()].concat()
+}
+
+/// Decodes the same.
+pub(crate) fn branch_decode(payload: &[u8]) -> Result<(u32, u64), StoreError> {
+    let mut input = Input::new(Table::Branches, payload);
+    let row = (input.u32()?, input.u64()?);
+    input.end(row)
+}
+
 /// An op inside a stored entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Held {
@@ -331,6 +343,8 @@ pub(crate) enum QuarantineReason {
     },
     /// The change names an actor that is not its author's.
     WrongActor,
+    /// Another change of the same author has its number in the document, and comes first.
+    Rival,
     /// The document library panicked on it.
     Panicked,
     /// The document library refused it.
@@ -359,6 +373,7 @@ impl QuarantineReason {
             Self::Right { reason } => reason.to_string(),
             Self::Screened { error } => format!("the change was refused before it was looked into: {error}"),
             Self::WrongActor => "the change names an actor that is not its author's".to_owned(),
+            Self::Rival => "another history of the same machine changed the record at the same time, and was kept".to_owned(),
             Self::Panicked => "the document library failed on the change".to_owned(),
             Self::Refused { error } => format!("the document library refused the change: {error}"),
             Self::NotApplied => "the change had no effect, or its document could not be read afterwards".to_owned(),

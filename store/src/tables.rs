@@ -54,6 +54,9 @@ tables! {
     Index = "index_v1",
     /// Index, kind, prefix -> number of rows. Derived. Owner: apply.
     Counts = "counts_v1",
+    /// Branch number -> number of the log that it is a branch of, the position that its first entry claims; and that
+    /// number, branch number -> the same position. Owner: branches.
+    Branches = "branches_v1",
     /// Log number, seq, op -> why it is not applied. Owner: apply.
     Quarantine = "quarantine_v1",
     /// Session id -> last heartbeat, checkout. Node-local.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, Space, SpaceId, Stamp, Timestamp};
+use ctxnode_model::{DocumentId, Edit, EntryHash, Kind, NodeKey, Order, Space, SpaceId, Stamp, Timestamp};
 
 use crate::apply::{Batch, Prepared};
 use crate::authority::{ControlOp, Cut, required_for};
@@ -155,7 +155,7 @@ impl<'a> Draft<'a> {
     /// When the store cannot be read.
     pub fn cuts_of(&self, node: NodeKey) -> Result<Vec<Cut>, StoreError> {
         let heads = self.reader.heads()?.0.into_iter().filter(|(log, _)| log.author == node);
-        Ok(heads.map(|(log, head)| Cut { log, last: head.length }).collect())
+        Ok(heads.map(|(log, head)| Cut { log, last: head.length, tip: Some(EntryHash(head.tip)) }).collect())
     }
 
     /// Stages a control op.
@@ -262,8 +262,9 @@ impl Group<'_, '_> {
         };
         for (entry, mut prepared) in entries {
             *self.clock = Stamp::max(*self.clock, entry.header().stamp);
-            let mut row = self.log_row(&entry.header().log)?;
-            self.batch.take(&entry, &mut row, &mut prepared)?;
+            let log = entry.header().log;
+            let mut row = self.log_row(&log)?;
+            self.batch.take(&entry, &log, &mut row, &mut prepared)?;
         }
         for (table, key, value) in local {
             match value {

@@ -39,8 +39,6 @@ use crate::standing::Standing;
 const ALERTS: usize = 20;
 /// How many statements a slow connection may lag behind.
 const TOLD: usize = 256;
-/// How soon the word of peers that this node's log has forked is believed again. A disk is cloned once in years.
-const RENEW: Duration = Duration::from_secs(3_600);
 const ALERTS_KEY: &[u8] = b"sync_alerts";
 const PORT_KEY: &[u8] = b"sync_port";
 
@@ -80,9 +78,6 @@ pub(crate) struct Shared {
     last_contact: Option<Timestamp>,
     alerts_unsaved: AtomicBool,
     alerted: Mutex<BTreeSet<LogId>>,
-    /// Asks for a new epoch.
-    renew: Notify,
-    renewed: Mutex<Option<Instant>>,
     dialled: Mutex<BTreeSet<NodeKey>>,
     /// Counts the times that every dialler should try at once: the network changed, or somebody asked.
     wake: watch::Sender<u64>,
@@ -146,8 +141,6 @@ impl Fleet {
             last_contact,
             alerts_unsaved: AtomicBool::new(false),
             alerted: Mutex::default(),
-            renew: Notify::new(),
-            renewed: Mutex::default(),
             dialled: Mutex::default(),
             wake: watch::Sender::new(0),
             mdns: Mutex::default(),
@@ -419,27 +412,19 @@ impl Shared {
         statement.sign(&self.store)
     }
 
-    /// Both sides hold different entries at one position of a log.
-    pub(crate) fn forked(&self, log: LogId, peer: NodeKey) {
+    /// A log has two histories.
+    pub(crate) fn forked(&self, log: LogId) {
         if !self.alerted.lock().unwrap_or_else(PoisonError::into_inner).insert(log) {
             return;
         }
-        if log.author == self.store.node() && log.epoch == self.store.epoch() {
-            // What a peer states of heads is no proof: one that lies would have this node begin logs without end.
-            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            if renewed.is_some_and(|at| at.elapsed() < RENEW) {
-                return;
-            }
-            *renewed = Some(Instant::now());
-            drop(renewed);
+        if log.author == self.store.node() {
             self.alert(
-                "two copies of this replica have written different entries (a cloned disk?): this one goes on in new logs",
+                "this machine wrote two different histories (it went back to a snapshot, or a copy of it runs elsewhere): both \
+                 are kept, and it goes on in new logs",
             );
-            self.renew.notify_one();
         } else {
             self.alert(&format!(
-                "two different histories of node {} are in the fleet (a cloned disk?), seen at node {peer}: each replica \
-                 keeps the one that it had first",
+                "two different histories of node {} are in the fleet (it went back to a snapshot, or was cloned): both are kept",
                 log.author
             ));
         }

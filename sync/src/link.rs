@@ -356,7 +356,6 @@ impl Running<'_> {
                 Output::Ingest(runs) => drop(self.batches.try_send(runs)),
                 Output::Read(runs) => self.read(runs),
                 Output::Presence(bytes) => self.shared.heard(self.peer, bytes),
-                Output::Fork(log) => self.shared.forked(log, self.peer),
                 Output::Close(bye) => over = Some(bye),
             }
         }

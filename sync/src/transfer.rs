@@ -27,6 +27,7 @@ pub(crate) async fn take_batches(
                 if taken.own_came_back {
                     shared.alert_once(CAME_BACK);
                 }
+                taken.forked.iter().for_each(|log| shared.forked(*log));
                 taken.event
             }
             Err(error) => {
@@ -46,6 +47,8 @@ pub(crate) struct Taken {
     pub(crate) event: Event,
     /// Entries of this very node came back from others, so this is an older copy of the replica, or there is another.
     pub(crate) own_came_back: bool,
+    /// Logs of which a second history came.
+    pub(crate) forked: BTreeSet<LogId>,
 }
 
 /// Takes a batch into the store and says how its logs stand afterwards.
@@ -54,10 +57,6 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
     let before = heads_of(store, &touched)?;
     let is_beyond = |run: &Entries| run.to() > before.0.get(&run.log).map_or(0, |head| head.length);
     let own_came_back = runs.iter().any(|run| run.log.author == store.node() && is_beyond(run));
-    if runs.iter().any(|run| run.log.author == store.node() && run.log.epoch == store.epoch() && is_beyond(run)) {
-        // This replica would write the same positions again: it goes on in new logs, and the old ones can be taken in.
-        store.renew_epoch().await?;
-    }
     let mut places = Vec::new();
     let mut entries = Vec::new();
     for run in runs {
@@ -65,18 +64,24 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
         entries.extend(run.entries);
     }
     let report = store.ingest(entries).await?;
-    let mut forks = BTreeSet::new();
+    let mut diverged = BTreeSet::new();
     let mut bad = None;
-    for (log, outcome) in places.into_iter().zip(report.outcomes) {
+    for ((log, outcome), stands_in) in places.into_iter().zip(report.outcomes).zip(report.logs) {
+        if let Some(other) = stands_in.filter(|other| *other != log) {
+            // The peer has it in another strand: it lacks the history that moves it.
+            diverged.extend([log, other]);
+        }
         match outcome {
-            Outcome::Fork | Outcome::Broken => drop(forks.insert(log)),
+            Outcome::Elsewhere => drop(diverged.insert(log)),
             Outcome::Bad(error) => bad = Some(format!("a bad entry of {}: {error}", log.author)),
             Outcome::OtherFleet => bad = Some("an entry of another fleet".to_owned()),
-            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } | Outcome::OwnLog => {}
+            Outcome::Broken | Outcome::TooMany => tracing::warn!(author = %log.author, ?outcome, "an entry was kept out"),
+            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } => {}
         }
     }
     let heads = heads_of(store, &touched)?;
-    Ok(Taken { event: Event::Ingested { heads, forks, bad }, own_came_back })
+    let event = Event::Ingested { heads, diverged, bad };
+    Ok(Taken { event, own_came_back, forked: report.forked })
 }
 
 fn heads_of(store: &Store, logs: &BTreeSet<LogId>) -> Result<Heads, StoreError> {

@@ -301,6 +301,10 @@ pub struct FleetId(pub [u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeKey(pub [u8; 32]);
 
+/// The BLAKE3 hash of an entry's signed bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryHash(pub [u8; 32]);
+
 macro_rules! hex_id {
     ($name:ident, $len:expr) => {
         impl fmt::Display for $name {
@@ -337,6 +341,7 @@ macro_rules! hex_id {
 hex_id!(SpaceId, 16);
 hex_id!(FleetId, 16);
 hex_id!(NodeKey, 32);
+hex_id!(EntryHash, 32);
 
 fn decode_hex(text: &str, out: &mut [u8]) -> Option<()> {
     if text.len() != out.len() * 2 || !text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {

@@ -20,7 +20,7 @@ pub mod time;
 
 pub use edit::{Edit, Scalar};
 pub use error::{FieldError, Invalid};
-pub use id::{DocumentId, IdError, Kind, NodeKey, Space, SpaceId};
+pub use id::{DocumentId, EntryHash, IdError, Kind, NodeKey, Space, SpaceId};
 pub use record::{Conflict, Rec, Record, RecordMeta, Written};
 pub use spaces::Spaces;
 pub use time::{Order, Stamp, Timestamp};

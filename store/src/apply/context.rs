@@ -14,7 +14,7 @@ impl Batch<'_> {
     pub(super) fn check_context(
         &mut self,
         id: DocumentId,
-        log_no: u32,
+        origin: u32,
         facts: &screen::ChangeFacts,
         deps: &MaxOps,
     ) -> Result<Result<(), screen::ScreenError>, StoreError> {
@@ -22,14 +22,14 @@ impl Batch<'_> {
         let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
         let expected = screen::Expected {
             actor: &facts.actor,
-            next_seq: dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1,
+            next_seq: dirty.row.authors.get(&origin).copied().unwrap_or(0) + 1,
             deps_max_op: &|dep| deps.get(dep).copied(),
             actor_known: &|actor| actors.contains(actor),
         };
         let checked = screen::check(facts, &expected);
         if checked.is_ok() && facts.seq > 1 {
             // Two ops of one author with one counter would wedge the document: it could never be saved and read again.
-            let min = self.max_op_by(id, log_no)? + 1;
+            let min = self.max_op_by(id, origin)? + 1;
             if facts.start_op < min {
                 return Ok(Err(screen::ScreenError::StaleStartOp { found: facts.start_op, min }));
             }
@@ -37,30 +37,38 @@ impl Batch<'_> {
         Ok(checked)
     }
 
-    /// Returns the greatest op counter of a log's changes of a loaded document.
-    fn max_op_by(&mut self, id: DocumentId, log_no: u32) -> Result<u64, StoreError> {
-        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
-        let max_ops = match &mut dirty.max_ops {
-            Some(known) => known,
-            none => {
-                let rows = self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)?;
-                let mut found: BTreeMap<u32, u64> = BTreeMap::new();
-                for (_, payload) in rows {
-                    let change = ChangeRow::decode(&payload)?;
-                    let max = found.entry(change.held.log_no).or_default();
-                    *max = (*max).max(change.max_op);
-                }
-                none.insert(found)
+    /// Returns the greatest op counter of a log's changes of a loaded document, those of its branches included.
+    fn max_op_by(&mut self, id: DocumentId, origin: u32) -> Result<u64, StoreError> {
+        if self.dirty.get(&id).ok_or(StoreError::Closed)?.max_ops.is_none() {
+            let rows = self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)?;
+            let mut found: BTreeMap<u32, u64> = BTreeMap::new();
+            for (_, payload) in rows {
+                let change = ChangeRow::decode(&payload)?;
+                let max = found.entry(self.origin(change.held.log_no)?).or_default();
+                *max = (*max).max(change.max_op);
             }
-        };
-        Ok(max_ops.get(&log_no).copied().unwrap_or(0))
+            self.dirty.get_mut(&id).ok_or(StoreError::Closed)?.max_ops = Some(found);
+        }
+        let max_ops = self.dirty.get(&id).and_then(|dirty| dirty.max_ops.as_ref());
+        Ok(max_ops.and_then(|max_ops| max_ops.get(&origin)).copied().unwrap_or(0))
+    }
+
+    /// Whether another change of its author has a change's number in the document already.
+    pub(super) fn is_taken(
+        &self,
+        id: DocumentId,
+        origin: u32,
+        facts: &screen::ChangeFacts,
+    ) -> Result<bool, StoreError> {
+        let dirty = self.dirty.get(&id).ok_or(StoreError::Closed)?;
+        Ok(facts.seq <= dirty.row.authors.get(&origin).copied().unwrap_or(0))
     }
 
     /// Whether a change comes next of its author, and refers only to authors that are here. Until then it waits: what is
     /// refused must not depend on what happened to arrive first.
-    pub(super) fn is_next(&self, id: DocumentId, log_no: u32, facts: &screen::ChangeFacts) -> Result<bool, StoreError> {
+    pub(super) fn is_next(&self, id: DocumentId, origin: u32, facts: &screen::ChangeFacts) -> Result<bool, StoreError> {
         let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let next = dirty.row.authors.get(&log_no).copied().unwrap_or(0) + 1;
+        let next = dirty.row.authors.get(&origin).copied().unwrap_or(0) + 1;
         if facts.seq > next {
             return Ok(false);
         }

@@ -32,7 +32,7 @@ fn judge(authority: &Authority, author: u8, seq: u64, kind: Kind) -> Result<(), 
     let header =
         Header { fleet: FleetId([0; 16]), log: log(author), seq, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
     let document = DocumentId { kind, raw: [0; 16] };
-    authority.judge(&header, &[Op::Change { document, change: Vec::new() }])
+    authority.judge(&header, &[Op::Change { document, change: Vec::new() }], &header.log, header.seq)
 }
 
 fn evaluate(ops: Vec<(Order, ControlOp)>) -> Authority {
@@ -41,7 +41,7 @@ fn evaluate(ops: Vec<(Order, ControlOp)>) -> Authority {
 
 #[test]
 fn a_demotion_ends_the_role_at_a_position() {
-    let cuts = vec![Cut { log: log(2), last: 5 }];
+    let cuts = vec![Cut { log: log(2), last: 5, tip: None }];
     let demote = ControlOp::SetRole { node: node(2), role: Role::Writer, cuts };
     let authority = evaluate(vec![genesis(), (order(2, 1), grant(2, Role::Admin)), (order(3, 1), demote)]);
     assert_eq!(judge(&authority, 2, 5, Kind::Doc), Ok(()));
@@ -52,7 +52,7 @@ fn a_demotion_ends_the_role_at_a_position() {
 /// Whoever is no admin any more could otherwise claim an earlier time, in the same log or in a new one, and let others in.
 #[test]
 fn a_control_op_beyond_a_demotion_does_not_count_whatever_time_it_claims() {
-    let cuts = vec![Cut { log: log(2), last: 5 }];
+    let cuts = vec![Cut { log: log(2), last: 5, tip: None }];
     let taken = [
         ControlOp::SetRole { node: node(2), role: Role::Writer, cuts: cuts.clone() },
         ControlOp::Revoke { node: node(2), cuts },
@@ -85,7 +85,7 @@ fn a_control_op_outside_the_fleet_space_is_refused() {
         let log = LogId { space, ..log(author) };
         let fleet = FleetId([7; 16]);
         let header = Header { fleet, log, seq: 1, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
-        authority.judge(&header, &[Op::Control(Vec::new())])
+        authority.judge(&header, &[Op::Control(Vec::new())], &header.log, header.seq)
     };
     assert_eq!(by(SPACE, 1), Ok(()));
     assert_eq!(by(SpaceId([5; 16]), 1), Err(Refusal::Space));
@@ -94,7 +94,7 @@ fn a_control_op_outside_the_fleet_space_is_refused() {
 
 #[test]
 fn what_an_admin_wrote_stands_when_it_comes_back_with_less() {
-    let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5 }] };
+    let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5, tip: None }] };
     let ops = vec![
         genesis(),
         (order(2, 1), grant(2, Role::Admin)),
@@ -108,8 +108,8 @@ fn what_an_admin_wrote_stands_when_it_comes_back_with_less() {
 
 #[test]
 fn a_revocation_cuts_the_log_and_can_be_raised() {
-    let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5 }] };
-    let raise = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 7 } };
+    let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5, tip: None }] };
+    let raise = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 7, tip: None } };
     let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Writer)), (order(3, 1), revoke)];
     assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Err(Refusal::Revoked));
     ops.push((order(4, 1), raise));
@@ -153,12 +153,12 @@ fn a_second_genesis_by_another_key_has_no_effect() {
 fn any_op() -> impl Strategy<Value = ControlOp> {
     let role = prop_oneof![Just(Role::Reader), Just(Role::Writer), Just(Role::Admin)];
     let cuts = proptest::collection::vec((1_u8..5, 0_u64..4), 0..3)
-        .prop_map(|cuts| cuts.into_iter().map(|(n, last)| Cut { log: log(n), last }).collect::<Vec<_>>());
+        .prop_map(|cuts| cuts.into_iter().map(|(n, last)| Cut { log: log(n), last, tip: None }).collect::<Vec<_>>());
     prop_oneof![
         (1_u8..5, role.clone()).prop_map(|(n, role)| grant(n, role)),
         (1_u8..5, role, cuts.clone()).prop_map(|(n, role, cuts)| ControlOp::SetRole { node: node(n), role, cuts }),
         (1_u8..5, cuts).prop_map(|(n, cuts)| ControlOp::Revoke { node: node(n), cuts }),
-        (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo { cut: Cut { log: log(n), last } }),
+        (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo { cut: Cut { log: log(n), last, tip: None } }),
     ]
 }
 
@@ -182,14 +182,14 @@ fn of_two_admins_who_revoke_each_other_the_first_in_order_stays() {
 
 #[test]
 fn what_an_admin_accepted_stands_until_the_author_is_demoted_or_revoked_again() {
-    let accept = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 6 } };
+    let accept = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 6, tip: None } };
     let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Reader)), (order(3, 1), accept)];
     assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Ok(()));
     assert_eq!(judge(&evaluate(ops.clone()), 2, 7, Kind::Note), Err(Refusal::Role));
     let control = |authority: &Authority| {
         let header =
             Header { fleet: FleetId([0; 16]), log: log(2), seq: 6, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
-        authority.judge(&header, &[Op::Control(Vec::new())])
+        authority.judge(&header, &[Op::Control(Vec::new())], &header.log, header.seq)
     };
     assert_eq!(control(&evaluate(ops.clone())), Err(Refusal::Role));
     ops.push((order(4, 1), ControlOp::Revoke { node: node(2), cuts: vec![] }));

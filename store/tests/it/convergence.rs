@@ -122,7 +122,7 @@ fn what_lies_past_a_revocation_is_taken_out_again() {
     let cuts: Vec<Cut> = {
         let frontier = a.store.read().unwrap().reader().frontier().unwrap();
         let own = frontier.0.iter().filter(|(log, _)| log.author == b.store.node());
-        own.map(|(log, length)| Cut { log: *log, last: *length }).collect()
+        own.map(|(log, length)| Cut { log: *log, last: *length, tip: None }).collect()
     };
     set_body(&b.store, id, "From a. Before. After.", None);
     sync(&a.store, &b.store);

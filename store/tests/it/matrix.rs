@@ -117,7 +117,7 @@ fn author(seed: u64) -> Author {
         if before {
             let heads = node.store.read().unwrap().reader().heads().unwrap().0;
             let own = heads.into_iter().filter(|(log, _)| log.author == key);
-            cuts = own.map(|(log, head)| Cut { log, last: head.length }).collect();
+            cuts = own.map(|(log, head)| Cut { log, last: head.length, tip: None }).collect();
         }
     }
     let snapshot = node.store.read().unwrap();

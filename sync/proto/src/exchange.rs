@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ctxnode_model::frontier::{Frontier, Heads, LogId, Run};
+use ctxnode_model::frontier::{Frontier, Head, Heads, LogId, Run};
 use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, SpaceId, Spaces};
 
@@ -50,8 +50,8 @@ pub enum Event {
     Ingested {
         /// Where the logs of the batch end now.
         heads: Heads,
-        /// Logs in which another entry stands at a position of the batch.
-        forks: BTreeSet<LogId>,
+        /// Logs of which the two sides seem to have different histories.
+        diverged: BTreeSet<LogId>,
         /// The batch held bytes that no honest peer sends.
         bad: Option<String>,
     },
@@ -76,8 +76,6 @@ pub enum Output {
     Ingest(Vec<Entries>),
     /// Presence was heard.
     Presence(Vec<u8>),
-    /// Both sides hold different entries at one position of this log.
-    Fork(LogId),
     /// The exchange is over; close the connection after what was sent.
     Close(Bye),
 }
@@ -139,6 +137,10 @@ pub struct Exchange {
     reading: bool,
     waiting_ingests: u32,
     refused: BTreeMap<LogId, (u64, u8)>,
+    /// Logs of which the peer lacks entries although it states as many: up to where they were sent once more.
+    again: BTreeMap<LogId, u64>,
+    /// Logs whose histories were compared whole in this exchange; once is enough.
+    compared: BTreeSet<LogId>,
     /// When the peer last moved on.
     progress: u64,
     patience: Patience,
@@ -163,6 +165,8 @@ impl Exchange {
             reading: false,
             waiting_ingests: 0,
             refused: BTreeMap::new(),
+            again: BTreeMap::new(),
+            compared: BTreeSet::new(),
             progress: 0,
             patience: Patience::default(),
         }
@@ -207,9 +211,9 @@ impl Exchange {
         match event {
             Event::Start { clock_ms } => self.start(now, clock_ms, out),
             Event::Received(message) => self.received(now, message, out),
-            Event::Grown(heads) => self.own.0.extend(heads.0),
+            Event::Grown(heads) => self.grown(heads, out),
             Event::Read(runs) => self.read(now, runs, out),
-            Event::Ingested { heads, forks, bad } => self.ingested(heads, forks, bad, out),
+            Event::Ingested { heads, diverged, bad } => self.ingested(heads, &diverged, bad, out),
             Event::Rights(None) => self.close(code::REVOKED, "not a member any more", out),
             Event::Rights(Some(allowed)) => self.rights(allowed, out),
             Event::Tick => self.tick(now, out),
@@ -270,14 +274,15 @@ impl Exchange {
             self.sent = self.said.clone();
             self.stated = true;
         } else {
-            self.state_heads(out);
+            self.state_heads(&BTreeSet::new(), out);
         }
         self.peer = Some(hello);
     }
 
-    /// Says where all logs end, in as many messages as it takes.
-    fn state_heads(&self, out: &mut Vec<Output>) {
+    /// Says where all logs end, in as many messages as it takes. Of logs to be sent whole it says nothing.
+    fn state_heads(&self, without: &BTreeSet<LogId>, out: &mut Vec<Output>) {
         let mut heads = self.allowed_heads();
+        heads.0.retain(|log, _| !without.contains(log));
         while heads.0.len() > MAX_LOGS {
             let first = heads.0.keys().nth(MAX_LOGS).copied();
             let rest = first.map(|log| heads.0.split_off(&log)).unwrap_or_default();
@@ -301,24 +306,69 @@ impl Exchange {
         }
         self.stated = true;
         // It is a full statement: what it does not name is not there. A peer that names ever new logs fills nothing.
-        self.said = Frontier::default();
+        let before = std::mem::take(&mut self.said);
+        self.refused.clear();
         self.learn(&heads, out);
+        for (log, length) in before.0 {
+            // It had more of the log, and now asks for what comes behind this again, whatever it acknowledges meanwhile.
+            if self.said.length(&log) < length {
+                self.again.insert(log, self.said.length(&log));
+            }
+        }
         self.resend_from_said();
     }
 
     /// Takes over where the peer says that logs end.
     fn learn(&mut self, heads: &Heads, out: &mut Vec<Output>) {
+        let mut diverged = BTreeSet::new();
         for (log, head) in heads.0.iter().filter(|(log, _)| self.allowed.contains(&log.space)) {
             self.said.0.insert(*log, head.length);
-            let forked = |own: &ctxnode_model::frontier::Head| own.length == head.length && own.tip != head.tip;
-            if self.own.0.get(log).is_some_and(forked) {
-                out.push(Output::Fork(*log));
+            let differs = |own: &Head| own.length == head.length && own.tip != head.tip;
+            if self.own.0.get(log).is_some_and(differs) {
+                diverged.insert(*log);
             }
         }
+        self.compare(&diverged, out);
+    }
+
+    /// The two sides have different histories of these logs. Each sends the other all that it has of them, once, and both
+    /// then have the same tree of entries.
+    fn compare(&mut self, diverged: &BTreeSet<LogId>, out: &mut Vec<Output>) {
+        let new = diverged.iter().filter(|log| self.allowed.contains(&log.space) && !self.compared.contains(log));
+        let new: BTreeSet<LogId> = new.copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        self.compared.extend(new.iter().copied());
+        for log in &new {
+            self.again.insert(*log, 0);
+            self.refused.remove(log);
+        }
+        self.resend_from_said();
+        self.state_heads(&new, out);
+    }
+
+    fn grown(&mut self, heads: Heads, out: &mut Vec<Output>) {
+        if self.take_over(heads) {
+            self.state_heads(&BTreeSet::new(), out);
+        }
+    }
+
+    /// Takes over where own logs end; returns whether one goes back: a part of it has become a branch.
+    fn take_over(&mut self, heads: Heads) -> bool {
+        let goes_back = |(log, head): (&LogId, &Head)| {
+            self.own.0.get(log).is_some_and(|own| {
+                head.length < own.length || (head.length == own.length && head.tip != own.tip)
+            })
+        };
+        let went_back = heads.0.iter().any(goes_back);
+        self.own.0.extend(heads.0);
+        went_back && self.state == State::Open
     }
 
     fn resend_from_said(&mut self) {
         self.sent = self.said.clone();
+        self.sent.0.extend(self.again.iter().map(|(log, length)| (*log, *length)));
         for run in self.on_the_way.iter().flatten() {
             self.sent.advance(run.log, run.to);
         }
@@ -353,14 +403,17 @@ impl Exchange {
         out.push(Output::Ingest(runs));
     }
 
-    fn ingested(&mut self, heads: Heads, forks: BTreeSet<LogId>, bad: Option<String>, out: &mut Vec<Output>) {
+    fn ingested(&mut self, heads: Heads, diverged: &BTreeSet<LogId>, bad: Option<String>, out: &mut Vec<Output>) {
         self.waiting_ingests = self.waiting_ingests.saturating_sub(1);
         if let Some(reason) = bad {
             return self.close(code::VIOLATION, &reason, out);
         }
-        out.extend(forks.into_iter().map(Output::Fork));
-        self.own.0.extend(heads.0.clone());
+        let went_back = self.take_over(heads.clone());
         out.push(Output::Send(Message::Ack { batches: 1, heads }));
+        if went_back {
+            self.state_heads(&BTreeSet::new(), out);
+        }
+        self.compare(diverged, out);
     }
 
     fn ack(&mut self, now: u64, batches: u32, heads: &Heads, out: &mut Vec<Output>) {
@@ -368,19 +421,38 @@ impl Exchange {
             return self.close(code::VIOLATION, "an acknowledgement of nothing", out);
         }
         self.progress = now;
-        let arrived: BTreeSet<LogId> = self.on_the_way.drain(..batches as usize).flatten().map(|run| run.log).collect();
+        let runs: Vec<Run> = self.on_the_way.drain(..batches as usize).flatten().collect();
+        let arrived: BTreeSet<LogId> = runs.iter().map(|run| run.log).collect();
         let before = self.sent.clone();
+        let once_more: BTreeSet<LogId> = arrived.iter().filter(|log| self.again.contains_key(log)).copied().collect();
+        for run in &runs {
+            self.sent_again(run);
+        }
         let mut heads = heads.clone();
         heads.0.retain(|log, _| arrived.contains(log));
         self.learn(&heads, out);
         self.resend_from_said();
         // What was sent, is not on its way any more and did not arrive was refused there.
-        for log in &arrived {
+        for log in arrived.difference(&once_more) {
             let (here, there) = (before.length(log), self.sent.length(log));
             if there < here {
                 let (position, times) = self.refused.entry(*log).or_insert((there, 0));
                 *times = if *position == there { times.saturating_add(1) } else { 1 };
                 *position = there;
+            }
+        }
+        // What was refused for want of something else may be taken now that this has come.
+        let moved: BTreeSet<NodeKey> = heads.0.keys().map(|log| log.author).collect();
+        self.refused.retain(|log, _| heads.0.contains_key(log) || !moved.contains(&log.author));
+    }
+
+    /// Notes how far a log was sent once more; behind its end the usual rule is back.
+    fn sent_again(&mut self, run: &Run) {
+        // What was on its way before is no part of it.
+        if let Some(to) = self.again.get_mut(&run.log).filter(|to| run.from <= **to + 1) {
+            *to = (*to).max(run.to);
+            if *to >= self.own.0.get(&run.log).map_or(0, |head| head.length) {
+                self.again.remove(&run.log);
             }
         }
     }
@@ -406,7 +478,7 @@ impl Exchange {
         if allowed != self.allowed {
             self.allowed = allowed;
             if self.state == State::Open {
-                self.state_heads(out);
+                self.state_heads(&BTreeSet::new(), out);
             }
         }
     }

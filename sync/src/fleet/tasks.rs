@@ -154,11 +154,6 @@ pub(super) async fn speak(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = speak.tick() => shared.tell(),
             () = shared.speak.notified() => shared.tell(),
-            () = shared.renew.notified() => {
-                if let Err(error) = shared.store.renew_epoch().await {
-                    tracing::error!(%error, "no new epoch could be begun");
-                }
-            }
             _ = save.tick() => {
                 let now = shared.store.clock().now();
                 if now.since(last) > SLEPT_MS {

@@ -51,8 +51,10 @@ impl Replica {
             let known = self.0.entry(run.log).or_default();
             for (at, entry) in run.entries.into_iter().enumerate() {
                 let position = run.from as usize + at;
+                let follows = known.last().is_none_or(|last| follows(last, &entry));
                 match known.get(position - 1) {
                     Some(there) if *there != entry => drop(forks.insert(run.log)),
+                    None if position == known.len() + 1 && !follows => drop(forks.insert(run.log)),
                     Some(_) => {}
                     None if position == known.len() + 1 && !forks.contains(&run.log) => known.push(entry),
                     None => {}
@@ -61,8 +63,13 @@ impl Replica {
         }
         let mut heads = self.heads();
         heads.0.retain(|log, _| touched.contains(log));
-        Event::Ingested { heads, forks, bad: None }
+        Event::Ingested { heads, diverged: forks, bad: None }
     }
+}
+
+/// What a hash chain says: an entry `#a7` of history `a` stands behind another of it, or behind what both have.
+fn follows(last: &[u8], entry: &[u8]) -> bool {
+    entry.first() != Some(&b'#') || last.starts_with(b"both") || last.get(..2) == entry.get(..2)
 }
 
 struct Side {
@@ -70,7 +77,8 @@ struct Side {
     exchange: Exchange,
     inbox: VecDeque<Vec<u8>>,
     closed: Option<Bye>,
-    forks: BTreeSet<LogId>,
+    /// What the other side sent, taken or not.
+    offered: BTreeSet<Vec<u8>>,
     frames: usize,
     bytes: usize,
 }
@@ -79,8 +87,7 @@ impl Side {
     fn new(replica: Replica, allowed: &Spaces) -> Self {
         let me = Me { fleet: FleetId([7; 16]), fleet_space: FLEET, software: "test".to_owned() };
         let exchange = Exchange::new(me, replica.heads(), allowed.clone());
-        let (inbox, forks) = (VecDeque::new(), BTreeSet::new());
-        Self { replica, exchange, inbox, closed: None, forks, frames: 0, bytes: 0 }
+        Self { replica, exchange, inbox: VecDeque::new(), closed: None, offered: BTreeSet::new(), frames: 0, bytes: 0 }
     }
 
     /// Handles an event and all that follows from it here; returns the frames for the other side.
@@ -94,9 +101,11 @@ impl Side {
                 match output {
                     Output::Send(message) => sent.push(frame::encode(&message)),
                     Output::Read(runs) => events.push_back(Event::Read(self.replica.read(&runs, most))),
-                    Output::Ingest(runs) => events.push_back(self.replica.ingest(runs)),
+                    Output::Ingest(runs) => {
+                        self.offered.extend(runs.iter().flat_map(|run| run.entries.clone()));
+                        events.push_back(self.replica.ingest(runs));
+                    }
                     Output::Presence(_) => {}
-                    Output::Fork(log) => drop(self.forks.insert(log)),
                     Output::Close(bye) => self.closed = Some(bye),
                 }
             }
@@ -210,16 +219,29 @@ fn what_is_written_later_is_sent_at_once_and_acknowledged() {
     assert_eq!(one.exchange.lacks().unwrap().peer, 0);
 }
 
+/// Whoever is the longer: each gets all entries of the other's history, in batches, once.
 #[test]
-fn a_fork_is_reported_on_both_sides_and_the_rest_goes_on() {
-    let (mut a, mut b) = (Replica::default(), Replica::default());
-    a.0.insert(log(1, 1), vec![b"x".to_vec(), b"y".to_vec()]);
-    b.0.insert(log(1, 1), vec![b"x".to_vec(), b"z".to_vec()]);
-    a.write(log(2, 2));
-    let (mut one, mut two) = (Side::new(a, &spaces()), Side::new(b, &spaces()));
-    talk(&mut one, &mut two, 500, usize::MAX);
-    assert_eq!((&one.forks, &two.forks), (&BTreeSet::from([log(1, 1)]), &BTreeSet::from([log(1, 1)])));
-    assert_eq!(two.replica.0[&log(2, 2)].len(), 1);
+fn two_histories_of_a_log_are_each_sent_whole() {
+    let history = |name: &str, length: usize| -> Vec<Vec<u8>> {
+        let after = (5..length).map(|position| format!("#{name}{position}").into_bytes());
+        (0..5).map(|position| format!("both{position}").into_bytes()).chain(after).collect()
+    };
+    for (here, there) in [(1_700, 1_700), (1_700, 900), (900, 1_700), (6, 1_700)] {
+        let (mut a, mut b) = (Replica::default(), Replica::default());
+        a.0.insert(log(1, 1), history("a", here));
+        b.0.insert(log(1, 1), history("b", there));
+        a.write(log(2, 2));
+        let (mut one, mut two) = (Side::new(a, &spaces()), Side::new(b, &spaces()));
+        talk(&mut one, &mut two, 100, 2_000);
+        assert!(one.inbox.is_empty() && two.inbox.is_empty(), "{here} {there}: they fell silent");
+        let missing = |side: &Side, name: &str, length| {
+            history(name, length).into_iter().filter(|entry| !side.offered.contains(entry)).count()
+        };
+        let (at_one, at_two) = (missing(&one, "b", there), missing(&two, "a", here));
+        assert!(at_one <= 5 && at_two <= 5, "{here} {there}: {at_one} {at_two}");
+        assert_eq!(two.replica.0[&log(2, 2)].len(), 1);
+        assert!(one.frames < 120 && two.frames < 120, "{here} {there}: {} {}", one.frames, two.frames);
+    }
 }
 
 /// The peer refuses what it is sent again and again: it is left alone, and other logs go on.

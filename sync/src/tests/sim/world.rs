@@ -36,8 +36,8 @@ pub(super) struct Node {
     clock: Arc<ManualClock>,
     /// Which copy of the disk on which boot.
     incarnation: u32,
-    /// An older state of the disk.
-    backup: Option<Disk>,
+    /// An older state of the disk, and which copy on which boot it was.
+    backup: Option<(Disk, u32)>,
     /// Spaces beside the fleet's; all when absent.
     pub(super) ventures: Option<BTreeSet<&'static str>>,
     lies: bool,
@@ -196,11 +196,13 @@ impl World {
             }
             73..75 => {
                 self.note(|| format!("backup {node}"));
-                self.nodes[node].backup = Some(self.nodes[node].disk.copy());
+                self.nodes[node].backup = Some((self.nodes[node].disk.copy(), self.nodes[node].incarnation));
             }
             75..77 => self.restore(node),
             77..80 => self.govern(node),
-            82 => self.duplicate(node),
+            82 => self.duplicate(node, true),
+            83 => self.duplicate(node, false),
+            84..86 => self.rewind(node),
             80..82 => {
                 let jump = (self.below(5) as i64 - 2) * DAY_MS;
                 self.nodes[node].clock.advance(jump);
@@ -327,7 +329,7 @@ impl World {
 
     /// Puts an older state of the disk back, as somebody does who restores an image of the machine.
     fn restore(&mut self, node: usize) {
-        let Some(backup) = self.nodes[node].backup.take() else { return };
+        let Some((backup, _)) = self.nodes[node].backup.take() else { return };
         self.note(|| format!("restore {node}"));
         self.stop(node);
         self.nodes[node].disk = backup;
@@ -336,8 +338,20 @@ impl World {
         self.start(node);
     }
 
-    /// Starts a second machine from a copy of the disk, key included.
-    fn duplicate(&mut self, node: usize) {
+    /// Goes back to a snapshot of the running machine, which it does not notice.
+    fn rewind(&mut self, node: usize) {
+        let Some((snapshot, incarnation)) = self.nodes[node].backup.take() else { return };
+        self.note(|| format!("rewind {node}"));
+        self.stop(node);
+        self.nodes[node].disk = snapshot;
+        self.nodes[node].incarnation = incarnation;
+        self.nodes[node].acked.clear();
+        self.start(node);
+    }
+
+    /// Starts a second machine from a copy of the disk, key included; or goes on with it as with a copy of a running machine,
+    /// which does not notice.
+    fn duplicate(&mut self, node: usize, boots: bool) {
         if self.nodes.len() > 8 {
             return;
         }
@@ -351,16 +365,18 @@ impl World {
             inviter: original.inviter,
             secret: original.secret.clone(),
             clock: Arc::new(ManualClock::new(original.clock.now())),
-            incarnation: 0,
+            incarnation: original.incarnation,
             backup: None,
             ventures: original.ventures.clone(),
             lies: original.lies,
             acked: BTreeMap::new(),
             known: Heads::default(),
         };
-        self.note(|| format!("clone {node}"));
+        self.note(|| format!("clone {node} boots={boots}"));
         self.nodes.push(copy);
-        self.boot(self.nodes.len() - 1);
+        if boots {
+            self.boot(self.nodes.len() - 1);
+        }
         self.start(self.nodes.len() - 1);
     }
 
@@ -438,7 +454,7 @@ impl World {
                     other.inbox.push_back(bytes);
                 }
                 Output::Read(_) | Output::Ingest(_) => own.work.push_back(output),
-                Output::Presence(_) | Output::Fork(_) => {}
+                Output::Presence(_) => {}
                 Output::Close(bye) => wire.closed = Some(bye),
             }
         }
