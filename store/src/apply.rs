@@ -254,13 +254,13 @@ impl<'t> Batch<'t> {
             return self.hold(place, &QuarantineReason::WrongActor);
         }
         self.load(id, header.log.space)?;
-        if self.is_taken(id, place.origin, &facts)? {
-            return self.take_rival(id, place, &facts);
-        }
         let ready = self.is_next(id, place.origin, &facts)?;
         let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
             return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode());
         };
+        if self.is_taken(id, place.origin, &facts)? {
+            return self.take_rival(id, place, &facts);
+        }
         self.apply_screened(id, entry, place, &Screened { facts: &facts, deps: &deps, bytes })?;
         self.drain_waiting(id)
     }
@@ -278,14 +278,14 @@ impl<'t> Batch<'t> {
                 let (entry, bytes) = query::change_bytes(&self.tables, held)?;
                 let Ok(facts) = screen::parse(&bytes) else { continue };
                 let place = self.place(held)?;
+                let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
+                if !self.is_next(id, place.origin, &facts)? {
+                    continue;
+                }
                 if self.is_taken(id, place.origin, &facts)? {
                     self.take_rival(id, place, &facts)?;
                     progress = true;
                     break;
-                }
-                let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
-                if !self.is_next(id, place.origin, &facts)? {
-                    continue;
                 }
                 self.tables.remove(Table::Waiting, &key)?;
                 progress = true;
@@ -531,7 +531,7 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Drops all that is applied of a document and applies the given entries' part of it from the beginning.
+    /// Drops all that is applied of a document and applies the given ops of it from the beginning.
     pub(crate) fn rebuild(&mut self, id: DocumentId, space: SpaceId, keep: &[Held]) -> Result<(), StoreError> {
         for table in [Table::Changes, Table::Waiting, Table::Marks] {
             for (key, _) in self.tables.scan_prefix(table, &id.to_bytes(), Direction::Forward, usize::MAX)? {
@@ -541,18 +541,13 @@ impl<'t> Batch<'t> {
         self.tables.remove(Table::Saves, &id.to_bytes())?;
         let row = DocumentRow::new(id.kind, space);
         self.dirty.insert(id, Dirty::new(row, State::Loaded(genesis::base_document(id.kind))));
-        for held in self.without_rivals(id, keep)? {
+        for held in keep {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
-            let place = self.place(held)?;
-            match entry.ops().get(usize::from(held.op)) {
-                Some(Op::Change { change, .. }) => self.take_foreign(id, &entry, place, change)?,
-                Some(op @ (Op::Tombstone(_) | Op::Revive(_))) => {
-                    self.mark(id, &entry, place, matches!(op, Op::Tombstone(_)))?;
-                }
-                _ => {}
+            if let Some(op @ (Op::Tombstone(_) | Op::Revive(_))) = entry.ops().get(usize::from(held.op)) {
+                self.mark(id, &entry, self.place(*held)?, matches!(op, Op::Tombstone(_)))?;
             }
         }
-        Ok(())
+        self.apply_in_order(id, keep)
     }
 }
 

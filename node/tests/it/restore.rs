@@ -111,6 +111,43 @@ fn an_old_copy_of_the_file_that_is_put_back_is_noticed_before_it_writes() {
     sound(&[&mac, &laptop]);
 }
 
+/// The whole disk goes back to a snapshot, with everything by which the replica could notice, as a virtual machine does.
+/// Nobody is there who could say so, so the machine writes other entries at positions that the others have.
+#[test]
+fn a_machine_that_goes_back_unnoticed_keeps_both_of_its_histories() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &["--role", "admin"]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    add_note(&laptop, "1 before");
+    laptop_daemon.stop();
+    let snapshot = laptop.root().join("snapshot");
+    copy_dir(&laptop.data_dir(), &snapshot);
+    laptop_daemon.restart();
+    add_note(&laptop, "2 of the first history");
+    wait_for_titles(&[&mac], &["1 before", "2 of the first history"]);
+    laptop_daemon.stop();
+    mac_daemon.stop();
+    for entry in fs::read_dir(&snapshot).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        fs::copy(entry.path(), laptop.data_dir().join(entry.file_name())).unwrap();
+    }
+    laptop_daemon.restart();
+    add_note(&laptop, "3 of the second");
+    assert_eq!(titles(&laptop), ["1 before", "3 of the second"], "it knows nothing of what it wrote before");
+    mac_daemon.restart();
+    let all = ["1 before", "2 of the first history", "3 of the second"];
+    wait_for_titles(&[&laptop, &mac], &all);
+    told(&laptop, "wrote two different histories");
+    told(&mac, "two different histories of node");
+    add_note(&laptop, "4 goes on");
+    wait_for_titles(&[&mac], &[all[0], all[1], all[2], "4 goes on"]);
+    for machine in [&mac, &laptop] {
+        let checked: Value = serde_json::from_str(&printed(&ctxnode(machine, &["check", "--json"]))).unwrap();
+        assert_eq!(checked["problem_count"], 0, "{checked}");
+    }
+}
+
 /// A disk is cloned with the key: two daemons of one identity. Both are told, nothing of either is lost, and the clone
 /// becomes a machine of its own by an invitation.
 #[test]

@@ -1,32 +1,30 @@
 //! Two changes of one author with one number in one document.
 //!
 //! A document counts the changes of each author. An honest author gives a number twice only when its machine went back to
-//! an earlier moment, or when what it wrote past a revocation was accepted later. Then the change that stands first is kept:
-//! the log before its branches, the earlier position before the later one. The other one stays where it is, named in
-//! quarantine, and comes back should the first one be withdrawn. So the document does not depend on which came first here.
+//! an earlier moment, or when a change of its own was withdrawn and it wrote on. Which of the two then counts must not depend
+//! on which came first here: the document is built again from all that may stand, in the causal order, and whatever finds its
+//! number taken is kept beside it, named in quarantine, until another withdrawal makes room.
 
-use std::collections::{BTreeMap, BTreeSet};
+use ctxnode_model::{DocumentId, Order};
 
-use ctxnode_model::DocumentId;
-
-use super::{Batch, Place};
-use crate::entry::Op;
+use super::{Batch, Place, Screened};
+use crate::entry::{Op, VerifiedEntry};
 use crate::kv::Kv as _;
 use crate::rows::{self, Held, LogRow, QuarantineReason};
 use crate::tables::Table;
 use crate::{StoreError, query, recover, screen};
 
-/// What comes first: the log itself, then its branches by their epochs; in each the earlier position.
-type Rank = (bool, u64, u64, u16);
-
-impl Place {
-    fn rank(self) -> Rank {
-        (self.log_no != self.origin, self.log.epoch, self.seq, self.op)
-    }
+/// A change that may stand.
+struct Candidate {
+    order: (Order, u16),
+    place: Place,
+    entry: VerifiedEntry,
+    bytes: Vec<u8>,
+    facts: screen::ChangeFacts,
 }
 
 impl Batch<'_> {
-    /// Takes a change whose number another one of its author has in the document.
+    /// Takes a change that is ready to be applied, but whose number another one of its author has.
     pub(super) fn take_rival(
         &mut self,
         id: DocumentId,
@@ -34,14 +32,13 @@ impl Batch<'_> {
         facts: &screen::ChangeFacts,
     ) -> Result<(), StoreError> {
         self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode())?;
-        // What was just written to a log without branches stands behind everything else of its author. So a flood of such
+        // What was just written to a log without branches comes after everything else of its author. So a flood of such
         // changes costs a lookup each, and not a look at the whole document.
         if !self.has_branches && self.is_last(place)? {
             return self.hold(place, &QuarantineReason::Rival);
         }
-        let space = place.log.space;
         let standing = recover::standing_of(&self.tables, recover::ops_of(&self.tables, id)?)?;
-        self.rebuild(id, space, &standing)
+        self.rebuild(id, place.log.space, &standing)
     }
 
     fn is_last(&self, place: Place) -> Result<bool, StoreError> {
@@ -49,30 +46,55 @@ impl Batch<'_> {
         Ok(row.map(|payload| LogRow::decode(&payload)).transpose()?.is_some_and(|row| row.length == place.seq))
     }
 
-    /// Returns the ops of a document that may be applied, and sets aside the changes that stand behind a rival.
-    pub(super) fn without_rivals(&mut self, id: DocumentId, ops: &[Held]) -> Result<Vec<Held>, StoreError> {
-        let mut numbered: BTreeMap<(u32, u64), Vec<(Rank, Held, [u8; 32])>> = BTreeMap::new();
+    /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there.
+    pub(super) fn apply_in_order(&mut self, id: DocumentId, ops: &[Held]) -> Result<(), StoreError> {
+        let mut candidates = self.candidates(ops)?;
+        loop {
+            let mut left = Vec::new();
+            let before = candidates.len();
+            for candidate in candidates {
+                if !self.apply_candidate(id, &candidate)? {
+                    left.push(candidate);
+                }
+            }
+            candidates = left;
+            if candidates.len() == before {
+                break;
+            }
+        }
+        for Candidate { place, facts, .. } in candidates {
+            self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode())?;
+            if self.is_taken(id, place.origin, &facts)? && self.known_deps(id, &facts.deps)?.is_some() {
+                self.hold(place, &QuarantineReason::Rival)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn candidates(&self, ops: &[Held]) -> Result<Vec<Candidate>, StoreError> {
+        let mut candidates = Vec::new();
         for held in ops {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
             let Some(Op::Change { change, .. }) = entry.ops().get(usize::from(held.op)) else { continue };
+            // It passed when it came; what did not is not among the ops that may stand.
             let Ok(facts) = screen::parse(change) else { continue };
             let place = self.place(*held)?;
-            numbered.entry((place.origin, facts.seq)).or_default().push((place.rank(), *held, facts.hash));
+            self.tables.remove(Table::Quarantine, &held.encode())?;
+            let bytes = change.clone();
+            candidates.push(Candidate { order: (place.order(&entry), held.op), place, entry, bytes, facts });
         }
-        let mut set_aside = BTreeSet::new();
-        for mut rivals in numbered.into_values() {
-            rivals.sort_unstable();
-            for (at, (_, held, hash)) in rivals.into_iter().enumerate() {
-                let was_set_aside = self.tables.get(Table::Quarantine, &held.encode())?.is_some();
-                if at > 0 {
-                    set_aside.insert(held);
-                    self.tables.put(Table::Waiting, &rows::change_key(id, &hash), &held.encode())?;
-                    self.tables.put(Table::Quarantine, &held.encode(), &QuarantineReason::Rival.encode())?;
-                } else if was_set_aside {
-                    self.tables.remove(Table::Quarantine, &held.encode())?;
-                }
-            }
+        candidates.sort_by_key(|candidate| candidate.order);
+        Ok(candidates)
+    }
+
+    /// Returns whether it could be applied, or was refused for good.
+    fn apply_candidate(&mut self, id: DocumentId, candidate: &Candidate) -> Result<bool, StoreError> {
+        let Candidate { place, entry, bytes, facts, .. } = candidate;
+        if self.is_taken(id, place.origin, facts)? || !self.is_next(id, place.origin, facts)? {
+            return Ok(false);
         }
-        Ok(ops.iter().copied().filter(|held| !set_aside.contains(held)).collect())
+        let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(false) };
+        self.apply_screened(id, entry, *place, &Screened { facts, deps: &deps, bytes })?;
+        Ok(true)
     }
 }

@@ -203,6 +203,12 @@ impl World {
             82 => self.duplicate(node, true),
             83 => self.duplicate(node, false),
             84..86 => self.rewind(node),
+            // In some fleets machines go back all the time, and admins govern meanwhile.
+            86..90 if self.seed % 5 == 2 => {
+                self.nodes[node].backup = Some((self.nodes[node].disk.copy(), self.nodes[node].incarnation));
+            }
+            90..96 if self.seed % 5 == 2 => self.rewind(node),
+            96..99 if self.seed % 5 == 2 => self.govern(node),
             80..82 => {
                 let jump = (self.below(5) as i64 - 2) * DAY_MS;
                 self.nodes[node].clock.advance(jump);

@@ -1,0 +1,286 @@
+//! A log with two histories: both are kept, and every replica lays them out alike.
+
+use std::collections::BTreeSet;
+
+use ctxnode_model::frontier::{Heads, LogId};
+use ctxnode_model::{DocumentId, Edit, Space, Stamp, Timestamp};
+use ctxnode_store::entry::{Header, Op, VerifiedEntry};
+use ctxnode_store::{ControlOp, Location, NodeSecret, Outcome, Role, SeededEntropy, Store};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+/// A member, and the same member as a snapshot of its running machine has it.
+fn twins(of: &Node, seed: u64) -> (Node, Node, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let (options, clock) = options(Location::File(dir.path().join(name)), seed);
+        (options, clock)
+    };
+    let (one, _) = open("one");
+    let store = Store::create_member(one, of.store.genesis().unwrap()).unwrap();
+    let key = store.node();
+    write(&of.store, move |draft| {
+        draft.control(&ControlOp::Grant { node: key, role: Role::Writer, spaces: None, name: "twin".to_owned() })
+    });
+    ingest(&store, all_entries(&of.store));
+    add_note(&store, "before", "what both have", &[]);
+    store.close();
+    std::fs::copy(dir.path().join("one"), dir.path().join("two")).unwrap();
+    let again = |name: &str| {
+        let (options, clock) = open(name);
+        Node { store: Store::open(options).unwrap(), clock }
+    };
+    (again("one"), again("two"), dir)
+}
+
+fn heads(store: &Store) -> Heads {
+    store.read().unwrap().reader().heads().unwrap()
+}
+
+/// Brings all entries of all stores to all of them; parents may come in a later pass than what follows them.
+fn meet(stores: &[&Store]) {
+    for _ in 0..3 {
+        for from in stores {
+            for to in stores {
+                ingest(to, all_entries(from));
+            }
+        }
+    }
+}
+
+fn held(store: &Store) -> u64 {
+    store.read().unwrap().reader().quarantine(10_000).unwrap().1
+}
+
+fn sound(store: &Store) {
+    let report = store.read().unwrap().check(|_| ()).unwrap();
+    assert_eq!(report.problem_count, 0, "{:?}", report.problems);
+}
+
+fn title(store: &Store, id: DocumentId) -> String {
+    note(store, id).title.clone().unwrap_or_default()
+}
+
+/// Nothing that either history holds is lost, whoever heard of which first, and the machine writes neither again.
+#[test]
+fn both_histories_of_a_machine_that_went_back_are_kept() {
+    let a = founder(60);
+    let c = member(&a, 61);
+    grant(&a, &c, Role::Writer);
+    let (one, two, _dir) = twins(&a, 62);
+    assert_eq!(one.store.epoch(), two.store.epoch());
+    let of_one: Vec<DocumentId> = (0..5).map(|n| add_note(&one.store, &format!("one {n}"), "x", &[])).collect();
+    two.clock.advance(60_000);
+    let of_two: Vec<DocumentId> = (0..3).map(|n| add_note(&two.store, &format!("two {n}"), "y", &[])).collect();
+    ingest(&a.store, all_entries(&one.store));
+    ingest(&c.store, all_entries(&two.store));
+
+    let report = ingest(&two.store, all_entries(&a.store));
+    assert!(report.own_renewed, "it is told that its key wrote something else");
+    assert_ne!(one.store.epoch(), two.store.epoch());
+    let later = add_note(&two.store, "written afterwards", "z", &[]);
+    meet(&[&a.store, &c.store, &two.store]);
+    for store in [&a.store, &c.store, &two.store] {
+        for id in of_one.iter().chain(&of_two).chain([&later]) {
+            assert!(!title(store, *id).is_empty());
+        }
+        assert_eq!(heads(store), heads(&a.store));
+        assert_eq!(held(store), 0);
+        sound(store);
+    }
+    assert!(!ingest(&two.store, all_entries(&a.store)).own_renewed, "once is enough");
+}
+
+/// Both histories changed one record: the first in the causal order counts, the other is kept beside it and listed; in
+/// whatever order they come.
+#[test]
+fn of_two_changes_with_one_number_the_first_counts_everywhere() {
+    let a = founder(63);
+    let c = member(&a, 64);
+    grant(&a, &c, Role::Writer);
+    let (one, two, _dir) = twins(&a, 65);
+    let id = add_note(&a.store, "shared", "x", &[]);
+    for twin in [&one, &two] {
+        ingest(&twin.store, all_entries(&a.store));
+    }
+    let retitle = |node: &Node, text: &str| {
+        let edit = Edit::set("title", text);
+        write(&node.store, move |draft| draft.edit(id, &alpha(), [edit]));
+    };
+    two.clock.advance(60_000);
+    retitle(&two, "of two");
+    retitle(&one, "of one");
+    ingest(&a.store, all_entries(&one.store));
+    ingest(&c.store, all_entries(&two.store));
+    assert_eq!((title(&a.store, id), title(&c.store, id)), ("of one".to_owned(), "of two".to_owned()));
+    meet(&[&a.store, &c.store]);
+    for node in [&a, &c] {
+        assert_eq!(title(&node.store, id), "of one");
+        assert_eq!(held(&node.store), 1);
+        sound(&node.store);
+    }
+    assert_eq!(heads(&a.store), heads(&c.store));
+}
+
+/// A thief of a key writes another history of positions that a revocation lets stand: what was seen stands, his does not.
+#[test]
+fn a_history_that_a_revocation_does_not_name_stands_nowhere() {
+    for seed in 0..8 {
+        let a = founder(70);
+        let late = member(&a, 71);
+        grant(&a, &late, Role::Writer);
+        let (one, two, _dir) = twins(&a, 72 + seed);
+        two.clock.advance(1);
+        let seen: Vec<DocumentId> = (0..3).map(|n| add_note(&one.store, &format!("seen {n}"), "x", &[])).collect();
+        let stolen: Vec<DocumentId> = (0..3).map(|n| add_note(&two.store, &format!("stolen {n}"), "y", &[])).collect();
+        ingest(&a.store, all_entries(&one.store));
+        let node = one.store.node();
+        write(&a.store, move |draft| {
+            let cuts = draft.cuts_of(node)?;
+            draft.control(&ControlOp::Revoke { node, cuts })
+        });
+        // One replica hears of the thief's history first, one last.
+        ingest(&late.store, all_entries(&two.store));
+        meet(&[&late.store, &a.store]);
+        ingest(&a.store, all_entries(&two.store));
+        for store in [&a.store, &late.store] {
+            let snapshot = store.read().unwrap();
+            let there = |id: &DocumentId| snapshot.reader().view(*id).unwrap().is_some();
+            assert!(seen.iter().all(there), "what was seen stands");
+            assert!(!stolen.iter().any(there), "nothing of the thief's stands");
+            assert_eq!(held(store), 3);
+            sound(store);
+        }
+        assert_eq!(heads(&a.store), heads(&late.store));
+    }
+}
+
+/// Entries of one author as a tree: each names the one before it, several may name the same.
+struct Tree {
+    secret: NodeSecret,
+    log: LogId,
+    entries: Vec<VerifiedEntry>,
+}
+
+impl Tree {
+    fn new(of: &Node, seed: u64) -> Self {
+        let secret = NodeSecret::generate(&SeededEntropy::new(seed));
+        let log = LogId { space: Space::Fleet.id(&of.store.fleet()), author: secret.public(), epoch: 7 };
+        Self { secret, log, entries: Vec::new() }
+    }
+
+    /// Adds an entry behind another; behind nothing for `None`.
+    fn grow(&mut self, of: &Node, parent: Option<usize>) {
+        let before = parent.map(|at| &self.entries[at]);
+        let header = Header {
+            fleet: of.store.fleet(),
+            log: self.log,
+            seq: before.map_or(0, |before| before.header().seq) + 1,
+            prev: before.map_or([0; 32], |before| *before.hash()),
+            stamp: Stamp((self.entries.len() as u64 + 1) << 20),
+            time: Timestamp(0),
+        };
+        let op = Op::Unknown { kind: 200, payload: self.entries.len().to_be_bytes().to_vec() };
+        self.entries.push(VerifiedEntry::sign(header, vec![op], &self.secret).unwrap());
+    }
+
+    /// Gives the chosen entries to a store, again and again, until none of them is missing.
+    fn give(&self, to: &Store, order: &[usize]) {
+        let mut missing: BTreeSet<usize> = order.iter().copied().collect();
+        while !missing.is_empty() {
+            let before = missing.len();
+            for at in order {
+                let report = ingest(to, vec![self.entries[*at].bytes().to_vec()]);
+                if matches!(report.outcomes[..], [Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate]) {
+                    missing.remove(at);
+                }
+            }
+            assert!(missing.len() < before, "no progress");
+        }
+    }
+
+    fn ancestors(&self, at: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([at]);
+        let mut prev = self.entries[at].header().prev;
+        while let Some(parent) = self.entries.iter().position(|entry| *entry.hash() == prev) {
+            found.insert(parent);
+            prev = self.entries[parent].header().prev;
+        }
+        found
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// The layout of a tree, and what a revocation lets stand of it, depend on the set of entries alone.
+    #[test]
+    fn a_tree_of_entries_is_laid_out_alike_in_whatever_order_it_comes(
+        parents in proptest::collection::vec(proptest::option::weighted(0.9, any::<prop::sample::Index>()), 1..24),
+        one in any::<u64>(),
+        two in any::<u64>(),
+        seen in any::<prop::sample::Index>(),
+        first in any::<bool>(),
+    ) {
+        let (a, b, c) = (founder(80), member(&founder(80), 81), member(&founder(80), 82));
+        let mut tree = Tree::new(&a, 83);
+        for (at, parent) in parents.iter().enumerate() {
+            let parent = parent.filter(|_| at > 0).map(|parent| parent.index(at).max(at.saturating_sub(3)));
+            tree.grow(&a, parent);
+        }
+        let author = tree.log.author;
+        write(&a.store, move |draft| {
+            draft.control(&ControlOp::Grant { node: author, role: Role::Writer, spaces: None, name: "t".to_owned() })
+        });
+        let shuffled = |seed: u64| {
+            let mut order: Vec<usize> = (0..tree.entries.len()).collect();
+            order.sort_by_key(|at| blake3::hash(&[seed.to_be_bytes(), at.to_be_bytes()].concat()).as_bytes().to_owned());
+            order
+        };
+        ingest(&b.store, all_entries(&a.store));
+        ingest(&c.store, all_entries(&a.store));
+        if first {
+            tree.give(&b.store, &shuffled(one));
+            tree.give(&c.store, &shuffled(two));
+            prop_assert_eq!(heads(&b.store), heads(&c.store));
+            prop_assert_eq!(held(&b.store), 0);
+            sound(&b.store);
+        }
+        // The founder saw one path of the tree, and revokes.
+        let path = tree.ancestors(seen.index(tree.entries.len()));
+        tree.give(&a.store, &path.iter().copied().collect::<Vec<_>>());
+        write(&a.store, move |draft| {
+            let cuts = draft.cuts_of(author)?;
+            draft.control(&ControlOp::Revoke { node: author, cuts })
+        });
+        ingest(&b.store, all_entries(&a.store));
+        tree.give(&b.store, &shuffled(one));
+        tree.give(&c.store, &shuffled(two));
+        ingest(&c.store, all_entries(&a.store));
+        tree.give(&a.store, &shuffled(two));
+        for store in [&a.store, &b.store, &c.store] {
+            prop_assert_eq!(heads(store), heads(&a.store));
+            prop_assert_eq!(held(store), (tree.entries.len() - path.len()) as u64);
+            sound(store);
+        }
+    }
+}
+
+/// An author that forks without end fills nothing, and one that calls its log like a branch mixes nothing.
+#[test]
+fn branches_are_bounded_and_have_names_of_their_own() {
+    let a = founder(85);
+    let mut tree = Tree::new(&a, 86);
+    (0..80).for_each(|_| tree.grow(&a, None));
+    let outcomes = ingest(&a.store, tree.entries.iter().map(|entry| entry.bytes().to_vec()).collect()).outcomes;
+    let refused = outcomes.iter().filter(|outcome| **outcome == Outcome::TooMany).count();
+    assert_eq!(refused, 80 - 65);
+    sound(&a.store);
+    let branch = heads(&a.store).0.into_keys().find(|log| log.author == tree.log.author && log.epoch != 7).unwrap();
+    let mut other = Tree { log: branch, ..Tree::new(&a, 86) };
+    other.grow(&a, None);
+    let outcomes = ingest(&a.store, vec![other.entries[0].bytes().to_vec()]).outcomes;
+    assert_eq!(outcomes, [Outcome::TooMany]);
+    sound(&a.store);
+}
