@@ -1,7 +1,9 @@
 //! The nodes and wires of a simulated fleet, what can happen to them, and what must hold in the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use ctxnode_model::frontier::Heads;
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
@@ -10,7 +12,6 @@ use ctxnode_store::{
     StoreError,
 };
 use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, frame};
-use tokio::runtime::Runtime;
 
 use super::disk::Disk;
 use super::liar::lie;
@@ -63,7 +64,6 @@ pub(super) struct Wire {
 pub(super) struct World {
     seed: u64,
     random: SeededEntropy,
-    runtime: Runtime,
     pub(super) nodes: Vec<Node>,
     pub(super) wires: BTreeMap<(usize, usize), Wire>,
     pub(super) revoked: BTreeSet<NodeKey>,
@@ -76,11 +76,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, random: SeededEntropy) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut world = Self {
             seed,
             random,
-            runtime,
             nodes: Vec::new(),
             wires: BTreeMap::new(),
             revoked: BTreeSet::new(),
@@ -491,7 +489,7 @@ impl World {
                 let found = transfer::read_runs(&store, &runs).unwrap_or_default();
                 self.handle(pair, side, Event::Read(found));
             }
-            Some(Output::Ingest(runs)) => match self.runtime.block_on(transfer::ingest(&store, runs)) {
+            Some(Output::Ingest(runs)) => match at_once(transfer::ingest(&store, runs)) {
                 Ok(taken) => {
                     self.grown(node);
                     self.handle(pair, side, taken.event);
@@ -546,5 +544,13 @@ impl Node {
 
     pub(super) fn heads(&self) -> Heads {
         self.store().read().and_then(|snapshot| snapshot.reader().heads()).expect("heads")
+    }
+}
+
+/// Runs what waits for nothing: a store on a simulated disk does its work on the thread that asks.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("something waits for another thread, which there is not"),
     }
 }
