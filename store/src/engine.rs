@@ -113,15 +113,21 @@ fn fill_and_commit(
     let database = shared.database()?;
     let transaction = database.begin_write()?;
     let before = shared.authority.read().unwrap_or_else(PoisonError::into_inner).as_ref().clone();
-    let (journal, authority) = {
+    let (journal, authority, changed) = {
         let tables = WriteTables::new(&transaction);
         let batch = Batch::new(tables, before, shared.fleet_space(), cache)?;
         let mut group = Group { shared, batch, clock };
         for job in jobs {
             tells.push(job(&mut group)?);
         }
-        (group.batch.journal_end(), group.batch.authority)
+        let changed = group.batch.tables.changed();
+        (group.batch.journal_end(), group.batch.authority, changed)
     };
+    if !changed {
+        // Entries that are here already come from every peer that has them: what is durable need not become so again.
+        transaction.abort()?;
+        return Ok(journal);
+    }
     transaction.commit()?;
     *shared.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authority);
     Ok(journal)
