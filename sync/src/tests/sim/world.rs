@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use ctxnode_model::frontier::Heads;
+use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
 use ctxnode_store::{
     Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
@@ -44,6 +44,8 @@ pub(super) struct Node {
     lies: bool,
     /// What it has acknowledged to its agents since its disk was last set back, with the space.
     pub(super) acked: BTreeMap<DocumentId, SpaceId>,
+    /// The last entry of its own log at each of those times: what must be there for ever.
+    pub(super) promised: BTreeMap<(LogId, u64), [u8; 32]>,
     known: Heads,
 }
 
@@ -131,6 +133,7 @@ impl World {
             ventures: limited.then(|| BTreeSet::from([VENTURES[0]])),
             lies,
             acked: BTreeMap::new(),
+            promised: BTreeMap::new(),
             known: Heads::default(),
         };
         if index == 0 {
@@ -255,6 +258,7 @@ impl World {
         });
         if let Some((id, is_new)) = made {
             self.note(|| format!("edit {node} {id} new={is_new}"));
+            self.nodes[node].promise();
             if is_new {
                 self.notes.push(id);
                 let space = Space::of(venture).id(&self.nodes[node].store().fleet());
@@ -292,11 +296,14 @@ impl World {
     fn crash(&mut self, node: usize) {
         let power = self.chance(50);
         self.note(|| format!("crash {node} power={power}"));
-        self.stop(node);
+        // What the store does after this moment, to close itself, does not reach the disk.
         if power {
             self.nodes[node].disk.cut();
             self.boot(node);
+        } else {
+            self.nodes[node].disk.halt();
         }
+        self.stop(node);
         self.start(node);
     }
 
@@ -311,7 +318,7 @@ impl World {
         if let Some(store) = self.nodes[node].store.take() {
             store.close();
         }
-        self.nodes[node].disk.empty();
+        self.nodes[node].disk.reset();
     }
 
     fn start(&mut self, node: usize) {
@@ -331,6 +338,7 @@ impl World {
         self.nodes[node].disk = backup;
         self.boot(node);
         self.nodes[node].acked.clear();
+        self.nodes[node].promised.clear();
         self.start(node);
     }
 
@@ -354,6 +362,7 @@ impl World {
             ventures: original.ventures.clone(),
             lies: original.lies,
             acked: BTreeMap::new(),
+            promised: BTreeMap::new(),
             known: Heads::default(),
         };
         self.note(|| format!("clone {node}"));
@@ -540,6 +549,13 @@ impl Node {
     fn stand(&mut self) {
         self.standing = self.store.clone().map(|store| Arc::new(Standing::new(store, self.inviter)));
         self.known = self.heads();
+    }
+
+    /// Remembers what it has acknowledged by now.
+    fn promise(&mut self) {
+        let (own, epoch) = (self.key, self.store().epoch());
+        let logs = self.heads().0.into_iter().filter(|(log, _)| log.author == own && log.epoch == epoch);
+        self.promised.extend(logs.map(|(log, head)| ((log, head.length), head.tip)));
     }
 
     pub(super) fn heads(&self) -> Heads {
