@@ -1,7 +1,9 @@
-//! The writer thread: groups of commands, commits, and the way back from a failed disk.
+//! The writer: groups of commands, commits, and the way back from a failed disk.
 
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ctxnode_model::Stamp;
@@ -14,7 +16,7 @@ use crate::kv::WriteTables;
 use crate::location::{Location, open_database};
 use crate::open::Shared;
 use crate::tables::Table;
-use crate::writer::{Group, Job, Tell, collect};
+use crate::writer::{Group, Job, QUEUE, Queue, Tell, collect};
 
 /// After this long without a command the writer saves the allocator state, so that a crash while idle needs no repair
 /// at the next start. Doing it on every commit would double the time of each.
@@ -22,9 +24,51 @@ const SETTLE_AFTER: Duration = Duration::from_millis(500);
 /// How long reopening waits for readers to let go of a failed database. Readers hold snapshots for milliseconds.
 const REOPEN_WAIT: Duration = Duration::from_secs(5);
 
-/// The writer: takes groups of commands until the last client is gone.
-pub(crate) fn write_loop(shared: &Shared, jobs: &Receiver<Job>, mut clock: Stamp) {
-    let mut cache = DocumentCache::new();
+/// The one writer, and what it keeps from group to group.
+pub(crate) struct Writer {
+    clock: Stamp,
+    cache: DocumentCache,
+}
+
+impl Writer {
+    pub(crate) fn new(clock: Stamp) -> Self {
+        Self { clock, cache: DocumentCache::new() }
+    }
+
+    /// Runs a group of commands; returns whether it was committed.
+    pub(crate) fn run(&mut self, shared: &Shared, group: Vec<Job>) -> bool {
+        let done = run_group(shared, group, &mut self.clock, &mut self.cache);
+        if let Err(error) = &done {
+            tracing::error!(%error, "a group of commands failed");
+            self.cache.clear();
+            reopen(shared);
+        }
+        done.is_ok()
+    }
+}
+
+/// How commands get to the writer.
+pub(crate) enum Commands {
+    /// Through a queue to a thread of its own.
+    Queue(Queue, JoinHandle<()>),
+    /// Whoever has a command lends it a thread.
+    Lent(Writer),
+    /// No more: the store is closed.
+    Closed,
+}
+
+impl Commands {
+    /// Starts the thread.
+    pub(crate) fn queue(shared: &Arc<Shared>, writer: Writer) -> io::Result<Self> {
+        let (queue, jobs) = sync_channel(QUEUE);
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new().name("store-writer".to_owned());
+        Ok(Self::Queue(queue, thread.spawn(move || write_loop(&shared, &jobs, writer))?))
+    }
+}
+
+/// The writer's thread: takes groups of commands until the last client is gone.
+fn write_loop(shared: &Shared, jobs: &Receiver<Job>, mut writer: Writer) {
     let mut unsettled = false;
     loop {
         let first = match jobs.recv_timeout(SETTLE_AFTER) {
@@ -37,15 +81,7 @@ pub(crate) fn write_loop(shared: &Shared, jobs: &Receiver<Job>, mut clock: Stamp
             }
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        let group = collect(first, jobs);
-        match run_group(shared, group, &mut clock, &mut cache) {
-            Ok(()) => unsettled = true,
-            Err(error) => {
-                tracing::error!(%error, "a group of commands failed");
-                cache.clear();
-                reopen(shared);
-            }
-        }
+        unsettled |= writer.run(shared, collect(first, jobs));
     }
     *shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
 }
@@ -77,15 +113,21 @@ fn fill_and_commit(
     let database = shared.database()?;
     let transaction = database.begin_write()?;
     let before = shared.authority.read().unwrap_or_else(PoisonError::into_inner).as_ref().clone();
-    let (journal, authority) = {
+    let (journal, authority, changed) = {
         let tables = WriteTables::new(&transaction);
         let batch = Batch::new(tables, before, shared.fleet_space(), cache)?;
         let mut group = Group { shared, batch, clock };
         for job in jobs {
             tells.push(job(&mut group)?);
         }
-        (group.batch.journal_end(), group.batch.authority)
+        let changed = group.batch.tables.changed();
+        (group.batch.journal_end(), group.batch.authority, changed)
     };
+    if !changed {
+        // Entries that are here already come from every peer that has them: what is durable need not become so again.
+        transaction.abort()?;
+        return Ok(journal);
+    }
     transaction.commit()?;
     *shared.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authority);
     Ok(journal)

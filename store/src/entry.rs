@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::authority::ControlOp;
 use crate::keys::{NodeSecret, verify_hash};
+use crate::once::{self, Check};
 
 /// The version of the form above.
 pub const ENTRY_VERSION: u8 = 1;
@@ -180,11 +181,12 @@ impl VerifiedEntry {
         let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_LEN);
         let signature: &[u8; 64] = signature.try_into().map_err(|_| EntryError::Truncated)?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update(signed);
-        if !verify_hash(header.log.author, DOMAIN, &hasher.finalize(), signature) {
+        let message = hasher.update(signed).finalize();
+        let hash = *hasher.update(signature).finalize().as_bytes();
+        let holds = || verify_hash(header.log.author, DOMAIN, &message, signature);
+        if !once::checked(Check::Signature, || hash, holds) {
             return Err(EntryError::Signature);
         }
-        let hash = *hasher.update(signature).finalize().as_bytes();
         Ok(Self { header, ops, bytes, hash })
     }
 

@@ -1,6 +1,6 @@
 //! Reading tables as bytes, the same from a snapshot and from the transaction being written.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -140,12 +140,13 @@ type Handle<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 /// The transaction that the writer is filling. Tables are opened once, on first use.
 pub(crate) struct WriteTables<'t> {
     transaction: &'t WriteTransaction,
+    changed: Cell<bool>,
     handles: [OnceCell<RefCell<Handle<'t>>>; Table::ALL.len()],
 }
 
 impl<'t> WriteTables<'t> {
     pub(crate) fn new(transaction: &'t WriteTransaction) -> Self {
-        Self { transaction, handles: std::array::from_fn(|_| OnceCell::new()) }
+        Self { transaction, changed: Cell::new(false), handles: std::array::from_fn(|_| OnceCell::new()) }
     }
 
     fn handle(&self, table: Table) -> Result<&RefCell<Handle<'t>>, StoreError> {
@@ -158,18 +159,26 @@ impl<'t> WriteTables<'t> {
         cell.get().ok_or(StoreError::Closed)
     }
 
+    /// Whether anything was put or removed since the transaction began.
+    pub(crate) fn changed(&self) -> bool {
+        self.changed.get()
+    }
+
     pub(crate) fn put(&self, table: Table, key: &[u8], payload: &[u8]) -> Result<(), StoreError> {
+        self.changed.set(true);
         self.handle(table)?.borrow_mut().insert(key, frame::wrap(table, key, payload).as_slice())?;
         Ok(())
     }
 
     pub(crate) fn remove(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        self.changed.set(true);
         Ok(self.handle(table)?.borrow_mut().remove(key)?.is_some())
     }
 
     /// Removes every row of a derived table.
     pub(crate) fn clear(&self, table: Table) -> Result<(), StoreError> {
         debug_assert!(table.is_derived());
+        self.changed.set(true);
         self.handle(table)?.borrow_mut().retain(|_, _| false)?;
         Ok(())
     }

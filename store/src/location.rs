@@ -16,14 +16,24 @@ pub enum Location {
     File(PathBuf),
     /// Memory, for tests and simulations.
     Memory,
-    /// A backend that a test provides.
+    /// A backend that a simulation provides. Every command runs on the thread of its caller, alone and to its end: a whole
+    /// fleet is one thread, and all that happens follows from a seed.
     Backend(Box<dyn StorageBackend>),
 }
 
-pub(crate) fn file_path(location: &Location) -> Option<PathBuf> {
-    match location {
-        Location::File(path) => Some(path.clone()),
-        Location::Memory | Location::Backend(_) => None,
+/// What is known of a location once its database is open.
+#[derive(Clone)]
+pub(crate) struct Place {
+    /// The file, when there is one.
+    pub(crate) path: Option<PathBuf>,
+    /// Whether a simulation provides the disk.
+    pub(crate) is_simulated: bool,
+}
+
+impl Place {
+    pub(crate) fn of(location: &Location) -> Self {
+        let path = if let Location::File(path) = location { Some(path.clone()) } else { None };
+        Self { path, is_simulated: matches!(location, Location::Backend(_)) }
     }
 }
 

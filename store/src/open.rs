@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
 
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::FleetId;
@@ -17,15 +16,15 @@ use crate::apply::{Batch, Prepared};
 use crate::authority::{Authority, ControlOp};
 use crate::backup::create_private;
 use crate::document::DocumentCache;
-use crate::engine::write_loop;
+use crate::engine::{Commands, Writer};
 use crate::entry::{Header, Op, VerifiedEntry};
 use crate::guard::guarded;
 use crate::keys::{NodeSecret, RecoveryKey};
 use crate::kv::{Direction, Kv as _, Snapshot, WriteTables};
-use crate::location::{Location, file_path, open_database};
+use crate::location::{Location, Place, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
-use crate::writer::{Committed, Draft, Group, Job, QUEUE, Queue, job, log_row};
+use crate::writer::{Committed, Draft, Group, Job, job, log_row};
 use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate};
 
 /// The format that this version writes. A store with a greater number is refused.
@@ -115,8 +114,7 @@ impl Shared {
 
 struct Inner {
     shared: Arc<Shared>,
-    queue: Mutex<Option<Queue>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    commands: Mutex<Commands>,
     previous: Vec<Vec<u8>>,
 }
 
@@ -163,13 +161,13 @@ impl Store {
     fn found(options: Options, genesis: &VerifiedEntry, epoch: u64) -> Result<Self, OpenError> {
         let mut fleet = FleetId([0; 16]);
         fleet.0.copy_from_slice(&genesis.hash()[..16]);
-        let path = file_path(&options.location);
-        if let Some(path) = &path
+        let place = Place::of(&options.location);
+        if let Some(path) = &place.path
             && path.exists()
         {
             return Err(OpenError::Exists(path.clone()));
         }
-        if let Some(path) = &path {
+        if let Some(path) = &place.path {
             create_private(path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
         }
         let database = open_database(options.location)?;
@@ -192,7 +190,7 @@ impl Store {
             batch.flush()?;
         }
         transaction.commit().map_err(StoreError::from)?;
-        Self::start(database, path, options.secret, options.clock, options.entropy, options.incarnation.as_deref())
+        Self::start(database, place, options.secret, options.clock, options.entropy, options.incarnation.as_deref())
     }
 
     /// Opens an existing store.
@@ -200,17 +198,17 @@ impl Store {
     /// # Errors
     /// When there is none, another process has it, a newer version wrote it, it is another node's, or it is damaged.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let path = file_path(&options.location);
-        if let Some(path) = path.as_ref().filter(|path| !path.exists()) {
+        let place = Place::of(&options.location);
+        if let Some(path) = place.path.as_ref().filter(|path| !path.exists()) {
             return Err(OpenError::Missing(path.clone()));
         }
-        let file = path.clone();
+        let file = place.path.clone();
         let opened = guarded(move || {
-            if let Some(path) = &path {
+            if let Some(path) = &place.path {
                 refuse_newer(path)?;
             }
             let database = open_database(options.location)?;
-            Self::start(database, path, options.secret, options.clock, options.entropy, options.incarnation.as_deref())
+            Self::start(database, place, options.secret, options.clock, options.entropy, options.incarnation.as_deref())
         });
         opened.map_err(|error| match (error, file) {
             (OpenError::Store(StoreError::Engine(source)), Some(path)) => OpenError::Damaged { path, source },
@@ -220,7 +218,7 @@ impl Store {
 
     fn start(
         database: Database,
-        path: Option<PathBuf>,
+        place: Place,
         secret: NodeSecret,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
@@ -240,18 +238,19 @@ impl Store {
             secret,
             clock,
             entropy,
-            path,
+            path: place.path,
             database: RwLock::new(Some(database)),
             authority: RwLock::new(Arc::new(start.authority)),
             journal: watch::Sender::new(start.journal),
         });
-        let (queue, jobs) = sync_channel(QUEUE);
-        let for_writer = Arc::clone(&shared);
-        let writer = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || write_loop(&for_writer, &jobs, start.clock))
-            .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?;
-        let inner = Inner { shared, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)), previous };
+        let writer = Writer::new(start.clock);
+        let commands = if place.is_simulated {
+            Commands::Lent(writer)
+        } else {
+            Commands::queue(&shared, writer)
+                .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?
+        };
+        let inner = Inner { shared, commands: Mutex::new(commands), previous };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -287,8 +286,18 @@ impl Store {
     }
 
     pub(crate) fn submit(&self, job: Job) -> Result<(), StoreError> {
-        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        queue.ok_or(StoreError::Closed)?.send(job).map_err(|_| StoreError::Closed)
+        let mut commands = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = match &mut *commands {
+            Commands::Queue(queue, _) => queue.clone(),
+            Commands::Lent(writer) => {
+                writer.run(&self.0.shared, vec![job]);
+                return Ok(());
+            }
+            Commands::Closed => return Err(StoreError::Closed),
+        };
+        // Whoever waits for room in the queue keeps nobody else from closing the store.
+        drop(commands);
+        queue.send(job).map_err(|_| StoreError::Closed)
     }
 
     /// Takes a snapshot.
@@ -404,24 +413,29 @@ impl Store {
 
     /// Finishes the commands that wait, then closes the file. Later commands are refused.
     pub fn close(&self) {
-        drop(self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            // A writer that panicked has nothing left to finish.
-            let _ = writer.join();
-        }
+        self.0.finish();
         *self.0.shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Inner {
+    /// Finishes the commands that wait.
+    fn finish(&self) {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = std::mem::replace(&mut *commands, Commands::Closed);
+        drop(commands);
+        if let Commands::Queue(queue, thread) = last {
+            drop(queue);
+            // The writer itself never holds a `Store`, so this does not wait for itself. One that panicked has nothing
+            // left to finish.
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The writer itself never holds a `Store`, so this does not wait for itself.
-        if let Some(writer) = writer {
-            let _ = writer.join();
-        }
+        self.finish();
     }
 }
 

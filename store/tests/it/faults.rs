@@ -1,9 +1,11 @@
 //! Crashes, damage, newer formats, second openers, backup and restore.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ctxnode_model::record::Note;
-use ctxnode_store::{Location, OpenError, SeededEntropy, Store, StoreError, backup_to};
+use ctxnode_store::{Location, OpenError, Outcome, SeededEntropy, Store, StoreError, backup_to};
 
 use crate::support::*;
 
@@ -194,4 +196,54 @@ fn a_clock_set_back_does_not_stop_writes_or_break_order() {
     node.clock.advance(-86_400_000);
     let second = add_note(&node.store, "second", "x", &[]);
     assert!(note(&node.store, second).meta.created > note(&node.store, first).meta.created);
+}
+
+/// A disk in memory that counts how often it was asked to make something durable.
+#[derive(Debug, Default)]
+struct Counting {
+    disk: redb::backends::InMemoryBackend,
+    syncs: Arc<AtomicU64>,
+}
+
+impl redb::StorageBackend for Counting {
+    fn len(&self) -> std::io::Result<u64> {
+        self.disk.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.disk.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.disk.set_len(len)
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        self.disk.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.disk.write(offset, data)
+    }
+}
+
+/// Every peer that has an entry may send it. The first one is made durable, the others are known to be.
+#[test]
+fn entries_that_are_here_already_and_refused_commands_cost_no_write() {
+    let a = founder(54);
+    add_note(&a.store, "one", "body", &[]);
+    let backend = Counting::default();
+    let syncs = Arc::clone(&backend.syncs);
+    let (options, _) = options(Location::Backend(Box::new(backend)), 55);
+    let b = Store::create_member(options, a.store.genesis().unwrap()).unwrap();
+    let cost = |work: &dyn Fn()| {
+        let before = syncs.load(Ordering::SeqCst);
+        work();
+        syncs.load(Ordering::SeqCst) - before
+    };
+    let entries = all_entries(&a.store);
+    assert!(cost(&|| drop(ingest(&b, entries.clone()))) > 0);
+    let again = || assert!(ingest(&b, entries.clone()).outcomes.iter().all(|outcome| *outcome == Outcome::Duplicate));
+    assert_eq!(cost(&again), 0);
+    let refused = || assert!(b.write_blocking(|_| Err::<(), _>("no")).is_err());
+    assert_eq!(cost(&refused), 0);
+    add_note(&a.store, "two", "body", &[]);
+    assert!(cost(&|| drop(ingest(&b, all_entries(&a.store)))) > 0);
 }

@@ -7,8 +7,11 @@
 //! Sizes are checked before anything is allocated or inflated. A frame of an unknown kind is skipped, so that a newer
 //! peer may say more than an older one understands.
 
+use std::cell::RefCell;
+
 use minicbor::{Decode, Encode};
 use thiserror::Error;
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::limits::{COMPRESS_FROM, MAX_FRAME, MAX_LOGS, MAX_PAYLOAD, MAX_PRESENCE};
 use crate::message::{Bye, Entries, Hello, Message, WireAck, WireEntries, WireHeads};
@@ -57,7 +60,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
         Message::Presence(bytes) => (PRESENCE, bytes.clone()),
         Message::Bye(bye) => (BYE, cbor(bye)),
     };
-    let small = (payload.len() >= COMPRESS_FROM).then(|| zstd::bulk::compress(&payload, LEVEL).ok()).flatten();
+    let small = (payload.len() >= COMPRESS_FROM).then(|| deflate(&payload)).flatten();
     let (flags, body) = match &small {
         Some(small) if small.len() < payload.len() => (ZSTD, small),
         _ => (0, &payload),
@@ -129,11 +132,22 @@ fn is_run(run: &Entries) -> bool {
     run.from > 0 && !run.entries.is_empty() && run.from.checked_add(run.entries.len() as u64).is_some()
 }
 
+thread_local! {
+    // Making their tables takes longer than using them on a small frame.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
+
+fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.as_mut()?.compress(payload).ok())
+}
+
 fn inflate(body: &[u8]) -> Result<Vec<u8>, FrameError> {
     let claimed = zstd::zstd_safe::get_frame_content_size(body).ok().flatten();
     match claimed.map(usize::try_from) {
         Some(Ok(size)) if size <= MAX_PAYLOAD => {
-            zstd::bulk::decompress(body, size).map_err(|_| FrameError::Compression)
+            let inflated = DECOMPRESSOR.with_borrow_mut(|inflator| inflator.as_mut()?.decompress(body, size).ok());
+            inflated.ok_or(FrameError::Compression)
         }
         _ => Err(FrameError::Compression),
     }

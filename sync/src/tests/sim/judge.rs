@@ -2,60 +2,93 @@
 
 use std::collections::BTreeSet;
 
-use ctxnode_model::frontier::{Head, Heads, LogId};
+use ctxnode_model::Spaces;
+use ctxnode_model::frontier::{Head, Heads, LogId, Run};
+use ctxnode_store::ViewBytes;
 
 use super::world::{Node, World};
+
+/// A member, with what it shows of every note.
+struct Seen<'a> {
+    node: &'a Node,
+    spaces: Spaces,
+    heads: Heads,
+    notes: Vec<ViewBytes>,
+}
 
 impl World {
     /// Checks what must hold.
     pub(super) fn judge(&self) {
+        for node in &self.nodes {
+            self.nothing_acknowledged_is_lost(node);
+        }
         // Whoever was revoked is not spoken with any more, and may not even know it.
         let kept: Vec<&Node> = self.nodes.iter().filter(|node| !self.revoked.contains(&node.key)).collect();
         let Some(authority) = kept.first().map(|node| node.store().authority()) else { return };
-        let active: Vec<&Node> = kept.into_iter().filter(|node| authority.role(&node.key).is_some()).collect();
-        for node in &active {
-            assert_eq!(node.store().authority(), authority, "rights differ: {}", self.tail());
-            let sound = node.store().read().expect("a snapshot").check(|_| ()).expect("a check");
-            assert_eq!(sound.problem_count, 0, "{:?} {}", sound.problems, self.tail());
-        }
-        for pair in active.windows(2) {
-            let spaces =
-                authority.spaces(&pair[0].key).expect("active").meet(&authority.spaces(&pair[1].key).expect("active"));
-            let shared = |node: &Node| -> Heads {
-                Heads(node.heads().0.into_iter().filter(|(log, _)| spaces.contains(&log.space)).collect())
+        let mut active = Vec::new();
+        for node in kept {
+            let Some(spaces) = authority.spaces(&node.key).filter(|_| authority.role(&node.key).is_some()) else {
+                continue;
             };
-            let differ = differences(&shared(pair[0]), &shared(pair[1]));
-            assert!(differ.is_empty(), "entries differ: {differ:?}: {}", self.tail());
-            for id in &self.notes {
-                let view =
-                    |node: &Node| node.store().read().expect("a snapshot").reader().view_bytes(*id).expect("a view");
-                let (one, two) = (view(pair[0]), view(pair[1]));
-                // A node without a right to the space has nothing.
-                if (one.0.is_some() && two.0.is_some()) || (pair[0].ventures.is_none() && pair[1].ventures.is_none()) {
-                    let text = |view: &ctxnode_store::ViewBytes| {
-                        view.0.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-                    };
-                    assert_eq!(text(&one), text(&two), "{id} differs: {}", self.tail());
-                    assert_eq!(one.1, two.1, "the body of {id} differs: {}", self.tail());
-                }
-            }
+            assert_eq!(node.store().authority(), authority, "rights differ: {}", self.tail());
+            let snapshot = node.store().read().expect("a snapshot");
+            let sound = snapshot.check(|_| ()).expect("a check");
+            assert_eq!(sound.problem_count, 0, "{:?} {}", sound.problems, self.tail());
+            let notes = self.notes.iter().map(|id| snapshot.reader().view_bytes(*id).expect("a view")).collect();
+            active.push(Seen { node, spaces, heads: node.heads(), notes });
+        }
+        // The founder reads everything, so each of the others has all that it may read in common with it.
+        if let Some((first, others)) = active.split_first() {
+            others.iter().for_each(|other| self.alike(first, other));
         }
         self.nothing_is_lost(&active);
         self.silence_is_cheap();
     }
 
-    /// What a member acknowledged is everywhere where it may be read, or held back because of its rights.
-    fn nothing_is_lost(&self, active: &[&Node]) {
+    fn alike(&self, one: &Seen<'_>, two: &Seen<'_>) {
+        let spaces = one.spaces.meet(&two.spaces);
+        let shared = |seen: &Seen<'_>| -> Heads {
+            Heads(
+                seen.heads
+                    .0
+                    .iter()
+                    .filter(|(log, _)| spaces.contains(&log.space))
+                    .map(|(log, head)| (*log, *head))
+                    .collect(),
+            )
+        };
+        let differ = differences(&shared(one), &shared(two));
+        assert!(differ.is_empty(), "entries differ: {differ:?}: {}", self.tail());
+        for (id, (one_view, two_view)) in self.notes.iter().zip(one.notes.iter().zip(&two.notes)) {
+            // A node without a right to the space has nothing.
+            let both_have = one_view.0.is_some() && two_view.0.is_some();
+            let both_may = one.node.ventures.is_none() && two.node.ventures.is_none();
+            if (both_have || both_may) && one_view != two_view {
+                let text = |view: &ViewBytes| view.0.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                assert_eq!(text(one_view), text(two_view), "{id} differs: {}", self.tail());
+                assert_eq!(one_view.1, two_view.1, "the body of {id} differs: {}", self.tail());
+            }
+        }
+    }
+
+    /// Every entry that a node has acknowledged to its agents is in its log, as it was.
+    fn nothing_acknowledged_is_lost(&self, node: &Node) {
+        let snapshot = node.store().read().expect("a snapshot");
+        for ((log, position), hash) in &node.promised {
+            let run = Run { log: *log, from: *position, to: *position };
+            let found = snapshot.reader().entries(&run, 1).expect("an entry");
+            let same = found.first().is_some_and(|entry| blake3::hash(entry) == *hash);
+            assert!(same, "entry {position} of {log:?} was acknowledged and is gone: {}", self.tail());
+        }
+    }
+
+    /// A note of a member is everywhere where it may be read, or held back because of its author's rights.
+    fn nothing_is_lost(&self, active: &[Seen<'_>]) {
         for author in active {
-            for (id, space) in &author.acked {
-                for node in active {
-                    let allowed =
-                        node.store().authority().spaces(&node.key).is_some_and(|spaces| spaces.contains(space));
-                    let known =
-                        |node: &Node| node.store().read().expect("a snapshot").reader().view(*id).expect("a view");
-                    if allowed && known(author).is_some() {
-                        assert!(known(node).is_some(), "{id} is lost: {}", self.tail());
-                    }
+            for (at, id) in self.notes.iter().enumerate().filter(|(at, _)| author.notes[*at].0.is_some()) {
+                let Some(space) = author.node.acked.get(id) else { continue };
+                for node in active.iter().filter(|node| node.spaces.contains(space)) {
+                    assert!(node.notes[at].0.is_some(), "{id} is lost: {}", self.tail());
                 }
             }
         }

@@ -1,16 +1,17 @@
 //! The nodes and wires of a simulated fleet, what can happen to them, and what must hold in the end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use ctxnode_model::frontier::Heads;
+use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
 use ctxnode_store::{
     Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
     StoreError,
 };
 use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, frame};
-use tokio::runtime::Runtime;
 
 use super::disk::Disk;
 use super::liar::lie;
@@ -43,6 +44,8 @@ pub(super) struct Node {
     lies: bool,
     /// What it has acknowledged to its agents since its disk was last set back, with the space.
     pub(super) acked: BTreeMap<DocumentId, SpaceId>,
+    /// The last entry of its own log at each of those times: what must be there for ever.
+    pub(super) promised: BTreeMap<(LogId, u64), [u8; 32]>,
     known: Heads,
 }
 
@@ -63,7 +66,6 @@ pub(super) struct Wire {
 pub(super) struct World {
     seed: u64,
     random: SeededEntropy,
-    runtime: Runtime,
     pub(super) nodes: Vec<Node>,
     pub(super) wires: BTreeMap<(usize, usize), Wire>,
     pub(super) revoked: BTreeSet<NodeKey>,
@@ -76,11 +78,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, random: SeededEntropy) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let mut world = Self {
             seed,
             random,
-            runtime,
             nodes: Vec::new(),
             wires: BTreeMap::new(),
             revoked: BTreeSet::new(),
@@ -133,6 +133,7 @@ impl World {
             ventures: limited.then(|| BTreeSet::from([VENTURES[0]])),
             lies,
             acked: BTreeMap::new(),
+            promised: BTreeMap::new(),
             known: Heads::default(),
         };
         if index == 0 {
@@ -265,6 +266,7 @@ impl World {
         });
         if let Some((id, is_new)) = made {
             self.note(|| format!("edit {node} {id} new={is_new}"));
+            self.nodes[node].promise();
             if is_new {
                 self.notes.push(id);
                 let space = Space::of(venture).id(&self.nodes[node].store().fleet());
@@ -302,11 +304,14 @@ impl World {
     fn crash(&mut self, node: usize) {
         let power = self.chance(50);
         self.note(|| format!("crash {node} power={power}"));
-        self.stop(node);
+        // What the store does after this moment, to close itself, does not reach the disk.
         if power {
             self.nodes[node].disk.cut();
             self.boot(node);
+        } else {
+            self.nodes[node].disk.halt();
         }
+        self.stop(node);
         self.start(node);
     }
 
@@ -321,7 +326,7 @@ impl World {
         if let Some(store) = self.nodes[node].store.take() {
             store.close();
         }
-        self.nodes[node].disk.empty();
+        self.nodes[node].disk.reset();
     }
 
     fn start(&mut self, node: usize) {
@@ -341,6 +346,7 @@ impl World {
         self.nodes[node].disk = backup;
         self.boot(node);
         self.nodes[node].acked.clear();
+        self.nodes[node].promised.clear();
         self.start(node);
     }
 
@@ -376,6 +382,7 @@ impl World {
             ventures: original.ventures.clone(),
             lies: original.lies,
             acked: BTreeMap::new(),
+            promised: BTreeMap::new(),
             known: Heads::default(),
         };
         self.note(|| format!("clone {node} boots={boots}"));
@@ -513,7 +520,7 @@ impl World {
                 let found = transfer::read_runs(&store, &runs).unwrap_or_default();
                 self.handle(pair, side, Event::Read(found));
             }
-            Some(Output::Ingest(runs)) => match self.runtime.block_on(transfer::ingest(&store, runs)) {
+            Some(Output::Ingest(runs)) => match at_once(transfer::ingest(&store, runs)) {
                 Ok(taken) => {
                     self.grown(node);
                     self.handle(pair, side, taken.event);
@@ -566,7 +573,22 @@ impl Node {
         self.known = self.heads();
     }
 
+    /// Remembers what it has acknowledged by now.
+    fn promise(&mut self) {
+        let (own, epoch) = (self.key, self.store().epoch());
+        let logs = self.heads().0.into_iter().filter(|(log, _)| log.author == own && log.epoch == epoch);
+        self.promised.extend(logs.map(|(log, head)| ((log, head.length), head.tip)));
+    }
+
     pub(super) fn heads(&self) -> Heads {
         self.store().read().and_then(|snapshot| snapshot.reader().heads()).expect("heads")
+    }
+}
+
+/// Runs what waits for nothing: a store on a simulated disk does its work on the thread that asks.
+fn at_once<T>(work: impl Future<Output = T>) -> T {
+    match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
+        Poll::Pending => panic!("something waits for another thread, which there is not"),
     }
 }
