@@ -358,6 +358,7 @@ impl World {
         self.nodes[node].disk = snapshot;
         self.nodes[node].incarnation = incarnation;
         self.nodes[node].acked.clear();
+        self.nodes[node].promised.clear();
         self.start(node);
     }
 
