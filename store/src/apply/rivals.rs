@@ -64,7 +64,8 @@ impl Batch<'_> {
         }
         for Candidate { place, facts, .. } in candidates {
             self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode())?;
-            if self.is_taken(id, place.origin, &facts)? && self.known_deps(id, &facts.deps)?.is_some() {
+            let is_ready = self.is_next(id, place.origin, &facts)? && self.known_deps(id, &facts.deps)?.is_some();
+            if is_ready && self.is_taken(id, place.origin, &facts)? {
                 self.hold(place, &QuarantineReason::Rival)?;
             }
         }
