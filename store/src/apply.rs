@@ -534,8 +534,12 @@ impl<'t> Batch<'t> {
     /// Drops all that is applied of a document and applies the given ops of it from the beginning.
     pub(crate) fn rebuild(&mut self, id: DocumentId, space: SpaceId, keep: &[Held]) -> Result<(), StoreError> {
         for table in [Table::Changes, Table::Waiting, Table::Marks] {
-            for (key, _) in self.tables.scan_prefix(table, &id.to_bytes(), Direction::Forward, usize::MAX)? {
+            for (key, payload) in self.tables.scan_prefix(table, &id.to_bytes(), Direction::Forward, usize::MAX)? {
                 self.tables.remove(table, &key)?;
+                if table == Table::Waiting {
+                    // Set aside behind a rival; whether it still is shows below.
+                    self.tables.remove(Table::Quarantine, &payload)?;
+                }
             }
         }
         self.tables.remove(Table::Saves, &id.to_bytes())?;
