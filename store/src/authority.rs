@@ -314,14 +314,6 @@ impl Authority {
         self.pinned.contains(node)
     }
 
-    /// Whether something was ever said about positions in a node's logs.
-    pub(crate) fn is_cut(&self, node: &NodeKey) -> bool {
-        let said = |member: &Member| {
-            member.revoked.is_some() || !member.earlier.is_empty() || !member.accepted.is_empty()
-        };
-        self.members.get(node).is_some_and(said)
-    }
-
     /// Returns the active members with their roles.
     pub fn members(&self) -> impl Iterator<Item = (NodeKey, Role)> + '_ {
         self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))

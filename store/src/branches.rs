@@ -82,6 +82,13 @@ pub(crate) fn origin(kv: &dyn Kv, number: u32) -> Result<Option<(u32, u64)>, Sto
     found.map(|payload| rows::branch_decode(&payload)).transpose()
 }
 
+/// Whether a log has branches.
+pub(crate) fn has_any(kv: &dyn Kv, log: &LogId) -> Result<bool, StoreError> {
+    let Some(payload) = kv.get(Table::Logs, &rows::log_key(log))? else { return Ok(false) };
+    let number = LogRow::decode(&payload)?.number;
+    Ok(!kv.scan_prefix(Table::Branches, &number.to_be_bytes(), Direction::Forward, 1)?.is_empty())
+}
+
 /// The strands of a log: the one in which it begins, then its branches.
 pub(crate) fn strands(kv: &dyn Kv, log: &LogId) -> Result<Vec<Strand>, StoreError> {
     let Some(payload) = kv.get(Table::Logs, &rows::log_key(log))? else { return Ok(Vec::new()) };

@@ -148,8 +148,8 @@ impl Group<'_, '_> {
         let Strand { log, mut row, .. } = strand;
         *self.clock = Stamp::max(*self.clock, header.stamp);
         let refusal = self.batch.take(entry, &log, &mut row, &mut Prepared::new())?;
-        if self.batch.has_branches && self.batch.authority.is_cut(&header.log.author) {
-            // The entry that a cut names may be this one.
+        if self.batch.has_branches && branches::has_any(&self.batch.tables, &header.log)? {
+            // The entry that a cut names may be this one, whether the cut counts at present or not.
             taken.moved.insert(header.log.author);
         }
         Ok((refusal.map_or(Outcome::Applied, Outcome::Held), Some(log)))

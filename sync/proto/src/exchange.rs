@@ -311,7 +311,7 @@ impl Exchange {
         self.learn(&heads, out);
         for (log, length) in before.0 {
             // It had more of the log, and now asks for what comes behind this again, whatever it acknowledges meanwhile.
-            if self.said.length(&log) < length {
+            if self.said.length(&log) < length && self.own.0.contains_key(&log) {
                 self.again.insert(log, self.said.length(&log));
             }
         }
@@ -334,7 +334,10 @@ impl Exchange {
     /// The two sides have different histories of these logs. Each sends the other all that it has of them, once, and both
     /// then have the same tree of entries.
     fn compare(&mut self, diverged: &BTreeSet<LogId>, out: &mut Vec<Output>) {
-        let new = diverged.iter().filter(|log| self.allowed.contains(&log.space) && !self.compared.contains(log));
+        let is_new = |log: &&LogId| {
+            self.allowed.contains(&log.space) && self.own.0.contains_key(log) && !self.compared.contains(log)
+        };
+        let new = diverged.iter().filter(is_new);
         let new: BTreeSet<LogId> = new.copied().collect();
         if new.is_empty() {
             return;
