@@ -6,6 +6,7 @@
 mod dial;
 mod door;
 mod network;
+mod rounds;
 mod status;
 mod tasks;
 mod unsent;
@@ -29,8 +30,9 @@ use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
+use crate::guests::Guests;
 use crate::link::{self, Link};
-use crate::pace::{Pace, Pacing};
+use crate::pace::{Pace, Pacing, Spent};
 use crate::peers::{Alert, Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
 use crate::presence::{Beat, Statement};
 use crate::standing::Standing;
@@ -89,6 +91,7 @@ pub(crate) struct Shared {
     mdns: Mutex<Option<MdnsAddressLookup>>,
     speak: Notify,
     pub(crate) pacing: Pacing,
+    guests: Mutex<Guests>,
     stop: CancellationToken,
 }
 
@@ -153,6 +156,7 @@ impl Fleet {
             mdns: Mutex::default(),
             speak: Notify::new(),
             pacing: Pacing::default(),
+            guests: Mutex::default(),
             stop: CancellationToken::new(),
         });
         shared.pacing.set(shared.config.pace);
@@ -224,7 +228,8 @@ impl Fleet {
 
     /// Takes the bytes that were sent and received since the last call.
     #[must_use]
-    pub fn take_spent(&self) -> u64 {
+    pub fn take_spent(&self) -> Spent {
+        self.shared.count();
         self.shared.pacing.take_spent()
     }
 
@@ -495,11 +500,11 @@ impl Shared {
 
     /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
     /// that the lower key dialled; of two that the same node dialled, the newer. One that is older than any attempt gives
-    /// way: its peer dials because it has lost it.
-    async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey) {
+    /// way: its peer dials because it has lost it. Returns whether the peer said hello.
+    async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey, is_guest: bool) -> bool {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
-        let link = Arc::new(Link::new(connection, dialled_by));
+        let link = Arc::new(Link::new(connection, dialled_by, is_guest));
         let is_wanted = self.peers.one(peer, |known| {
             if known.served >= limits::CONNECTIONS_OF_ONE {
                 return false;
@@ -516,13 +521,15 @@ impl Shared {
         });
         if !is_wanted {
             link.connection.close(u32::from(code::DUPLICATE).into(), b"there is a second connection");
-            return;
+            return false;
         }
         tracing::info!(%peer, dialled = dialled_by == self.store.node(), "connected");
         let begun = Instant::now();
+        let own = (!is_guest).then(|| self.pacing.begin_own());
         let bye = link::run(self, peer, &link).await;
         let was_good = begun.elapsed() >= dial::GOOD;
         link.spend(self);
+        drop(own);
         let code = link::close_code(&link.connection).or(Some(u64::from(bye.code)));
         tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
         let now = self.store.clock().now();
@@ -548,18 +555,7 @@ impl Shared {
             }
         });
         self.speak.notify_one();
-    }
-
-    /// Whether a connection to this peer may be made now. In field mode, once in a round.
-    fn may_connect(&self, node: NodeKey) -> bool {
-        let is_done = || self.peers.one(node, |peer| peer.round_done >= self.pacing.round());
-        self.pacing.may_connect() && (self.pacing.is_live() || !is_done())
-    }
-
-    /// Whether a peer that dialled is answered now. In field mode only those are, at any time, who are in a round of their
-    /// own: two machines that each wait for the other's round would never meet.
-    fn may_answer(&self, node: NodeKey, in_round: bool) -> bool {
-        self.may_connect(node) || in_round && self.pacing.has_bytes()
+        link.figures().software.is_some()
     }
 
     /// Whether there is a connection on which what is said is answered.

@@ -8,6 +8,7 @@
 mod code;
 mod endpoint;
 mod fleet;
+mod guests;
 mod invite;
 mod join;
 mod link;
@@ -26,7 +27,7 @@ pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
 pub use join::{JoinError, Joined, join};
 pub use link::{Path, Traffic};
-pub use pace::Pace;
+pub use pace::{Pace, Rounds, Spent};
 pub use peers::{Alert, PeerState, PeerStatus, Reach, Reason, Trouble, remember_inviter};
 pub use presence::{Beat, Statement};
 

@@ -139,10 +139,14 @@ fn here(reply: &NodeReply) -> String {
         let used = field
             .budget_bytes
             .map(|budget| format!(", {} of {} used today", bytes_text(field.used_bytes), bytes_text(budget)));
+        let others = Some(field.others_used_bytes).filter(|bytes| *bytes > 0).map(|bytes| {
+            let most = field.others_budget_bytes.map(|most| format!(" of at most {}", bytes_text(most)));
+            format!(", {}{} by other machines' rounds", bytes_text(bytes), most.unwrap_or_default())
+        });
         let unsent =
             field.unsent.map(|unsent| format!(", {unsent} {} unsent", if unsent == 1 { "entry" } else { "entries" }));
         let unsent = unsent.unwrap_or_default();
-        format!("on, syncs {every}{}{unsent}", used.unwrap_or_default())
+        format!("on, syncs {every}{}{}{unsent}", used.unwrap_or_default(), others.unwrap_or_default())
     });
     let arrived = reply.arrived.as_ref().map(|arrived| {
         let away = arrived

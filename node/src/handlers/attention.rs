@@ -56,6 +56,13 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
         let message = format!("the bytes of field mode are used up: nothing is sent or received{until}");
         found.push(warn(message, Some("`ctxnode field on --budget` sets more, `ctxnode field off` counts no more")));
     }
+    if let Some(field) = node.field.as_ref().filter(|field| field.others_used_up && !field.used_up) {
+        let until = field.renews_at.map(|at| format!(" until {}", at.0.iso())).unwrap_or_default();
+        let message = format!(
+            "other machines have used their share of the bytes of field mode: their rounds are not answered{until}"
+        );
+        found.push(warn(message, Some("this machine's own rounds go on; `ctxnode field on --budget` sets more")));
+    }
     let arrived = node.arrived.as_ref().filter(|arrived| is_news(arrived.at.0));
     let conflicts = arrived.into_iter().flat_map(|arrived| &arrived.conflicts);
     found.extend(conflicts.map(|conflict| warn(conflict.clone(), None)));

@@ -109,8 +109,12 @@ pub(super) fn view(app: &App) -> FieldView {
         view.every_seconds = setting.every_s;
         view.last_sync = setting.last_sync.map(Iso);
         view.budget_bytes = setting.budget;
-        view.used_bytes = setting.meter().plus(0, now.0).used;
+        let today = setting.meter().plus(0, 0, now.0);
+        view.used_bytes = today.used;
         view.used_up = setting.left(now) == Some(0);
+        view.others_used_bytes = today.by_others;
+        view.others_budget_bytes = setting.budget.map(rules::share_of_others);
+        view.others_used_up = setting.left_for_others(now) == Some(0);
         view.renews_at = setting.budget.map(|_| Iso(Timestamp(Meter::renews_at(now.0))));
         view.awake = process.map(|process| AwakeView {
             pid: process.id.pid,
