@@ -3,6 +3,7 @@
 //!
 //! A machine that is alone opens no port: the endpoint is bound when there is another member or an open invitation.
 
+mod alerts;
 mod dial;
 mod door;
 mod network;
@@ -20,6 +21,7 @@ use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
 use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
 use ctxnode_sync_proto::{Hello, code, limits};
+use data_encoding::HEXLOWER;
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
@@ -29,21 +31,19 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::{Alert, Alerts};
 use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
 use crate::guests::Guests;
 use crate::link::{self, Link};
 use crate::pace::{Pace, Pacing, Spent};
-use crate::peers::{Alert, Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
+use crate::peers::{Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
 use crate::presence::{Beat, Statement};
 use crate::standing::Standing;
 
-/// How many alerts are kept.
-const ALERTS: usize = 20;
 /// How many statements a slow connection may lag behind.
 const TOLD: usize = 256;
 /// How soon the word of peers that this node's log has forked is believed again. A disk is cloned once in years.
 const RENEW: Duration = Duration::from_secs(3_600);
-const ALERTS_KEY: &[u8] = b"sync_alerts";
 const PORT_KEY: &[u8] = b"sync_port";
 
 /// What the fleet asks of the daemon.
@@ -77,10 +77,12 @@ pub(crate) struct Shared {
     endpoint: AsyncMutex<Option<Endpoint>>,
     bound: watch::Sender<Option<Endpoint>>,
     bind_error: Mutex<Option<String>>,
-    alerts: Mutex<Vec<Alert>>,
+    alerts: Mutex<Alerts>,
     started: Timestamp,
     last_contact: Option<Timestamp>,
     alerts_unsaved: AtomicBool,
+    /// Asks for what is known to be saved at once.
+    save_soon: Notify,
     alerted: Mutex<BTreeSet<LogId>>,
     /// Asks for a new epoch.
     renew: Notify,
@@ -124,8 +126,7 @@ impl Fleet {
         let reader = snapshot.reader();
         let rows = read_rows(reader)?;
         let heads = Arc::new(reader.heads()?);
-        let alerts = reader.local(LocalTable::Caches, ALERTS_KEY)?;
-        let alerts = alerts.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let alerts = Alerts::read(reader)?;
         drop(snapshot);
         let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);
         let last_contact = rows.values().filter_map(|row| row.last_seen).max();
@@ -148,6 +149,7 @@ impl Fleet {
             started,
             last_contact,
             alerts_unsaved: AtomicBool::new(false),
+            save_soon: Notify::new(),
             alerted: Mutex::default(),
             renew: Notify::new(),
             renewed: Mutex::default(),
@@ -273,15 +275,17 @@ impl Fleet {
         self.shared.peers.with(|peers| peers.get(node).map_or(Reach::Unreachable(None), |peer| peer.reach(now)))
     }
 
-    /// Returns what a person should know, newest last.
+    /// Returns what a person should know and nobody has read yet, newest last.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        self.shared.alerts()
+        self.shared.with_alerts(|alerts| alerts.open())
     }
 
-    /// Notes what a person should know, once in the life of the daemon.
-    pub fn alert(&self, text: &str) {
-        self.shared.alert_once(text);
+    /// Notes that a person has read all of it; returns what was open. Durable when this returns.
+    pub async fn acknowledge_alerts(&self) -> Vec<Alert> {
+        let open = self.shared.acknowledge();
+        self.shared.save().await;
+        open
     }
 
     /// Says goodbye to every peer and ends all tasks.
@@ -442,51 +446,27 @@ impl Shared {
             );
             self.renew.notify_one();
         } else {
-            self.alert(&format!(
+            let about = format!("fork {} {} {}", HEXLOWER.encode(&log.space.0), log.author, log.epoch);
+            let text = format!(
                 "two different histories of node {} are in the fleet (a cloned disk?), seen at node {peer}: each replica \
                  keeps the one that it had first",
                 log.author
-            ));
+            );
+            self.alert_about(&about, &text);
         }
-    }
-
-    /// Notes what a person should know, once in the life of the daemon.
-    pub(crate) fn alert_once(&self, text: &str) {
-        let since = self.started;
-        let known = self.alerts().iter().any(|alert| alert.text == text && alert.at >= since);
-        if !known {
-            self.alert(text);
-        }
-    }
-
-    fn alerts(&self) -> Vec<Alert> {
-        self.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes what a person should know.
-    pub(crate) fn alert(&self, text: &str) {
-        tracing::warn!(text, "alert");
-        let alert = Alert { at: self.store.clock().now(), text: text.to_owned() };
-        let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-        alerts.push(alert);
-        let surplus = alerts.len().saturating_sub(ALERTS);
-        alerts.drain(..surplus);
-        self.alerts_unsaved.store(true, Ordering::SeqCst);
     }
 
     async fn save(&self) {
         self.note_unsent();
         let rows = self.peers.take_unsaved();
-        let alerts = self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| {
-            let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-            serde_json::to_vec(&*alerts).unwrap_or_default()
-        });
+        let alerts =
+            self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| self.with_alerts(|alerts| alerts.clone()));
         if rows.is_empty() && alerts.is_none() {
             return;
         }
         let saved = self.store.write(move |draft| {
             if let Some(alerts) = alerts {
-                draft.put_local(LocalTable::Caches, ALERTS_KEY, alerts);
+                alerts.save(draft);
             }
             for (node, row) in rows {
                 draft.put_local(LocalTable::Peers, node.0, serde_json::to_vec(&row).unwrap_or_default());

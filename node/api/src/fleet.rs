@@ -75,7 +75,7 @@ pub struct PeersReply {
     /// Why it cannot listen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What a person should know: forks, old copies of replicas.
+    /// What a person should know and nobody has read yet: forks, old copies of replicas.
     pub alerts: Vec<AlertView>,
 }
 

@@ -66,7 +66,7 @@ pub struct NodeReply {
     pub last_backup: Option<Iso>,
     /// The other nodes; empty on a single machine.
     pub peers: Vec<PeerView>,
-    /// What happened between replicas that a person should know.
+    /// What happened between replicas that a person should know and nobody has read yet.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
     /// Where this node listens for others; empty when it is alone.

@@ -216,6 +216,7 @@ routes! {
     "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
     "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
     "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now.";
+    "alert.acknowledge" Post "/v1/alerts/acknowledge" Writer SMALL_BODY operations::PlainAction => List<fleet::AlertView>, "fleet acknowledge", "Says that you have read what happened between replicas, and shows it once more.";
     "field.get" Get "/v1/field" Reader SMALL_BODY node::Empty => field::FieldView, "field status", "Shows field mode, the network, what is unsent, and where to work.";
     "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake.";
     "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake.";

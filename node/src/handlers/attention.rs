@@ -1,7 +1,7 @@
 //! What somebody should look at: one rule for `status`, `doctor` and scripts. Pure.
 
 use ctxnode_api::Right;
-use ctxnode_api::fleet::{PeerReason, PeerState, PeerView};
+use ctxnode_api::fleet::{AlertView, PeerReason, PeerState, PeerView};
 use ctxnode_api::node::{Attention, CheckState, NodeReply};
 use ctxnode_model::Timestamp;
 
@@ -50,7 +50,13 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
         let message = format!("{} {}: {} and {} both hold it", clash.kind, clash.key, clash.winner, clash.loser);
         warn(message, Some("the first of them keeps it; see `ctxnode claim list`"))
     }));
-    found.extend(node.alerts.iter().filter(|alert| is_news(alert.at.0)).map(|alert| warn(alert.text.clone(), None)));
+    let alert = |alert: &AlertView| {
+        let age = alert.at.0.age(now);
+        let when = if age.starts_with("just now") { age } else { format!("{age} ago") };
+        let message = format!("{} ({when})", alert.text);
+        warn(message, Some("`ctxnode fleet acknowledge` when you have read it"))
+    };
+    found.extend(node.alerts.iter().map(alert));
     if let Some(field) = node.field.as_ref().filter(|field| field.used_up) {
         let until = field.renews_at.map(|at| format!(" until {}", at.0.iso())).unwrap_or_default();
         let message = format!("the bytes of field mode are used up: nothing is sent or received{until}");

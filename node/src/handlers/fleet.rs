@@ -13,7 +13,7 @@ use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
 use ctxnode_store::{ControlOp, Cut, RescueError, Role, StoreError};
-use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
+use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::ventures;
@@ -58,10 +58,26 @@ pub(super) fn views(app: &App, now: Timestamp) -> Vec<PeerView> {
     fleet.status().into_iter().map(|status| view(named(status), now)).collect()
 }
 
-/// Returns what happened between replicas that a person should know.
+/// Returns what happened between replicas that a person should know and nobody has read yet.
 pub(super) fn alerts(app: &App) -> Vec<AlertView> {
-    let alerts = app.fleet.get().map(Fleet::alerts).unwrap_or_default();
-    alerts.into_iter().map(|alert| AlertView { at: Iso(alert.at), text: alert.text }).collect()
+    app.fleet.get().map(Fleet::alerts).unwrap_or_default().into_iter().map(alert).collect()
+}
+
+fn alert(alert: Alert) -> AlertView {
+    AlertView { at: Iso(alert.at), text: alert.text }
+}
+
+/// Returns the line of a start that says so.
+pub(super) fn alert_line(app: &App) -> Option<String> {
+    let alerts = alerts(app);
+    let newest = alerts.last()?;
+    let more = if alerts.len() > 1 { format!(" (and {} more)", alerts.len() - 1) } else { String::new() };
+    Some(format!("tell the human: {}{more}; `ctxnode fleet acknowledge` when it is read", newest.text))
+}
+
+pub(crate) async fn acknowledge(cx: &Cx, _: PlainAction) -> Handled {
+    let items: Vec<AlertView> = fleet(&cx.app)?.acknowledge_alerts().await.into_iter().map(alert).collect();
+    cx.commit(move |_| Ok((200, List::all(items)))).await
 }
 
 fn right_of(role: Option<Role>) -> Right {

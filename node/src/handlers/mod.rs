@@ -115,6 +115,7 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "quarantine.accept" => fleet::accept,
         "peer.list" => fleet::peers,
         "peer.wake" => fleet::wake,
+        "alert.acknowledge" => fleet::acknowledge,
         "field.get" => field::get,
         "field.on" => field::on,
         "field.off" => field::off,

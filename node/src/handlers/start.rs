@@ -67,6 +67,7 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
             let mut reply =
                 gather::context(draft.reader(), &app, &prepared_for_commit, &standing, status, &session, mode, now)?;
             reply.warnings.extend(news);
+            reply.warnings.extend(super::fleet::alert_line(&app));
             Ok((if status == StartStatus::Created { 201 } else { 200 }, reply))
         })
         .await?;

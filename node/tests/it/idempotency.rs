@@ -98,6 +98,7 @@ fn a_09_every_mutating_operation_happens_once() {
         ("sod", json!({}), vec![]),
         ("update", json!({ "issue": 3 }), vec![]),
         ("heartbeat", json!({}), vec![]),
+        ("alert.acknowledge", json!({}), vec![]),
         ("session.draft", json!({}), vec![("id", &session)]),
         ("note.create", json!({ "content": "n", "human_requested": true }), vec![]),
         ("note.update", json!({ "content": "m", "human_requested": true }), vec![("id", &made)]),

@@ -160,6 +160,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = speak.tick() => shared.tell(),
             () = shared.speak.notified() => shared.tell(),
+            () = shared.save_soon.notified() => shared.save().await,
             () = shared.renew.notified() => {
                 if let Err(error) = shared.store.renew_epoch().await {
                     tracing::error!(%error, "no new epoch could be begun");
