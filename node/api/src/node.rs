@@ -62,6 +62,9 @@ pub struct NodeReply {
     pub search: SearchState,
     /// Entries that are kept and not applied.
     pub quarantined: u64,
+    /// Changes of others that wait for changes which have not arrived.
+    #[serde(default)]
+    pub waiting: u64,
     /// The last verified backup.
     pub last_backup: Option<Iso>,
     /// The other nodes; empty on a single machine.
@@ -427,6 +430,33 @@ pub struct QuarantineView {
     pub why: String,
     /// The same for programs.
     pub reason: Value,
+    /// What can be done.
+    pub fix: String,
+}
+
+/// A change that waits for what it builds on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingView {
+    /// The record.
+    pub record: String,
+    /// Its kind.
+    pub kind: String,
+    /// What the author's node is called.
+    pub machine: String,
+    /// The author's key.
+    pub author: String,
+    /// The author's epoch.
+    pub epoch: u64,
+    /// The position in its log.
+    pub seq: u64,
+    /// The op.
+    pub op: u16,
+    /// When it was written, by that node's clock.
+    pub at: Iso,
+    /// Since then.
+    pub age: String,
+    /// What it waits for, in words.
+    pub waits_for: Vec<String>,
     /// What can be done.
     pub fix: String,
 }

@@ -213,6 +213,7 @@ routes! {
     "node.stop" Post "/v1/node/stop" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon stop", "Finishes writes and stops the daemon.";
     "node.handover" Post "/v1/node/handover" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon handover", "Finishes writes and runs the installed binary in place of this one.";
     "quarantine.list" Get "/v1/quarantine" Reader SMALL_BODY node::Empty => List<node::QuarantineView>, "quarantine", "Lists what is kept and not applied.";
+    "waiting.list" Get "/v1/waiting" Reader SMALL_BODY node::Empty => List<node::WaitingView>, "quarantine --waiting", "Lists changes of others that wait for changes which have not arrived.";
     "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
     "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
     "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now.";

@@ -53,8 +53,11 @@ const CLEARABLE: &[(&str, &[&str])] =
     &[("update", &["issue", "track", "blocked_on"]), ("note.update", &["title", "tags", "venture"])];
 
 /// Operations whose command is a flag on the command of another: which, and the flag.
-pub(super) const VARIANTS: &[(&str, &str, &str)] =
-    &[("doc.put-generated", "doc.put", "generated"), ("claim.release-id", "claim.release", "id")];
+pub(super) const VARIANTS: &[(&str, &str, &str)] = &[
+    ("doc.put-generated", "doc.put", "generated"),
+    ("claim.release-id", "claim.release", "id"),
+    ("waiting.list", "quarantine.list", "waiting"),
+];
 
 /// Other names of a command.
 const ALIASES: &[(&str, &str)] = &[("sod", "sos"), ("eod", "eos")];

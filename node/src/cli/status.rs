@@ -155,6 +155,11 @@ fn here(reply: &NodeReply) -> String {
             .unwrap_or_default();
         format!("{} ({}{away})", records(arrived), ago(arrived.at.0, now))
     });
+    let waiting = match reply.waiting {
+        0 => None,
+        1 => Some("1 change, for others that have not arrived".to_owned()),
+        count => Some(format!("{count} changes, for others that have not arrived")),
+    };
     facts(&[
         (
             "machine",
@@ -170,6 +175,7 @@ fn here(reply: &NodeReply) -> String {
         ("sessions", Some(format!("{} alive here", reply.active_sessions))),
         ("store", Some(format!("{} records, {}", reply.records.values().sum::<u64>(), bytes_text(reply.store_bytes)))),
         ("backup", Some(reply.last_backup.map_or_else(|| "none yet".to_owned(), |at| ago(at.0, now)))),
+        ("waiting", waiting),
         ("listening", Some(reply.listening.join(", ")).filter(|text| !text.is_empty())),
         ("field mode", field),
         ("arrived", arrived),

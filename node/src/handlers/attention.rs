@@ -46,6 +46,11 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
         let message = format!("{} changes of others are kept and not applied", node.quarantined);
         found.push(warn(message, Some("look at `ctxnode quarantine`")));
     }
+    // While a peer is known to have more, what is missing is on its way.
+    if node.waiting > 0 && node.peers.iter().all(|peer| peer.we_lack.unwrap_or(0) == 0) {
+        let message = format!("{} changes of others wait for changes that have not arrived", node.waiting);
+        found.push(warn(message, Some("look at `ctxnode quarantine --waiting`")));
+    }
     found.extend(node.clashes.iter().take(CLASHES).map(|clash| {
         let message = format!("{} {}: {} and {} both hold it", clash.kind, clash.key, clash.winner, clash.loser);
         warn(message, Some("the first of them keeps it; see `ctxnode claim list`"))

@@ -21,6 +21,7 @@ mod notes;
 mod paging;
 mod plan;
 mod preflight;
+mod quarantine;
 mod records;
 mod requirements;
 mod search;
@@ -111,7 +112,8 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "node.export" => node::export,
         "node.stop" => node::stop,
         "node.handover" => node::handover,
-        "quarantine.list" => node::quarantine,
+        "quarantine.list" => quarantine::list,
+        "waiting.list" => quarantine::waiting,
         "quarantine.accept" => fleet::accept,
         "peer.list" => fleet::peers,
         "peer.wake" => fleet::wake,
