@@ -221,7 +221,7 @@ routes! {
     "field.get" Get "/v1/field" Reader SMALL_BODY node::Empty => field::FieldView, "field status", "Shows field mode, the network, what is unsent, and where to work.";
     "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake.";
     "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake.";
-    "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet; what it wrote so far stays.";
+    "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet: its machine then reads retired, its sessions and claims end; what it wrote so far stays.";
     "peer.role" Post "/v1/peers/{node}/role" Admin SMALL_BODY fleet::RoleSet => fleet::PeerView, "role", "Changes what a node may do from now on.";
     "fleet.recover" Post "/v1/fleet/recover" Reader SMALL_BODY fleet::RecoverRequest => fleet::RecoverReply, "fleet recover", "Makes this machine an admin of its fleet, with the recovery key.";
     "invite.create" Post "/v1/invites" Admin SMALL_BODY fleet::InviteCreate => fleet::InviteCreated, "invite", "Makes a code with which one more machine joins the fleet.";

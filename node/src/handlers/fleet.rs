@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ctxnode_api::fleet::{
     AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerReason, PeerState, PeerView, PeersReply,
@@ -12,12 +13,12 @@ use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
-use ctxnode_store::{ControlOp, Cut, RescueError, Role, StoreError};
+use ctxnode_store::{ControlOp, Draft, RescueError, Role, StoreError};
 use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::ventures;
 use super::who::Names;
+use super::{machines, ventures};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
@@ -210,7 +211,13 @@ pub(crate) async fn revoke(cx: &Cx, _: PeerAction) -> Handled {
     if node == cx.app.store.node() {
         return Err(Failure::from(ErrorBody::field("node", "is this machine: revoke it from another one")));
     }
-    change(cx, node, move |cuts| vec![ControlOp::Revoke { node, cuts }]).await
+    let (app, origin) = (Arc::clone(&cx.app), cx.origin());
+    change(cx, node, move |draft| {
+        machines::give_up_sessions(draft, &app, node, &origin)?;
+        let cuts = draft.cuts_of(node)?;
+        Ok(draft.control(&ControlOp::Revoke { node, cuts })?)
+    })
+    .await
 }
 
 pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
@@ -219,7 +226,11 @@ pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
         return Err(Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")));
     };
     let node = resolve(cx)?;
-    change(cx, node, move |cuts| vec![ControlOp::SetRole { node, role, cuts }]).await
+    change(cx, node, move |draft| {
+        let cuts = draft.cuts_of(node)?;
+        Ok(draft.control(&ControlOp::SetRole { node, role, cuts })?)
+    })
+    .await
 }
 
 pub(crate) async fn accept(cx: &Cx, _: PeerAction) -> Handled {
@@ -258,17 +269,18 @@ pub(crate) async fn recover(cx: &Cx, input: RecoverRequest) -> Handled {
     cx.commit(|_| Ok((200, reply))).await
 }
 
-/// Stages control ops about a node and answers how it stands then.
-async fn change(cx: &Cx, node: NodeKey, ops: impl FnOnce(Vec<Cut>) -> Vec<ControlOp> + Send + 'static) -> Handled {
+/// Stages what changes a node's standing and answers how it stands then.
+async fn change(
+    cx: &Cx,
+    node: NodeKey,
+    stage: impl FnOnce(&mut Draft<'_>) -> Result<(), Failure> + Send + 'static,
+) -> Handled {
     if cx.app.store.authority().is_pinned(&node) {
         let message = "the recovery key made this node an admin, and what it says nobody else can change";
         return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
     }
     let done = cx.commit(move |draft| {
-        let cuts = draft.cuts_of(node)?;
-        for op in ops(cuts) {
-            draft.control(&op)?;
-        }
+        stage(draft)?;
         Ok((200, Done { changed: true }))
     });
     done.await?;
