@@ -26,20 +26,6 @@ const OWN_LEAST: u64 = 2_500_000;
 pub const MAX_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 const DAY_MS: i64 = 24 * 3_600_000;
 
-/// Reads a time like `15m`, `2h`, `90s` or `1d`.
-#[must_use]
-pub fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs)
-}
-
 /// Reads an amount like `20MB`, `500KB`, `1GB` (powers of ten) or `20MiB` (powers of two).
 #[must_use]
 pub fn parse_bytes(text: &str) -> Option<u64> {
@@ -141,16 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_amounts_are_read_as_people_write_them() {
-        let seconds = |text| parse_time(text).map(|time| time.as_secs());
-        assert_eq!(
-            (seconds("15m"), seconds("2 h"), seconds("90s"), seconds("1d")),
-            (Some(900), Some(7_200), Some(90), Some(86_400))
-        );
-        assert_eq!(
-            (seconds("15"), seconds("m"), seconds("-1m"), seconds("99999999999999999999d")),
-            (None, None, None, None)
-        );
+    fn amounts_are_read_as_people_write_them() {
         assert_eq!(
             (parse_bytes("20MB"), parse_bytes("1 MiB"), parse_bytes("500kb")),
             (Some(20_000_000), Some(1 << 20), Some(500_000))

@@ -15,7 +15,10 @@ pub struct InviteCreate {
     pub role: Option<Right>,
     /// Venture codes whose records the machine gets; all when empty.
     pub ventures: Vec<String>,
-    /// Seconds until it expires, 60 to 604,800; an hour when left out.
+    /// How long it can be used, 1m to 7d; `1h` when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// The same in seconds, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<i64>,
     /// Idempotency key, 20 to 200 characters.

@@ -287,7 +287,10 @@ pub struct TokenCreate {
     /// Calls per minute; 100 when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<i64>,
-    /// Seconds until it expires; never when left out.
+    /// How long it can be used, like `30d`; for ever when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// The same in seconds, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<i64>,
     /// Idempotency key, 20 to 200 characters.

@@ -45,8 +45,10 @@ const PLACES: &[(&str, &str, Place)] = &[
     ("peer.role", "role", Place::Word),
 ];
 
-/// Fields that have no flag: the key is a flag of every command, and asking through a client is for clients.
-const WITHOUT_FLAG: &[(&str, &str)] = &[("*", "update_id"), ("eod", "ask"), ("fleet.recover", "entry")];
+/// Fields that have no flag: the key is a flag of every command, asking through a client is for clients, and people say
+/// `--ttl 1h`.
+const WITHOUT_FLAG: &[(&str, &str)] =
+    &[("*", "update_id"), ("eod", "ask"), ("fleet.recover", "entry"), ("*", "ttl_seconds")];
 
 /// Fields that can be emptied, by `--no-<name>`.
 const CLEARABLE: &[(&str, &[&str])] =

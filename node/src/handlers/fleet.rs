@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ctxnode_api::fleet::{
     AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerReason, PeerState, PeerView, PeersReply,
@@ -18,12 +20,12 @@ use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason}
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::who::Names;
-use super::{machines, ventures};
+use super::{machines, spans, ventures};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
-const DEFAULT_TTL_S: i64 = 3_600;
-const TTL_S: std::ops::RangeInclusive<i64> = 60..=604_800;
+const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
+const TTL: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
 /// Clocks that differ less are not worth a word.
 const SKEW_MS: i64 = 120_000;
 
@@ -303,12 +305,10 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
     let mut invalid = Invalid::new();
     let role = role_of(Some(input.role.unwrap_or(Right::Writer)));
     invalid.require(role.is_some(), "role", "expected reader, writer or admin");
-    let ttl = input.ttl_seconds.unwrap_or(DEFAULT_TTL_S);
-    invalid.require(TTL_S.contains(&ttl), "ttl_seconds", format!("expected {} to {}", TTL_S.start(), TTL_S.end()));
-    invalid.finish()?;
-    for code in &input.ventures {
-        ventures::require(cx.read()?.reader(), code)?;
-    }
+    let (text, seconds) = (("ttl", input.ttl.as_deref()), ("ttl_seconds", input.ttl_seconds));
+    let ttl = spans::check_seconds(&mut invalid, text, seconds, &TTL, "1h").unwrap_or(DEFAULT_TTL);
+    let named = input.ventures.iter().enumerate().map(|(at, code)| (format!("ventures[{at}]"), code.as_str()));
+    ventures::finish(cx, invalid, named)?;
     let store = &cx.app.store;
     if store.authority().role(&store.node()) != Some(Role::Admin) {
         return Err(Failure::new(ErrorCode::Forbidden, "only an admin node can invite"));
@@ -323,7 +323,7 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
         role: role.unwrap_or(Role::Writer),
         spaces: (!input.ventures.is_empty()).then_some(spaces),
         ventures: input.ventures,
-        expires_at: cx.now().plus(ttl * 1_000),
+        expires_at: cx.now().plus(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
     };
     let made = ctxnode_sync::create_invite(store, offer, addresses).await;
     let (invite, code) = made.map_err(|error| Failure::Store(error.flatten()))?;

@@ -26,6 +26,7 @@ mod records;
 mod requirements;
 mod search;
 mod sessions;
+mod spans;
 mod start;
 mod tokens;
 mod ventures;
