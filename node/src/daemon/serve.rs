@@ -218,12 +218,17 @@ fn start_log(config: &Config) -> Option<tracing_appender::non_blocking::WorkerGu
 fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, StartError> {
     let incarnation = Some(Incarnation::look(&files.store, &files.mark).encode());
     let store = Store::open(Options { incarnation, ..Options::file(&files.store, secret) })?;
+    let search = SearchIndex::open(&files.index, config.search_enabled);
+    Ok(app(config, store, search)?)
+}
+
+/// Makes what all operations share, around an open store.
+pub(super) fn app(config: Config, store: Store, search: SearchIndex) -> Result<Arc<App>, StoreError> {
     let snapshot = store.read()?;
     let presence = Presence::load(snapshot.reader())?;
     let field = crate::field::Field::load(snapshot.reader())?;
     let journal = snapshot.reader().journal_end()?;
     drop(snapshot);
-    let search = SearchIndex::open(&files.index, config.search_enabled);
     let started = store.clock().now();
     Ok(Arc::new(App {
         presence,
