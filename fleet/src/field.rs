@@ -15,26 +15,16 @@ pub use awake::{Awake, System};
 pub const MIN_EVERY: Duration = Duration::from_secs(60);
 /// The longest interval.
 pub const MAX_EVERY: Duration = Duration::from_secs(24 * 3_600);
+/// The time in which each of the others is answered in a few rounds of its own, when this machine has no interval.
+pub const ANSWERS_EVERY: Duration = Duration::from_secs(15 * 60);
 /// The smallest budget. Entries come in batches of up to 2 MiB that are taken in whole: with less for a day, a backlog of
 /// larger ones would never arrive.
 pub const MIN_BUDGET: u64 = 3_000_000;
+/// What others leave of a budget at least: one such batch, with the handshake and acknowledgements around it.
+const OWN_LEAST: u64 = 2_500_000;
 /// The longest time for which a machine is kept awake.
 pub const MAX_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 const DAY_MS: i64 = 24 * 3_600_000;
-
-/// Reads a time like `15m`, `2h`, `90s` or `1d`.
-#[must_use]
-pub fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.checked_mul(seconds).map(Duration::from_secs)
-}
 
 /// Reads an amount like `20MB`, `500KB`, `1GB` (powers of ten) or `20MiB` (powers of two).
 #[must_use]
@@ -78,21 +68,33 @@ pub struct Meter {
     pub day: i64,
     /// Bytes sent and received on that day.
     pub used: u64,
+    /// Those among them that others made this machine spend.
+    pub by_others: u64,
 }
 
 impl Meter {
-    /// Adds bytes at a time in milliseconds since 1970. Another day starts from nothing.
+    /// Adds bytes at a time in milliseconds since 1970, and how many of them are of others. Another day starts from nothing.
     #[must_use]
-    pub fn plus(self, bytes: u64, now_ms: i64) -> Self {
+    pub fn plus(self, bytes: u64, by_others: u64, now_ms: i64) -> Self {
         let day = now_ms.div_euclid(DAY_MS);
-        let before = if day == self.day { self.used } else { 0 };
-        Self { day, used: before.saturating_add(bytes) }
+        let before = if day == self.day { self } else { Self { day, ..Self::default() } };
+        Self {
+            day,
+            used: before.used.saturating_add(bytes),
+            by_others: before.by_others.saturating_add(by_others.min(bytes)),
+        }
     }
 
     /// Returns what is left of a budget.
     #[must_use]
     pub fn left(self, budget: u64, now_ms: i64) -> u64 {
-        budget.saturating_sub(self.plus(0, now_ms).used)
+        budget.saturating_sub(self.plus(0, 0, now_ms).used)
+    }
+
+    /// Returns what is left of what others may use of a budget.
+    #[must_use]
+    pub fn left_for_others(self, budget: u64, now_ms: i64) -> u64 {
+        share_of_others(budget).saturating_sub(self.plus(0, 0, now_ms).by_others)
     }
 
     /// Returns when the next day begins, in milliseconds since 1970.
@@ -100,6 +102,13 @@ impl Meter {
     pub fn renews_at(now_ms: i64) -> i64 {
         (now_ms.div_euclid(DAY_MS) + 1) * DAY_MS
     }
+}
+
+/// Returns how much of a budget others may use by rounds of their own: half of it, and no more than leaves a large batch
+/// for the rounds of this machine. With the rest it goes on whatever the others ask for.
+#[must_use]
+pub fn share_of_others(budget: u64) -> u64 {
+    (budget / 2).min(budget.saturating_sub(OWN_LEAST))
 }
 
 /// Returns whether the others are to be looked for now: an interval was asked for, it has passed since the last look,
@@ -118,16 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_amounts_are_read_as_people_write_them() {
-        let seconds = |text| parse_time(text).map(|time| time.as_secs());
-        assert_eq!(
-            (seconds("15m"), seconds("2 h"), seconds("90s"), seconds("1d")),
-            (Some(900), Some(7_200), Some(90), Some(86_400))
-        );
-        assert_eq!(
-            (seconds("15"), seconds("m"), seconds("-1m"), seconds("99999999999999999999d")),
-            (None, None, None, None)
-        );
+    fn amounts_are_read_as_people_write_them() {
         assert_eq!(
             (parse_bytes("20MB"), parse_bytes("1 MiB"), parse_bytes("500kb")),
             (Some(20_000_000), Some(1 << 20), Some(500_000))
@@ -142,11 +142,20 @@ mod tests {
     #[test]
     fn a_budget_is_used_up_and_is_whole_again_the_next_day() {
         let noon = 12 * 3_600_000;
-        let meter = Meter::default().plus(700, noon).plus(200, noon + 1);
+        let meter = Meter::default().plus(700, 300, noon).plus(200, 0, noon + 1);
         assert_eq!((meter.left(1_000, noon), meter.left(800, noon)), (100, 0));
         let next = Meter::renews_at(noon);
         assert_eq!((meter.left(1_000, next - 1), meter.left(1_000, next)), (100, 1_000));
-        assert_eq!(meter.plus(5, next).used, 5);
+        assert_eq!(meter.plus(5, 7, next), Meter { used: 5, by_others: 5, ..meter.plus(0, 0, next) });
+    }
+
+    #[test]
+    fn others_get_half_and_leave_a_large_batch() {
+        assert_eq!([MIN_BUDGET, 4_000_000, 20_000_000].map(share_of_others), [500_000, 1_500_000, 10_000_000]);
+        let noon = 12 * 3_600_000;
+        let meter = Meter::default().plus(9_000_000, 8_000_000, noon);
+        assert_eq!((meter.left_for_others(20_000_000, noon), meter.left_for_others(10_000_000, noon)), (2_000_000, 0));
+        assert_eq!(meter.left_for_others(20_000_000, Meter::renews_at(noon)), 10_000_000);
     }
 
     #[test]

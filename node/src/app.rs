@@ -120,6 +120,13 @@ impl Answer {
     }
 }
 
+/// Names the call in the body of its answer, as errors do. The description of the API has a form of its own.
+pub(crate) fn name_call(body: &mut Value, call: &CorrelationId) {
+    if let Some(fields) = body.as_object_mut().filter(|fields| !fields.contains_key("openapi")) {
+        fields.insert("correlation_id".to_owned(), Value::String(call.to_string()));
+    }
+}
+
 /// What an operation returns.
 pub(crate) type Handled = Result<Answer, Failure>;
 

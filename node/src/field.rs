@@ -5,10 +5,10 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ctxnode_fleet::field::{Awake, Meter, System, is_due};
+use ctxnode_fleet::field::{ANSWERS_EVERY, Awake, Meter, System, is_due};
 use ctxnode_model::Timestamp;
 use ctxnode_store::{Draft, LocalTable, Reader, StoreError};
-use ctxnode_sync::Pace;
+use ctxnode_sync::{Pace, Rounds, Spent};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
@@ -42,6 +42,8 @@ pub(crate) struct Setting {
     pub(crate) last_sync: Option<Timestamp>,
     day: i64,
     used: u64,
+    #[serde(default)]
+    by_others: u64,
 }
 
 /// How the machine is to be kept awake.
@@ -61,11 +63,22 @@ pub(crate) struct Keeper {
 impl Setting {
     pub(crate) fn new(since: Timestamp, every: Option<Duration>, budget: Option<u64>, awake: Option<Wanted>) -> Self {
         let every_s = every.map(|every| every.as_secs());
-        Self { since, every_s, budget, awake, process: None, problem: None, last_sync: None, day: 0, used: 0 }
+        Self {
+            since,
+            every_s,
+            budget,
+            awake,
+            process: None,
+            problem: None,
+            last_sync: None,
+            day: 0,
+            used: 0,
+            by_others: 0,
+        }
     }
 
     pub(crate) fn meter(&self) -> Meter {
-        Meter { day: self.day, used: self.used }
+        Meter { day: self.day, used: self.used, by_others: self.by_others }
     }
 
     /// Returns what is left of the day's bytes, when there is a budget.
@@ -73,14 +86,27 @@ impl Setting {
         self.budget.map(|budget| self.meter().left(budget, now.0))
     }
 
+    /// Returns what is left of what others may use of the day's bytes, when there is a budget.
+    pub(crate) fn left_for_others(&self, now: Timestamp) -> Option<u64> {
+        self.budget.map(|budget| self.meter().left_for_others(budget, now.0))
+    }
+
     /// Returns the process that keeps the machine awake, when it runs.
     pub(crate) fn living_process(&self) -> Option<Keeper> {
         self.process.clone().filter(|process| process.id.is_alive())
     }
 
-    fn spend(&mut self, bytes: u64, now: Timestamp) {
-        let meter = self.meter().plus(bytes, now.0);
-        (self.day, self.used) = (meter.day, meter.used);
+    fn spend(&mut self, spent: Spent, now: Timestamp) {
+        let meter = self.meter().plus(spent.all, spent.by_others, now.0);
+        (self.day, self.used, self.by_others) = (meter.day, meter.used, meter.by_others);
+    }
+
+    fn rounds(&self, now: Timestamp) -> Rounds {
+        Rounds {
+            left: self.left(now),
+            for_others: self.left_for_others(now),
+            every: self.every_s.map_or(ANSWERS_EVERY, Duration::from_secs),
+        }
     }
 }
 
@@ -143,7 +169,8 @@ pub(crate) async fn switch_on(app: &App, mut setting: Setting) -> Saved {
     let before = app.field.now();
     end(&mut child, before.as_ref()).await;
     if let Some(before) = &before {
-        (setting.since, setting.day, setting.used) = (before.since, before.day, before.used);
+        let Meter { day, used, by_others } = before.meter();
+        (setting.since, setting.day, setting.used, setting.by_others) = (before.since, day, used, by_others);
     } else if let Some(fleet) = app.fleet.get() {
         // Bytes from before do not count.
         let _ = fleet.take_spent();
@@ -185,7 +212,7 @@ pub(crate) async fn sync_now(app: &App) {
 /// Returns how eagerly to keep in touch now.
 pub(crate) fn pace(app: &App) -> Pace {
     let now = app.now();
-    app.field.now().map_or(Pace::Live, |setting| Pace::Rounds { left: setting.left(now) })
+    app.field.now().map_or(Pace::Live, |setting| Pace::Rounds(setting.rounds(now)))
 }
 
 fn set_pace(app: &App) {

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::app::App;
+use crate::app::{App, name_call};
 use crate::caller::{Bucket, Caller, Via};
 use crate::conversations;
 use crate::gate::{self, Incoming, Outgoing, tokens};
@@ -98,7 +98,7 @@ async fn handle(State(app): State<Arc<App>>, ConnectInfo(peer): ConnectInfo<Peer
             }
         }
     }
-    respond(&gate::pass(&app, incoming).await)
+    respond(gate::pass(&app, incoming).await)
 }
 
 /// Finds the route of a path. Fixed parts beat parameters.
@@ -288,9 +288,12 @@ fn check_origin(app: &App, host: Option<&str>, origin: Option<&str>) -> Result<(
     }
 }
 
-fn respond(outgoing: &Outgoing) -> Response {
-    let body = match &outgoing.result {
-        Ok(value) => value.to_string(),
+fn respond(mut outgoing: Outgoing) -> Response {
+    let body = match &mut outgoing.result {
+        Ok(body) => {
+            name_call(body, &outgoing.answered);
+            body.to_string()
+        }
         Err(error) => serde_json::to_string(error).unwrap_or_default(),
     };
     let mut response = Response::new(Body::from(body));

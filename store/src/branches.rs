@@ -106,7 +106,12 @@ pub(crate) fn strands(kv: &dyn Kv, log: &LogId) -> Result<Vec<Strand>, StoreErro
 }
 
 /// The strand among others that holds an entry, and where.
-fn holder<'s>(kv: &dyn Kv, strands: &'s [Strand], seq: u64, hash: &[u8; 32]) -> Result<Option<(&'s Strand, u64)>, StoreError> {
+fn holder<'s>(
+    kv: &dyn Kv,
+    strands: &'s [Strand],
+    seq: u64,
+    hash: &[u8; 32],
+) -> Result<Option<(&'s Strand, u64)>, StoreError> {
     for strand in strands {
         if let Some(position) = strand.held_at(seq)
             && query::entry(kv, strand.row.number, position)?.hash() == hash
@@ -232,7 +237,9 @@ impl Batch<'_> {
         strand.row.save(&self.tables, &strand.log)?;
         for (id, space) in &documents {
             let moved = |held: Held| match held {
-                Held { log_no, seq, op } if log_no == old && seq > keep => Held { log_no: row.number, seq: seq - keep, op },
+                Held { log_no, seq, op } if log_no == old && seq > keep => {
+                    Held { log_no: row.number, seq: seq - keep, op }
+                }
                 held => held,
             };
             let all: Vec<Held> = recover::ops_of(&self.tables, *id)?.into_iter().map(moved).collect();
@@ -252,7 +259,9 @@ impl Batch<'_> {
         let tables = &self.tables;
         tables.put(Table::Entries, &rows::entry_key(new, position), entry.bytes())?;
         tables.remove(Table::Entries, &rows::entry_key(old, seq))?;
-        for (key, reason) in tables.scan_prefix(Table::Quarantine, &rows::entry_key(old, seq), Direction::Forward, usize::MAX)? {
+        for (key, reason) in
+            tables.scan_prefix(Table::Quarantine, &rows::entry_key(old, seq), Direction::Forward, usize::MAX)?
+        {
             let held = Held::decode(&key)?;
             tables.put(Table::Quarantine, &rows::held_key(new, position, held.op), &reason)?;
             tables.remove(Table::Quarantine, &key)?;

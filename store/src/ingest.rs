@@ -111,11 +111,7 @@ impl Group<'_, '_> {
         Ok(taken)
     }
 
-    fn ingest_one(
-        &mut self,
-        entry: &VerifiedEntry,
-        taken: &mut Taken,
-    ) -> Result<(Outcome, Option<LogId>), StoreError> {
+    fn ingest_one(&mut self, entry: &VerifiedEntry, taken: &mut Taken) -> Result<(Outcome, Option<LogId>), StoreError> {
         let header = entry.header();
         if !belongs(self.shared, entry) {
             return Ok((Outcome::OtherFleet, None));

@@ -39,6 +39,7 @@ mod rows;
 pub mod screen;
 mod tables;
 mod threads;
+mod waiting;
 mod writer;
 
 pub use authority::{Authority, ControlOp, Cut, Refusal, Role};
@@ -56,4 +57,5 @@ pub use open::{Created, FORMAT, Options, Store};
 pub use query::{JournalRow, Listing, LocalRow, QuarantineRow, Reader, Touched, ViewBytes};
 pub use rescue::{RescueError, rescue_entry};
 pub use tables::LocalTable;
+pub use waiting::{Missing, WaitingRow};
 pub use writer::{Committed, Draft};

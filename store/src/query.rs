@@ -65,7 +65,7 @@ pub struct QuarantineRow {
 /// Reads of one consistent state: a snapshot, or what a draft sees.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
-    kv: &'a dyn Kv,
+    pub(crate) kv: &'a dyn Kv,
 }
 
 impl std::fmt::Debug for Reader<'_> {

@@ -373,7 +373,9 @@ impl QuarantineReason {
             Self::Right { reason } => reason.to_string(),
             Self::Screened { error } => format!("the change was refused before it was looked into: {error}"),
             Self::WrongActor => "the change names an actor that is not its author's".to_owned(),
-            Self::Rival => "another history of the same machine changed the record at the same time, and was kept".to_owned(),
+            Self::Rival => {
+                "another history of the same machine changed the record at the same time, and was kept".to_owned()
+            }
             Self::Panicked => "the document library failed on the change".to_owned(),
             Self::Refused { error } => format!("the document library refused the change: {error}"),
             Self::NotApplied => "the change had no effect, or its document could not be read afterwards".to_owned(),

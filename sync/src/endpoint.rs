@@ -245,6 +245,14 @@ fn rank(ip: IpAddr) -> u8 {
     }
 }
 
+/// Returns how many bytes of UDP went over an endpoint since it was bound: all of them, those of handshakes that failed and
+/// of peers that did not answer included. What a connection counts would be less.
+pub(crate) fn counted(endpoint: &Endpoint) -> u64 {
+    let socket = &endpoint.metrics().socket;
+    let sent = socket.send_ipv4.get() + socket.send_ipv6.get() + socket.send_relay.get();
+    sent + socket.recv_data_ipv4.get() + socket.recv_data_ipv6.get() + socket.recv_data_relay.get()
+}
+
 /// Returns the network's name of a node.
 pub(crate) fn endpoint_id(node: NodeKey) -> Option<iroh::EndpointId> {
     iroh::EndpointId::from_bytes(&node.0).ok()

@@ -3,9 +3,11 @@
 //!
 //! A machine that is alone opens no port: the endpoint is bound when there is another member or an open invitation.
 
+mod alerts;
 mod dial;
 mod door;
 mod network;
+mod rounds;
 mod status;
 mod tasks;
 mod unsent;
@@ -28,18 +30,17 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::{Alert, Alerts};
 use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
+use crate::guests::Guests;
 use crate::link::{self, Link};
-use crate::pace::{Pace, Pacing};
-use crate::peers::{Alert, Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
+use crate::pace::{Pace, Pacing, Spent};
+use crate::peers::{Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
 use crate::presence::{Beat, Statement};
 use crate::standing::Standing;
 
-/// How many alerts are kept.
-const ALERTS: usize = 20;
 /// How many statements a slow connection may lag behind.
 const TOLD: usize = 256;
-const ALERTS_KEY: &[u8] = b"sync_alerts";
 const PORT_KEY: &[u8] = b"sync_port";
 
 /// What the fleet asks of the daemon.
@@ -73,17 +74,19 @@ pub(crate) struct Shared {
     endpoint: AsyncMutex<Option<Endpoint>>,
     bound: watch::Sender<Option<Endpoint>>,
     bind_error: Mutex<Option<String>>,
-    alerts: Mutex<Vec<Alert>>,
+    alerts: Mutex<Alerts>,
     started: Timestamp,
     last_contact: Option<Timestamp>,
     alerts_unsaved: AtomicBool,
-    alerted: Mutex<BTreeSet<LogId>>,
+    /// Asks for what is known to be saved at once.
+    save_soon: Notify,
     dialled: Mutex<BTreeSet<NodeKey>>,
     /// Counts the times that every dialler should try at once: the network changed, or somebody asked.
     wake: watch::Sender<u64>,
     mdns: Mutex<Option<MdnsAddressLookup>>,
     speak: Notify,
     pub(crate) pacing: Pacing,
+    guests: Mutex<Guests>,
     stop: CancellationToken,
 }
 
@@ -116,8 +119,7 @@ impl Fleet {
         let reader = snapshot.reader();
         let rows = read_rows(reader)?;
         let heads = Arc::new(reader.heads()?);
-        let alerts = reader.local(LocalTable::Caches, ALERTS_KEY)?;
-        let alerts = alerts.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let alerts = Alerts::read(reader)?;
         drop(snapshot);
         let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);
         let last_contact = rows.values().filter_map(|row| row.last_seen).max();
@@ -140,12 +142,13 @@ impl Fleet {
             started,
             last_contact,
             alerts_unsaved: AtomicBool::new(false),
-            alerted: Mutex::default(),
+            save_soon: Notify::new(),
             dialled: Mutex::default(),
             wake: watch::Sender::new(0),
             mdns: Mutex::default(),
             speak: Notify::new(),
             pacing: Pacing::default(),
+            guests: Mutex::default(),
             stop: CancellationToken::new(),
         });
         shared.pacing.set(shared.config.pace);
@@ -217,7 +220,8 @@ impl Fleet {
 
     /// Takes the bytes that were sent and received since the last call.
     #[must_use]
-    pub fn take_spent(&self) -> u64 {
+    pub fn take_spent(&self) -> Spent {
+        self.shared.count();
         self.shared.pacing.take_spent()
     }
 
@@ -261,15 +265,17 @@ impl Fleet {
         self.shared.peers.with(|peers| peers.get(node).map_or(Reach::Unreachable(None), |peer| peer.reach(now)))
     }
 
-    /// Returns what a person should know, newest last.
+    /// Returns what a person should know and nobody has read yet, newest last.
     #[must_use]
     pub fn alerts(&self) -> Vec<Alert> {
-        self.shared.alerts()
+        self.shared.with_alerts(|alerts| alerts.open())
     }
 
-    /// Notes what a person should know, once in the life of the daemon.
-    pub fn alert(&self, text: &str) {
-        self.shared.alert_once(text);
+    /// Notes that a person has read all of it; returns what was open. Durable when this returns.
+    pub async fn acknowledge_alerts(&self) -> Vec<Alert> {
+        let open = self.shared.acknowledge();
+        self.shared.save().await;
+        open
     }
 
     /// Says goodbye to every peer and ends all tasks.
@@ -412,61 +418,33 @@ impl Shared {
         statement.sign(&self.store)
     }
 
-    /// A log has two histories.
+    /// A log has two histories. A node has a log for each space, and all of them went back together: that is one alert.
     pub(crate) fn forked(&self, log: LogId) {
-        if !self.alerted.lock().unwrap_or_else(PoisonError::into_inner).insert(log) {
-            return;
-        }
-        if log.author == self.store.node() {
-            self.alert(
-                "this machine wrote two different histories (it went back to a snapshot, or a copy of it runs elsewhere): both \
-                 are kept, and it goes on in new logs",
-            );
+        let about = format!("fork {} {}", log.author, log.epoch);
+        let text = if log.author == self.store.node() {
+            "this machine wrote two different histories (it went back to a snapshot, or a copy of it runs elsewhere): both are \
+             kept, and it goes on in new logs"
+                .to_owned()
         } else {
-            self.alert(&format!(
+            format!(
                 "two different histories of node {} are in the fleet (it went back to a snapshot, or was cloned): both are kept",
                 log.author
-            ));
-        }
-    }
-
-    /// Notes what a person should know, once in the life of the daemon.
-    pub(crate) fn alert_once(&self, text: &str) {
-        let since = self.started;
-        let known = self.alerts().iter().any(|alert| alert.text == text && alert.at >= since);
-        if !known {
-            self.alert(text);
-        }
-    }
-
-    fn alerts(&self) -> Vec<Alert> {
-        self.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes what a person should know.
-    pub(crate) fn alert(&self, text: &str) {
-        tracing::warn!(text, "alert");
-        let alert = Alert { at: self.store.clock().now(), text: text.to_owned() };
-        let mut alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-        alerts.push(alert);
-        let surplus = alerts.len().saturating_sub(ALERTS);
-        alerts.drain(..surplus);
-        self.alerts_unsaved.store(true, Ordering::SeqCst);
+            )
+        };
+        self.alert_about(&about, &text);
     }
 
     async fn save(&self) {
         self.note_unsent();
         let rows = self.peers.take_unsaved();
-        let alerts = self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| {
-            let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-            serde_json::to_vec(&*alerts).unwrap_or_default()
-        });
+        let alerts =
+            self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| self.with_alerts(|alerts| alerts.clone()));
         if rows.is_empty() && alerts.is_none() {
             return;
         }
         let saved = self.store.write(move |draft| {
             if let Some(alerts) = alerts {
-                draft.put_local(LocalTable::Caches, ALERTS_KEY, alerts);
+                alerts.save(draft);
             }
             for (node, row) in rows {
                 draft.put_local(LocalTable::Peers, node.0, serde_json::to_vec(&row).unwrap_or_default());
@@ -480,11 +458,11 @@ impl Shared {
 
     /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
     /// that the lower key dialled; of two that the same node dialled, the newer. One that is older than any attempt gives
-    /// way: its peer dials because it has lost it.
-    async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey) {
+    /// way: its peer dials because it has lost it. Returns whether the peer said hello.
+    async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey, is_guest: bool) -> bool {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
-        let link = Arc::new(Link::new(connection, dialled_by));
+        let link = Arc::new(Link::new(connection, dialled_by, is_guest));
         let is_wanted = self.peers.one(peer, |known| {
             if known.served >= limits::CONNECTIONS_OF_ONE {
                 return false;
@@ -501,13 +479,15 @@ impl Shared {
         });
         if !is_wanted {
             link.connection.close(u32::from(code::DUPLICATE).into(), b"there is a second connection");
-            return;
+            return false;
         }
         tracing::info!(%peer, dialled = dialled_by == self.store.node(), "connected");
         let begun = Instant::now();
+        let own = (!is_guest).then(|| self.pacing.begin_own());
         let bye = link::run(self, peer, &link).await;
         let was_good = begun.elapsed() >= dial::GOOD;
         link.spend(self);
+        drop(own);
         let code = link::close_code(&link.connection).or(Some(u64::from(bye.code)));
         tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
         let now = self.store.clock().now();
@@ -533,18 +513,7 @@ impl Shared {
             }
         });
         self.speak.notify_one();
-    }
-
-    /// Whether a connection to this peer may be made now. In field mode, once in a round.
-    fn may_connect(&self, node: NodeKey) -> bool {
-        let is_done = || self.peers.one(node, |peer| peer.round_done >= self.pacing.round());
-        self.pacing.may_connect() && (self.pacing.is_live() || !is_done())
-    }
-
-    /// Whether a peer that dialled is answered now. In field mode only those are, at any time, who are in a round of their
-    /// own: two machines that each wait for the other's round would never meet.
-    fn may_answer(&self, node: NodeKey, in_round: bool) -> bool {
-        self.may_connect(node) || in_round && self.pacing.has_bytes()
+        link.figures().software.is_some()
     }
 
     /// Whether there is a connection on which what is said is answered.

@@ -5,9 +5,11 @@
 //! What is exchanged is decided in `ctxnode-sync-proto`, what is accepted in `ctxnode-store`; here are sockets, tasks
 //! and timers. Never here: records and their meaning, HTTP, printing.
 
+mod alerts;
 mod code;
 mod endpoint;
 mod fleet;
+mod guests;
 mod invite;
 mod join;
 mod link;
@@ -20,14 +22,15 @@ mod tests;
 mod transfer;
 mod wire;
 
+pub use alerts::{Alert, remember_alert};
 pub use code::{Code, CodeError};
 pub use endpoint::{BindError, NetConfig, Patience, Relays};
 pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
 pub use join::{JoinError, Joined, join};
 pub use link::{Path, Traffic};
-pub use pace::Pace;
-pub use peers::{Alert, PeerState, PeerStatus, Reach, Reason, Trouble, remember_inviter};
+pub use pace::{Pace, Rounds, Spent};
+pub use peers::{PeerState, PeerStatus, Reach, Reason, Trouble, remember_inviter};
 pub use presence::{Beat, Statement};
 
 /// Where `ctxnode/exchange/1` is spoken.

@@ -79,7 +79,9 @@ pub(crate) struct Link {
     opened: Instant,
     pub(crate) stop: watch::Sender<Option<Bye>>,
     pub(crate) figures: Mutex<Figures>,
-    counter: Counter,
+    /// It was answered between two rounds of this node.
+    pub(crate) is_guest: bool,
+    counted: AtomicU64,
 }
 
 /// What is measured on a connection.
@@ -108,15 +110,16 @@ impl Default for Heard {
 }
 
 impl Link {
-    pub(crate) fn new(connection: Connection, dialled_by: NodeKey) -> Self {
+    pub(crate) fn new(connection: Connection, dialled_by: NodeKey, is_guest: bool) -> Self {
         Self {
             frames: Arc::default(),
-            counter: Counter { connection: connection.clone(), counted: Arc::default() },
             connection,
             dialled_by,
             opened: Instant::now(),
             stop: watch::Sender::new(None),
             figures: Mutex::default(),
+            is_guest,
+            counted: AtomicU64::new(0),
         }
     }
 
@@ -159,7 +162,19 @@ impl Link {
 
     /// Counts what was sent and received since the last call.
     pub(crate) fn spend(&self, shared: &Shared) {
-        self.counter.spend(shared);
+        shared.count();
+        if self.is_guest {
+            let Traffic { udp_sent, udp_received, .. } = self.traffic();
+            let all = udp_sent + udp_received;
+            let before = self.counted.fetch_max(all, Ordering::SeqCst);
+            shared.pacing.count_guest(all.saturating_sub(before));
+        }
+    }
+
+    /// Whether more may be sent and received, now that bytes are counted.
+    fn may_go_on(&self, shared: &Shared) -> bool {
+        let pacing = &shared.pacing;
+        pacing.has_bytes() && (!self.is_guest || pacing.may_connect() || pacing.has_bytes_for_others())
     }
 
     /// Asks the exchange to end.
@@ -168,27 +183,11 @@ impl Link {
     }
 }
 
-/// Counts the bytes of a connection, each once, from wherever it is called.
-#[derive(Clone, Debug)]
-struct Counter {
-    connection: Connection,
-    counted: Arc<AtomicU64>,
-}
-
-impl Counter {
-    fn spend(&self, shared: &Shared) {
-        let stats = self.connection.stats();
-        let all = stats.udp_tx.bytes + stats.udp_rx.bytes;
-        let before = self.counted.fetch_max(all, Ordering::SeqCst);
-        shared.pacing.spend(all.saturating_sub(before));
-    }
-}
-
 /// The parts of one running exchange.
 struct Running<'a> {
     shared: &'a Arc<Shared>,
     peer: NodeKey,
-    link: &'a Link,
+    link: &'a Arc<Link>,
     exchange: Exchange,
     seen: Arc<Heads>,
     events: mpsc::Sender<Event>,
@@ -201,7 +200,7 @@ struct Running<'a> {
 }
 
 /// Runs an exchange until it or the connection ends; returns why.
-pub(crate) async fn run(shared: &Arc<Shared>, peer: NodeKey, link: &Link) -> Bye {
+pub(crate) async fn run(shared: &Arc<Shared>, peer: NodeKey, link: &Arc<Link>) -> Bye {
     let ended = |text: String| Bye { code: code::VIOLATION, text };
     let dialled = link.dialled_by == shared.store.node();
     let opened = timeout(shared.config.patience.hello, async {
@@ -248,7 +247,7 @@ pub(crate) fn close_code(connection: &Connection) -> Option<u64> {
     }
 }
 
-async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendStream, receive: RecvStream) -> Bye {
+async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Arc<Link>, send: SendStream, receive: RecvStream) -> Bye {
     let (events, mut inner) = mpsc::channel(EVENTS);
     let (batches, to_ingest) = mpsc::channel(limits::WINDOW as usize + 1);
     let (out, to_write) = mpsc::channel(UNREAD);
@@ -260,8 +259,7 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Link, send: SendSt
         return Bye { code: code::REVOKED, text: "not a member any more".to_owned() };
     };
     let mut tasks = JoinSet::new();
-    let counted = (Arc::clone(&link.frames), link.counter.clone());
-    tasks.spawn(read_frames(receive, frames, Arc::clone(shared), counted));
+    tasks.spawn(read_frames(receive, frames, Arc::clone(shared), Arc::clone(link)));
     let (done_writing, written) = tokio::sync::oneshot::channel();
     let patience = shared.config.patience;
     let to_writer = Writing { frame: patience.frame, counted: Arc::clone(&link.frames), events: events.clone() };
@@ -412,6 +410,8 @@ impl Running<'_> {
         }
         let text = if !pacing.has_bytes() {
             "in field mode, and its bytes for today are used up"
+        } else if !self.link.may_go_on(self.shared) {
+            "in field mode, and what others may use of its bytes for today is used up"
         } else if self.started.elapsed() > SETTLE && self.exchange.lacks() == Some(Lacks::default()) {
             "in field mode"
         } else if self.moved.1.elapsed() > STUCK {
@@ -457,17 +457,17 @@ async fn read_frames(
     mut stream: RecvStream,
     frames: mpsc::Sender<Result<Message, WireError>>,
     shared: Arc<Shared>,
-    (counted, counter): (Arc<Frames>, Counter),
+    link: Arc<Link>,
 ) {
     let may_go_on = || {
         if shared.pacing.is_metered() {
-            counter.spend(&shared);
+            link.spend(&shared);
         }
-        shared.pacing.has_bytes()
+        link.may_go_on(&shared)
     };
     let patience = shared.config.patience.frame;
     loop {
-        let read = wire::read(&mut stream, patience, &counted.received, may_go_on).await;
+        let read = wire::read(&mut stream, patience, &link.frames.received, may_go_on).await;
         let failed = read.is_err();
         if frames.send(read).await.is_err() || failed {
             return;

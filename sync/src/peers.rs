@@ -79,15 +79,6 @@ pub(crate) fn read_rows(reader: Reader<'_>) -> Result<BTreeMap<NodeKey, Row>, St
     Ok(rows.collect())
 }
 
-/// What happened between replicas that a person should know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alert {
-    /// When.
-    pub at: Timestamp,
-    /// What, in a sentence.
-    pub text: String,
-}
-
 /// How a peer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerState {

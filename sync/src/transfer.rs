@@ -75,7 +75,9 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
             Outcome::Elsewhere => drop(diverged.insert(log)),
             Outcome::Bad(error) => bad = Some(format!("a bad entry of {}: {error}", log.author)),
             Outcome::OtherFleet => bad = Some("an entry of another fleet".to_owned()),
-            Outcome::Broken | Outcome::TooMany => tracing::warn!(author = %log.author, ?outcome, "an entry was kept out"),
+            Outcome::Broken | Outcome::TooMany => {
+                tracing::warn!(author = %log.author, ?outcome, "an entry was kept out")
+            }
             Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } => {}
         }
     }

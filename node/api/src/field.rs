@@ -46,6 +46,15 @@ pub struct FieldView {
     pub used_bytes: u64,
     /// Whether the budget is used up: nothing is sent or received before `renews_at`.
     pub used_up: bool,
+    /// Bytes among them that other machines made this one spend: their rounds, their knocking between its own rounds.
+    #[serde(default)]
+    pub others_used_bytes: u64,
+    /// How many bytes a day they may make it spend; null: any number.
+    #[serde(default)]
+    pub others_budget_bytes: Option<u64>,
+    /// Whether those are used up: nobody is answered between own rounds before `renews_at`, own rounds go on.
+    #[serde(default)]
+    pub others_used_up: bool,
     /// When the next day begins.
     pub renews_at: Option<Iso>,
     /// Entries that were written here and that no other machine is known to have; null on a single machine.

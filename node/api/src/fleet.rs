@@ -15,7 +15,10 @@ pub struct InviteCreate {
     pub role: Option<Right>,
     /// Venture codes whose records the machine gets; all when empty.
     pub ventures: Vec<String>,
-    /// Seconds until it expires, 60 to 604,800; an hour when left out.
+    /// How long it can be used, 1m to 7d; `1h` when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// The same in seconds, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<i64>,
     /// Idempotency key, 20 to 200 characters.
@@ -75,7 +78,7 @@ pub struct PeersReply {
     /// Why it cannot listen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// What a person should know: forks, old copies of replicas.
+    /// What a person should know and nobody has read yet: forks, old copies of replicas.
     pub alerts: Vec<AlertView>,
 }
 

@@ -24,6 +24,7 @@ pub mod records;
 pub mod routes;
 pub mod sessions;
 pub mod shape;
+pub mod span;
 pub mod sse;
 pub mod version;
 

@@ -62,11 +62,14 @@ pub struct NodeReply {
     pub search: SearchState,
     /// Entries that are kept and not applied.
     pub quarantined: u64,
+    /// Changes of others that wait for changes which have not arrived.
+    #[serde(default)]
+    pub waiting: u64,
     /// The last verified backup.
     pub last_backup: Option<Iso>,
     /// The other nodes; empty on a single machine.
     pub peers: Vec<PeerView>,
-    /// What happened between replicas that a person should know.
+    /// What happened between replicas that a person should know and nobody has read yet.
     #[serde(default)]
     pub alerts: Vec<AlertView>,
     /// Where this node listens for others; empty when it is alone.
@@ -284,7 +287,10 @@ pub struct TokenCreate {
     /// Calls per minute; 100 when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<i64>,
-    /// Seconds until it expires; never when left out.
+    /// How long it can be used, like `30d`; for ever when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// The same in seconds, for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<i64>,
     /// Idempotency key, 20 to 200 characters.
@@ -427,6 +433,33 @@ pub struct QuarantineView {
     pub why: String,
     /// The same for programs.
     pub reason: Value,
+    /// What can be done.
+    pub fix: String,
+}
+
+/// A change that waits for what it builds on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingView {
+    /// The record.
+    pub record: String,
+    /// Its kind.
+    pub kind: String,
+    /// What the author's node is called.
+    pub machine: String,
+    /// The author's key.
+    pub author: String,
+    /// The author's epoch.
+    pub epoch: u64,
+    /// The position in its log.
+    pub seq: u64,
+    /// The op.
+    pub op: u16,
+    /// When it was written, by that node's clock.
+    pub at: Iso,
+    /// Since then.
+    pub age: String,
+    /// What it waits for, in words.
+    pub waits_for: Vec<String>,
     /// What can be done.
     pub fix: String,
 }

@@ -247,6 +247,9 @@ pub struct MachineView {
     pub ctxnode_path: Option<String>,
     /// In use or not.
     pub status: MachineStatus,
+    /// Whether its node was revoked; it then reads retired, and comes back by a new invitation.
+    #[serde(default)]
+    pub revoked: bool,
     /// When it was first registered.
     pub registered_at: Iso,
     /// Whether it is this machine.

@@ -213,13 +213,15 @@ routes! {
     "node.stop" Post "/v1/node/stop" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon stop", "Finishes writes and stops the daemon.";
     "node.handover" Post "/v1/node/handover" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon handover", "Finishes writes and runs the installed binary in place of this one.";
     "quarantine.list" Get "/v1/quarantine" Reader SMALL_BODY node::Empty => List<node::QuarantineView>, "quarantine", "Lists what is kept and not applied.";
+    "waiting.list" Get "/v1/waiting" Reader SMALL_BODY node::Empty => List<node::WaitingView>, "quarantine --waiting", "Lists changes of others that wait for changes which have not arrived.";
     "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
     "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
     "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now.";
+    "alert.acknowledge" Post "/v1/alerts/acknowledge" Writer SMALL_BODY operations::PlainAction => List<fleet::AlertView>, "fleet acknowledge", "Says that you have read what happened between replicas, and shows it once more.";
     "field.get" Get "/v1/field" Reader SMALL_BODY node::Empty => field::FieldView, "field status", "Shows field mode, the network, what is unsent, and where to work.";
     "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake.";
     "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake.";
-    "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet; what it wrote so far stays.";
+    "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet: its machine then reads retired, its sessions and claims end; what it wrote so far stays.";
     "peer.role" Post "/v1/peers/{node}/role" Admin SMALL_BODY fleet::RoleSet => fleet::PeerView, "role", "Changes what a node may do from now on.";
     "fleet.recover" Post "/v1/fleet/recover" Reader SMALL_BODY fleet::RecoverRequest => fleet::RecoverReply, "fleet recover", "Makes this machine an admin of its fleet, with the recovery key.";
     "invite.create" Post "/v1/invites" Admin SMALL_BODY fleet::InviteCreate => fleet::InviteCreated, "invite", "Makes a code with which one more machine joins the fleet.";

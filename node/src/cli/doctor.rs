@@ -171,8 +171,9 @@ async fn daemon(world: &World, fix: bool) -> Vec<CheckRow> {
 fn fleet(node: &NodeReply) -> Vec<CheckRow> {
     let about = |name: &str| node.attention.iter().filter(move |found| found.about == name).collect::<Vec<_>>();
     let row = |name: &str, found: &Attention| check(name, found.state, found.message.clone(), found.fix.as_deref());
-    // What is quarantined has a row of its own.
-    let own = about("this node").into_iter().filter(|found| !found.message.contains("kept and not applied"));
+    // What is quarantined or waits has a row of its own.
+    let has_row = |message: &str| message.contains("kept and not applied") || message.contains("wait for changes");
+    let own = about("this node").into_iter().filter(|found| !has_row(&found.message));
     let mut checks: Vec<CheckRow> = own.map(|found| row("this node", found)).collect();
     for peer in node.peers.iter().filter(|peer| peer.state != PeerState::Revoked) {
         let name = format!("peer {}", peer.name);
@@ -222,6 +223,12 @@ fn state(node: &NodeReply) -> Vec<CheckRow> {
             pass_if(node.quarantined == 0, CheckState::Warn),
             quarantined,
             Some("look at `ctxnode quarantine`"),
+        ),
+        check(
+            "waiting",
+            pass_if(node.waiting == 0, CheckState::Warn),
+            format!("{} changes wait for changes that have not arrived", node.waiting),
+            Some("look at `ctxnode quarantine --waiting`; while machines sync it may take a moment"),
         ),
     ]
 }

@@ -45,16 +45,21 @@ const PLACES: &[(&str, &str, Place)] = &[
     ("peer.role", "role", Place::Word),
 ];
 
-/// Fields that have no flag: the key is a flag of every command, and asking through a client is for clients.
-const WITHOUT_FLAG: &[(&str, &str)] = &[("*", "update_id"), ("eod", "ask"), ("fleet.recover", "entry")];
+/// Fields that have no flag: the key is a flag of every command, asking through a client is for clients, and people say
+/// `--ttl 1h`.
+const WITHOUT_FLAG: &[(&str, &str)] =
+    &[("*", "update_id"), ("eod", "ask"), ("fleet.recover", "entry"), ("*", "ttl_seconds")];
 
 /// Fields that can be emptied, by `--no-<name>`.
 const CLEARABLE: &[(&str, &[&str])] =
     &[("update", &["issue", "track", "blocked_on"]), ("note.update", &["title", "tags", "venture"])];
 
 /// Operations whose command is a flag on the command of another: which, and the flag.
-pub(super) const VARIANTS: &[(&str, &str, &str)] =
-    &[("doc.put-generated", "doc.put", "generated"), ("claim.release-id", "claim.release", "id")];
+pub(super) const VARIANTS: &[(&str, &str, &str)] = &[
+    ("doc.put-generated", "doc.put", "generated"),
+    ("claim.release-id", "claim.release", "id"),
+    ("waiting.list", "quarantine.list", "waiting"),
+];
 
 /// Other names of a command.
 const ALIASES: &[(&str, &str)] = &[("sod", "sos"), ("eod", "eos")];

@@ -139,10 +139,14 @@ fn here(reply: &NodeReply) -> String {
         let used = field
             .budget_bytes
             .map(|budget| format!(", {} of {} used today", bytes_text(field.used_bytes), bytes_text(budget)));
+        let others = Some(field.others_used_bytes).filter(|bytes| *bytes > 0).map(|bytes| {
+            let most = field.others_budget_bytes.map(|most| format!(" of at most {}", bytes_text(most)));
+            format!(", {}{} by other machines' rounds", bytes_text(bytes), most.unwrap_or_default())
+        });
         let unsent =
             field.unsent.map(|unsent| format!(", {unsent} {} unsent", if unsent == 1 { "entry" } else { "entries" }));
         let unsent = unsent.unwrap_or_default();
-        format!("on, syncs {every}{}{unsent}", used.unwrap_or_default())
+        format!("on, syncs {every}{}{}{unsent}", used.unwrap_or_default(), others.unwrap_or_default())
     });
     let arrived = reply.arrived.as_ref().map(|arrived| {
         let away = arrived
@@ -151,6 +155,11 @@ fn here(reply: &NodeReply) -> String {
             .unwrap_or_default();
         format!("{} ({}{away})", records(arrived), ago(arrived.at.0, now))
     });
+    let waiting = match reply.waiting {
+        0 => None,
+        1 => Some("1 change, for others that have not arrived".to_owned()),
+        count => Some(format!("{count} changes, for others that have not arrived")),
+    };
     facts(&[
         (
             "machine",
@@ -166,6 +175,7 @@ fn here(reply: &NodeReply) -> String {
         ("sessions", Some(format!("{} alive here", reply.active_sessions))),
         ("store", Some(format!("{} records, {}", reply.records.values().sum::<u64>(), bytes_text(reply.store_bytes)))),
         ("backup", Some(reply.last_backup.map_or_else(|| "none yet".to_owned(), |at| ago(at.0, now)))),
+        ("waiting", waiting),
         ("listening", Some(reply.listening.join(", ")).filter(|text| !text.is_empty())),
         ("field mode", field),
         ("arrived", arrived),

@@ -9,6 +9,8 @@ pub(crate) mod presence;
 mod schedule;
 mod serve;
 pub(crate) mod spool;
+#[cfg(test)]
+mod tests;
 
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

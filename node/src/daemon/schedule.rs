@@ -98,7 +98,8 @@ pub(super) async fn save(app: &App) {
     }
 }
 
-async fn purge(app: &App) -> Result<(), StoreError> {
+/// Removes node-local rows that have expired.
+pub(super) async fn purge(app: &App) -> Result<(), StoreError> {
     let now = app.now();
     let expired = |bytes: &[u8]| Kept::is_expired(bytes, now);
     remove_where(app, LocalTable::Idempotency, &[], &u64::MAX.to_be_bytes(), expired).await?;

@@ -144,7 +144,10 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     let incarnation = Incarnation::look(&files.store, &files.mark);
     let app = open(config, &files, secret.clone())?;
     tracing::info!(build = ctxnode_api::version::BUILD, "the store is open");
-    let changed = incarnation.since(app.store.previous_incarnations());
+    if let Some(text) = incarnation.since(app.store.previous_incarnations()) {
+        // Before the mark is new: after it nobody could find out again.
+        ctxnode_sync::remember_alert(&app.store, text).await?;
+    }
     mark::renew(&app.store, &files.mark, incarnation).await;
 
     let api_socket = listen(&app.config.paths.socket)?;
@@ -152,9 +155,6 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     let mcp_socket = listen(&mcp_path)?;
     lock.listens_at(&app.config.paths.socket).map_err(io(&files.lock))?;
     let fleet = crate::peers::start(&app, secret)?;
-    if let Some(text) = changed {
-        fleet.alert(text);
-    }
     app.fleet.get_or_init(|| fleet);
     let mut tasks: JoinSet<()> = JoinSet::new();
     let mut servers: JoinSet<()> = JoinSet::new();
@@ -218,12 +218,17 @@ fn start_log(config: &Config) -> Option<tracing_appender::non_blocking::WorkerGu
 fn open(config: Config, files: &Files, secret: NodeSecret) -> Result<Arc<App>, StartError> {
     let incarnation = Some(Incarnation::look(&files.store, &files.mark).encode());
     let store = Store::open(Options { incarnation, ..Options::file(&files.store, secret) })?;
+    let search = SearchIndex::open(&files.index, config.search_enabled);
+    Ok(app(config, store, search)?)
+}
+
+/// Makes what all operations share, around an open store.
+pub(super) fn app(config: Config, store: Store, search: SearchIndex) -> Result<Arc<App>, StoreError> {
     let snapshot = store.read()?;
     let presence = Presence::load(snapshot.reader())?;
     let field = crate::field::Field::load(snapshot.reader())?;
     let journal = snapshot.reader().journal_end()?;
     drop(snapshot);
-    let search = SearchIndex::open(&files.index, config.search_enabled);
     let started = store.clock().now();
     Ok(Arc::new(App {
         presence,

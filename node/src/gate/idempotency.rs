@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ctxnode_api::{Call, ErrorBody, ErrorCode, Route};
+use ctxnode_api::{Call, CorrelationId, ErrorBody, ErrorCode, Route};
 use ctxnode_model::Timestamp;
 use ctxnode_model::rules::canonical::{Canonical, sha256_hex};
 use ctxnode_store::LocalTable;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, name_call};
 use crate::caller::Caller;
 use crate::failure::Failure;
 
@@ -35,6 +35,7 @@ pub(crate) struct Reserved {
     body_hash: String,
     /// SHA-256 of the key, for the log.
     pub(crate) key_hash: String,
+    correlation: CorrelationId,
     /// Releases the key when the call is over.
     _guard: Arc<Guard>,
 }
@@ -45,6 +46,9 @@ pub(crate) struct Kept {
     at: Timestamp,
     body_hash: String,
     status: u16,
+    /// The call that had the effect.
+    #[serde(default)]
+    correlation: CorrelationId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     body: Option<Value>,
     answer_hash: String,
@@ -97,6 +101,7 @@ pub(crate) async fn claim(
     caller: &Caller,
     header: Option<&str>,
     call: &Call,
+    correlation: &CorrelationId,
 ) -> Result<Claimed, Failure> {
     let in_body = call.input.get("update_id").and_then(Value::as_str);
     let Some(key) = header.or(in_body) else { return Ok(Claimed::Free(None)) };
@@ -119,7 +124,8 @@ pub(crate) async fn claim(
                     continue;
                 }
                 let key_hash = sha256_hex(key.as_bytes());
-                return Ok(Claimed::Free(Some(Reserved { key: row, body_hash, key_hash, _guard: guard })));
+                let correlation = correlation.clone();
+                return Ok(Claimed::Free(Some(Reserved { key: row, body_hash, key_hash, correlation, _guard: guard })));
             }
             Err(running) => running,
         };
@@ -164,11 +170,15 @@ fn find(app: &App, row: &[u8]) -> Result<Option<Kept>, Failure> {
 impl Kept {
     /// Makes the row for an answer.
     pub(crate) fn of(reserved: &Reserved, answer: &Answer, now: Timestamp) -> Self {
-        let text = answer.body.to_string();
+        // As it goes out: that is what the limit is about.
+        let mut sent = answer.body.clone();
+        name_call(&mut sent, &reserved.correlation);
+        let text = sent.to_string();
         Self {
             at: now,
             body_hash: reserved.body_hash.clone(),
             status: answer.status,
+            correlation: reserved.correlation.clone(),
             body: (text.len() < KEPT_BYTES).then(|| answer.body.clone()),
             answer_hash: sha256_hex(text.as_bytes()),
             answer_size: text.len(),
@@ -186,6 +196,11 @@ impl Kept {
 
     fn is_fresh(&self, now: Timestamp) -> bool {
         now.since(self.at) < KEPT_MS
+    }
+
+    /// Returns the call that had the effect.
+    pub(crate) fn correlation(&self) -> &CorrelationId {
+        &self.correlation
     }
 
     pub(crate) fn is_truncated(&self) -> bool {
@@ -218,6 +233,7 @@ mod tests {
             at: Timestamp(5_000),
             body_hash: String::new(),
             status: 201,
+            correlation: CorrelationId::default(),
             body: None,
             answer_hash: String::new(),
             answer_size: 0,

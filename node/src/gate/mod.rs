@@ -49,6 +49,8 @@ pub(crate) struct Outgoing {
     pub(crate) status: u16,
     pub(crate) result: Result<Value, ErrorBody>,
     pub(crate) correlation: CorrelationId,
+    /// The call that the answer is of: an earlier one when it is told again.
+    pub(crate) answered: CorrelationId,
     pub(crate) idempotency_hit: bool,
     /// For an answer that was too large to keep.
     pub(crate) truncated: bool,
@@ -65,6 +67,7 @@ pub(crate) async fn pass(app: &Arc<App>, incoming: Incoming) -> Outgoing {
         status: 500,
         result: Ok(Value::Null),
         correlation: correlation.clone(),
+        answered: correlation.clone(),
         idempotency_hit: false,
         truncated: false,
         allowance: None,
@@ -123,7 +126,8 @@ async fn step(
         return Err(error.into());
     }
     let claimed = if route.mutating {
-        idempotency::claim(app, route, &caller, incoming.idempotency_key.as_deref(), &incoming.call).await?
+        let key = incoming.idempotency_key.as_deref();
+        idempotency::claim(app, route, &caller, key, &incoming.call, correlation).await?
     } else {
         Claimed::Free(None)
     };
@@ -131,6 +135,8 @@ async fn step(
         Claimed::Kept(kept) => {
             outgoing.idempotency_hit = true;
             outgoing.truncated = kept.is_truncated();
+            // A repeated call gets the very same body.
+            outgoing.answered = kept.correlation().clone();
             return kept.answer();
         }
         Claimed::Free(reserved) => reserved,

@@ -1,7 +1,7 @@
 //! What somebody should look at: one rule for `status`, `doctor` and scripts. Pure.
 
 use ctxnode_api::Right;
-use ctxnode_api::fleet::{PeerReason, PeerState, PeerView};
+use ctxnode_api::fleet::{AlertView, PeerReason, PeerState, PeerView};
 use ctxnode_api::node::{Attention, CheckState, NodeReply};
 use ctxnode_model::Timestamp;
 
@@ -46,15 +46,33 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
         let message = format!("{} changes of others are kept and not applied", node.quarantined);
         found.push(warn(message, Some("look at `ctxnode quarantine`")));
     }
+    // While a peer is known to have more, what is missing is on its way.
+    if node.waiting > 0 && node.peers.iter().all(|peer| peer.we_lack.unwrap_or(0) == 0) {
+        let message = format!("{} changes of others wait for changes that have not arrived", node.waiting);
+        found.push(warn(message, Some("look at `ctxnode quarantine --waiting`")));
+    }
     found.extend(node.clashes.iter().take(CLASHES).map(|clash| {
         let message = format!("{} {}: {} and {} both hold it", clash.kind, clash.key, clash.winner, clash.loser);
         warn(message, Some("the first of them keeps it; see `ctxnode claim list`"))
     }));
-    found.extend(node.alerts.iter().filter(|alert| is_news(alert.at.0)).map(|alert| warn(alert.text.clone(), None)));
+    let alert = |alert: &AlertView| {
+        let age = alert.at.0.age(now);
+        let when = if age.starts_with("just now") { age } else { format!("{age} ago") };
+        let message = format!("{} ({when})", alert.text);
+        warn(message, Some("`ctxnode fleet acknowledge` when you have read it"))
+    };
+    found.extend(node.alerts.iter().map(alert));
     if let Some(field) = node.field.as_ref().filter(|field| field.used_up) {
         let until = field.renews_at.map(|at| format!(" until {}", at.0.iso())).unwrap_or_default();
         let message = format!("the bytes of field mode are used up: nothing is sent or received{until}");
         found.push(warn(message, Some("`ctxnode field on --budget` sets more, `ctxnode field off` counts no more")));
+    }
+    if let Some(field) = node.field.as_ref().filter(|field| field.others_used_up && !field.used_up) {
+        let until = field.renews_at.map(|at| format!(" until {}", at.0.iso())).unwrap_or_default();
+        let message = format!(
+            "other machines have used their share of the bytes of field mode: their rounds are not answered{until}"
+        );
+        found.push(warn(message, Some("this machine's own rounds go on; `ctxnode field on --budget` sets more")));
     }
     let arrived = node.arrived.as_ref().filter(|arrived| is_news(arrived.at.0));
     let conflicts = arrived.into_iter().flat_map(|arrived| &arrived.conflicts);

@@ -13,7 +13,7 @@ use ctxnode_model::rules::audit::{AuditStatus, AuditedDoc, DocState, audit as au
 use ctxnode_model::rules::canonical::sha256_hex;
 use ctxnode_model::rules::doc::{DocType, GLOBAL, Pair, Put, PutFields, Stored, decide_put, doc_type, set_hash};
 use ctxnode_model::rules::{secrets, text};
-use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Invalid, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::Reader;
 use serde_json::json;
 
@@ -124,13 +124,12 @@ fn seen_by(reader: Reader<'_>, venture: Option<&str>) -> Result<Vec<Both>, Failu
 pub(crate) async fn list(cx: &Cx, input: DocQuery) -> Handled {
     let snapshot = cx.read()?;
     let reader = snapshot.reader();
-    if let Some(code) = &input.venture {
-        ventures::require(reader, code)?;
-        if !cx.caller.sees(Some(code)) {
-            return Err(Failure::new(ErrorCode::Forbidden, format!("this credential may not read `{code}`")));
-        }
+    let mut invalid = Invalid::new();
+    let limit = paging::check_limit(&mut invalid, input.limit);
+    ventures::finish(cx, invalid, input.venture.iter().map(|code| ("venture".to_owned(), code.as_str())))?;
+    if let Some(code) = input.venture.as_ref().filter(|code| !cx.caller.sees(Some(code))) {
+        return Err(Failure::new(ErrorCode::Forbidden, format!("this credential may not read `{code}`")));
     }
-    let limit = paging::window(input.limit, None, Kind::Doc)?.limit;
     let now = cx.now();
     let all: Vec<DocView> =
         seen_by(reader, input.venture.as_deref())?.iter().filter_map(|both| both.view(now)).collect();
@@ -244,9 +243,11 @@ pub(crate) async fn put_generated(cx: &Cx, input: DocPut) -> Handled {
 
 async fn store(cx: &Cx, input: DocPut, origin: DocOrigin) -> Handled {
     let (scope, name) = (cx.param("scope").to_owned(), cx.param("name").to_owned());
-    let content = input.content.clone().ok_or_else(|| Failure::from(ErrorBody::field("content", "is required")))?;
+    let content = input.content.clone().unwrap_or_default();
     let fields = PutFields { scope: &scope, name: &name, title: input.title.as_deref(), content: &content };
-    fields.validate()?;
+    let mut invalid = fields.validate().err().unwrap_or_default();
+    invalid.require(input.content.is_some(), "content", "is required");
+    ventures::finish(cx, invalid, venture_of(&scope).map(|code| ("scope".to_owned(), code)))?;
     let title = fields.title();
     cx.caller.require_venture(venture_of(&scope))?;
     if !input.allow_secret_like {
@@ -259,9 +260,6 @@ async fn store(cx: &Cx, input: DocPut, origin: DocOrigin) -> Handled {
     let who = cx.origin();
     cx.commit(move |draft| {
         let reader = draft.reader();
-        if let Some(code) = venture_of(&scope) {
-            ventures::require(reader, code)?;
-        }
         let both = Both::read(reader, &scope, &name)?;
         let pair = both.pair();
         let view = pair.view();

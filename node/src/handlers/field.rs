@@ -12,6 +12,7 @@ use ctxnode_model::{Invalid, Timestamp};
 use ctxnode_sync::PeerState;
 
 use super::fleet::fleet;
+use super::spans;
 use crate::app::{Answer, App, Cx, Handled};
 use crate::daemon::host;
 use crate::failure::Failure;
@@ -46,16 +47,9 @@ async fn answer(cx: &Cx, saved: field::Saved) -> Handled {
 /// Checks every field at once.
 fn setting(input: &FieldOn, now: Timestamp) -> Result<Setting, Failure> {
     let mut invalid = Invalid::new();
-    let mut time = |name: &str, text: &Option<String>, range: (Duration, Duration), expected: &str| {
-        let time =
-            text.as_deref().map(|text| rules::parse_time(text).filter(|time| *time >= range.0 && *time <= range.1));
-        invalid.require(time != Some(None), name, expected);
-        time.flatten()
-    };
-    let every =
-        time("every", &input.every, (rules::MIN_EVERY, rules::MAX_EVERY), "expected a time of 1m to 24h, like `15m`");
-    let limit =
-        time("for", &input.limit, (Duration::from_secs(60), rules::MAX_FOR), "expected a time of 1m to 7d, like `2h`");
+    let (every, awake) = (rules::MIN_EVERY..=rules::MAX_EVERY, Duration::from_secs(60)..=rules::MAX_FOR);
+    let every = spans::check(&mut invalid, "every", input.every.as_deref(), &every, "15m");
+    let limit = spans::check(&mut invalid, "for", input.limit.as_deref(), &awake, "2h");
     let budget =
         input.budget.as_deref().map(|text| rules::parse_bytes(text).filter(|bytes| *bytes >= rules::MIN_BUDGET));
     invalid.require(budget != Some(None), "budget", "expected an amount of at least 3MB, like `20MB`");
@@ -109,8 +103,12 @@ pub(super) fn view(app: &App) -> FieldView {
         view.every_seconds = setting.every_s;
         view.last_sync = setting.last_sync.map(Iso);
         view.budget_bytes = setting.budget;
-        view.used_bytes = setting.meter().plus(0, now.0).used;
+        let today = setting.meter().plus(0, 0, now.0);
+        view.used_bytes = today.used;
         view.used_up = setting.left(now) == Some(0);
+        view.others_used_bytes = today.by_others;
+        view.others_budget_bytes = setting.budget.map(rules::share_of_others);
+        view.others_used_up = setting.left_for_others(now) == Some(0);
         view.renews_at = setting.budget.map(|_| Iso(Timestamp(Meter::renews_at(now.0))));
         view.awake = process.map(|process| AwakeView {
             pid: process.id.pid,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ctxnode_api::fleet::{
     AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerReason, PeerState, PeerView, PeersReply,
@@ -12,17 +15,17 @@ use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
-use ctxnode_store::{ControlOp, Cut, RescueError, Role, StoreError};
-use ctxnode_sync::{Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
+use ctxnode_store::{ControlOp, Draft, RescueError, Role, StoreError};
+use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
 use data_encoding::HEXLOWER_PERMISSIVE;
 
-use super::ventures;
 use super::who::Names;
+use super::{machines, spans, ventures};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
-const DEFAULT_TTL_S: i64 = 3_600;
-const TTL_S: std::ops::RangeInclusive<i64> = 60..=604_800;
+const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
+const TTL: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
 /// Clocks that differ less are not worth a word.
 const SKEW_MS: i64 = 120_000;
 
@@ -58,10 +61,26 @@ pub(super) fn views(app: &App, now: Timestamp) -> Vec<PeerView> {
     fleet.status().into_iter().map(|status| view(named(status), now)).collect()
 }
 
-/// Returns what happened between replicas that a person should know.
+/// Returns what happened between replicas that a person should know and nobody has read yet.
 pub(super) fn alerts(app: &App) -> Vec<AlertView> {
-    let alerts = app.fleet.get().map(Fleet::alerts).unwrap_or_default();
-    alerts.into_iter().map(|alert| AlertView { at: Iso(alert.at), text: alert.text }).collect()
+    app.fleet.get().map(Fleet::alerts).unwrap_or_default().into_iter().map(alert).collect()
+}
+
+fn alert(alert: Alert) -> AlertView {
+    AlertView { at: Iso(alert.at), text: alert.text }
+}
+
+/// Returns the line of a start that says so.
+pub(super) fn alert_line(app: &App) -> Option<String> {
+    let alerts = alerts(app);
+    let newest = alerts.last()?;
+    let more = if alerts.len() > 1 { format!(" (and {} more)", alerts.len() - 1) } else { String::new() };
+    Some(format!("tell the human: {}{more}; `ctxnode fleet acknowledge` when it is read", newest.text))
+}
+
+pub(crate) async fn acknowledge(cx: &Cx, _: PlainAction) -> Handled {
+    let items: Vec<AlertView> = fleet(&cx.app)?.acknowledge_alerts().await.into_iter().map(alert).collect();
+    cx.commit(move |_| Ok((200, List::all(items)))).await
 }
 
 fn right_of(role: Option<Role>) -> Right {
@@ -194,7 +213,13 @@ pub(crate) async fn revoke(cx: &Cx, _: PeerAction) -> Handled {
     if node == cx.app.store.node() {
         return Err(Failure::from(ErrorBody::field("node", "is this machine: revoke it from another one")));
     }
-    change(cx, node, move |cuts| vec![ControlOp::Revoke { node, cuts }]).await
+    let (app, origin) = (Arc::clone(&cx.app), cx.origin());
+    change(cx, node, move |draft| {
+        machines::give_up_sessions(draft, &app, node, &origin)?;
+        let cuts = draft.cuts_of(node)?;
+        Ok(draft.control(&ControlOp::Revoke { node, cuts })?)
+    })
+    .await
 }
 
 pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
@@ -203,7 +228,11 @@ pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
         return Err(Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")));
     };
     let node = resolve(cx)?;
-    change(cx, node, move |cuts| vec![ControlOp::SetRole { node, role, cuts }]).await
+    change(cx, node, move |draft| {
+        let cuts = draft.cuts_of(node)?;
+        Ok(draft.control(&ControlOp::SetRole { node, role, cuts })?)
+    })
+    .await
 }
 
 pub(crate) async fn accept(cx: &Cx, _: PeerAction) -> Handled {
@@ -242,17 +271,18 @@ pub(crate) async fn recover(cx: &Cx, input: RecoverRequest) -> Handled {
     cx.commit(|_| Ok((200, reply))).await
 }
 
-/// Stages control ops about a node and answers how it stands then.
-async fn change(cx: &Cx, node: NodeKey, ops: impl FnOnce(Vec<Cut>) -> Vec<ControlOp> + Send + 'static) -> Handled {
+/// Stages what changes a node's standing and answers how it stands then.
+async fn change(
+    cx: &Cx,
+    node: NodeKey,
+    stage: impl FnOnce(&mut Draft<'_>) -> Result<(), Failure> + Send + 'static,
+) -> Handled {
     if cx.app.store.authority().is_pinned(&node) {
         let message = "the recovery key made this node an admin, and what it says nobody else can change";
         return Err(ErrorBody::new(ErrorCode::Forbidden, message).into());
     }
     let done = cx.commit(move |draft| {
-        let cuts = draft.cuts_of(node)?;
-        for op in ops(cuts) {
-            draft.control(&op)?;
-        }
+        stage(draft)?;
         Ok((200, Done { changed: true }))
     });
     done.await?;
@@ -275,12 +305,10 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
     let mut invalid = Invalid::new();
     let role = role_of(Some(input.role.unwrap_or(Right::Writer)));
     invalid.require(role.is_some(), "role", "expected reader, writer or admin");
-    let ttl = input.ttl_seconds.unwrap_or(DEFAULT_TTL_S);
-    invalid.require(TTL_S.contains(&ttl), "ttl_seconds", format!("expected {} to {}", TTL_S.start(), TTL_S.end()));
-    invalid.finish()?;
-    for code in &input.ventures {
-        ventures::require(cx.read()?.reader(), code)?;
-    }
+    let (text, seconds) = (("ttl", input.ttl.as_deref()), ("ttl_seconds", input.ttl_seconds));
+    let ttl = spans::check_seconds(&mut invalid, text, seconds, &TTL, "1h").unwrap_or(DEFAULT_TTL);
+    let named = input.ventures.iter().enumerate().map(|(at, code)| (format!("ventures[{at}]"), code.as_str()));
+    ventures::finish(cx, invalid, named)?;
     let store = &cx.app.store;
     if store.authority().role(&store.node()) != Some(Role::Admin) {
         return Err(Failure::new(ErrorCode::Forbidden, "only an admin node can invite"));
@@ -295,7 +323,7 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
         role: role.unwrap_or(Role::Writer),
         spaces: (!input.ventures.is_empty()).then_some(spaces),
         ventures: input.ventures,
-        expires_at: cx.now().plus(ttl * 1_000),
+        expires_at: cx.now().plus(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
     };
     let made = ctxnode_sync::create_invite(store, offer, addresses).await;
     let (invite, code) = made.map_err(|error| Failure::Store(error.flatten()))?;

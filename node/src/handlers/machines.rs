@@ -11,19 +11,21 @@ use ctxnode_model::record::{Machine, MachineStatus};
 use ctxnode_model::rules::machine::one_each;
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
-use ctxnode_model::{Edit, Invalid, Kind, Rec, Scalar, Space};
+use ctxnode_model::{Edit, Invalid, Kind, NodeKey, Rec, Scalar, Space};
 use serde_json::{Map, Value, json};
 
 pub(crate) use own::keep as register_this_machine;
+pub(super) use retire::give_up_sessions;
 pub(crate) use retire::{restore, retire};
 
 use super::sessions::refuse_secrets;
 use crate::app::{Answer, App, Cx, Handled};
 
 pub(crate) async fn list(cx: &Cx, input: MachineQuery) -> Handled {
-    let mut all = one_each(&cx.read()?.reader().all::<Machine>(Kind::Machine)?);
+    let all = one_each(&cx.read()?.reader().all::<Machine>(Kind::Machine)?);
+    let mut all: Vec<MachineView> = all.iter().map(|machine| view(&cx.app, machine)).collect();
     all.retain(|machine| input.all.unwrap_or(false) || machine.status == MachineStatus::Active);
-    Answer::ok(List::all(all.iter().map(|machine| view(&cx.app, machine)).collect()))
+    Answer::ok(List::all(all))
 }
 
 pub(crate) async fn register(cx: &Cx, input: MachinePut) -> Handled {
@@ -100,6 +102,9 @@ fn view(app: &App, machine: &Rec<Machine>) -> MachineView {
 }
 
 fn view_of(app: &App, id: &str, machine: &Machine) -> MachineView {
+    // A machine whose node is out of the fleet is out of use, whatever its record says: asked here, the two cannot differ.
+    let key = machine.node_key.as_deref().and_then(|key| key.parse::<NodeKey>().ok());
+    let revoked = key.is_some_and(|key| app.store.authority().revoked().any(|revoked| revoked == key));
     MachineView {
         id: id.to_owned(),
         hostname: machine.hostname.clone(),
@@ -113,7 +118,8 @@ fn view_of(app: &App, id: &str, machine: &Machine) -> MachineView {
         version: machine.version.clone(),
         commit: machine.commit.clone(),
         ctxnode_path: machine.ctxnode_path.clone(),
-        status: machine.status,
+        status: if revoked { MachineStatus::Retired } else { machine.status },
+        revoked,
         registered_at: Iso(machine.registered_at),
         this_machine: machine.node_key.as_deref() == Some(app.store.node().to_string().as_str()),
         meta: machine.meta.clone(),

@@ -21,10 +21,12 @@ mod notes;
 mod paging;
 mod plan;
 mod preflight;
+mod quarantine;
 mod records;
 mod requirements;
 mod search;
 mod sessions;
+mod spans;
 mod start;
 mod tokens;
 mod ventures;
@@ -111,10 +113,12 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "node.export" => node::export,
         "node.stop" => node::stop,
         "node.handover" => node::handover,
-        "quarantine.list" => node::quarantine,
+        "quarantine.list" => quarantine::list,
+        "waiting.list" => quarantine::waiting,
         "quarantine.accept" => fleet::accept,
         "peer.list" => fleet::peers,
         "peer.wake" => fleet::wake,
+        "alert.acknowledge" => fleet::acknowledge,
         "field.get" => field::get,
         "field.on" => field::on,
         "field.off" => field::off,

@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use ctxnode_api::node::{
     BackupReply, BackupRequest, Done, Empty, ExportReply, ExportRequest, Health, IntegrityReply, IntegrityRequest,
-    NodeReply, QuarantineView,
+    NodeReply,
 };
 use ctxnode_api::operations::PlainAction;
-use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right, openapi as document, version};
+use ctxnode_api::{ErrorBody, ErrorCode, Iso, Right, openapi as document, version};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::Session;
 use ctxnode_model::{Kind, Rec, Timestamp};
-use ctxnode_store::{BackupReport, LocalTable, OpenError, QuarantineRow, backup_to};
+use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
 use ctxnode_sync::Fleet;
 
-use super::who::Names;
 use super::{attention, claims, export, field, fleet, sessions};
 use crate::app::{Answer, App, Cx, Handled, Lifecycle};
 use crate::caller::effective;
@@ -24,8 +23,6 @@ use crate::failure::Failure;
 
 /// Where the last verified backup is noted.
 const LAST_BACKUP: &[u8] = b"last_backup";
-/// How many held entries are listed.
-const QUARANTINE_ROWS: usize = 100;
 
 pub(crate) async fn health(_: &Cx, _: Empty) -> Handled {
     Answer::ok(Health { status: "ok".to_owned(), service: "ctxnode".to_owned(), version: version::BUILD.to_owned() })
@@ -61,6 +58,7 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         journal: reader.journal_end()?,
         search: app.search.state(),
         quarantined: reader.quarantine(0)?.1,
+        waiting: reader.waiting_count()?,
         last_backup: last_backup(app).map(Iso),
         peers: fleet::views(app, now),
         alerts: fleet::alerts(app),
@@ -186,46 +184,6 @@ pub(crate) async fn stop(cx: &Cx, _: PlainAction) -> Handled {
 pub(crate) async fn handover(cx: &Cx, _: PlainAction) -> Handled {
     cx.app.lifecycle.send_replace(Lifecycle::Handover);
     Answer::ok(Done { changed: true })
-}
-
-pub(crate) async fn quarantine(cx: &Cx, _: Empty) -> Handled {
-    let snapshot = cx.read()?;
-    let (rows, total) = snapshot.reader().quarantine(QUARANTINE_ROWS)?;
-    let names = Names::read(&cx.app.store, snapshot.reader())?;
-    let now = cx.now();
-    let items: Vec<QuarantineView> = rows
-        .into_iter()
-        .map(|row| {
-            let machine = names.of(row.log.author);
-            QuarantineView {
-                author: row.log.author.to_string(),
-                epoch: row.log.epoch,
-                seq: row.seq,
-                op: row.op,
-                fix: fix_of(&row, &machine),
-                machine,
-                at: Iso(row.at),
-                age: row.at.age(now),
-                what: row.what.join(", "),
-                why: row.why,
-                reason: row.reason,
-            }
-        })
-        .collect();
-    let shown = items.len();
-    Answer::ok(List { items, shown, total, has_more: (shown as u64) < total, next_cursor: None })
-}
-
-/// What can be done about an entry that is held back.
-fn fix_of(row: &QuarantineRow, machine: &str) -> String {
-    match row.reason.pointer("/reason").and_then(serde_json::Value::as_str) {
-        Some("revoked" | "role") => {
-            format!("look at it with that machine's user; an admin applies it with `ctxnode fleet accept {machine}`")
-        }
-        Some("unknown-author") => "it is applied by itself when this machine learns who the author is".to_owned(),
-        Some("space") => "its author has no right to that venture; nothing applies it".to_owned(),
-        _ => "nothing applies it; its author's other entries are not affected".to_owned(),
-    }
 }
 
 pub(crate) async fn openapi(_: &Cx, _: Empty) -> Handled {

@@ -14,7 +14,7 @@ use ctxnode_model::record::Note;
 use ctxnode_model::rules::note::{NoteChanges, NoteFields, RECOMMENDED_TAGS};
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
-use ctxnode_model::{DocumentId, Edit, FieldError, Invalid, Kind, Rec, Space, Timestamp};
+use ctxnode_model::{DocumentId, Edit, FieldError, Kind, Rec, Space, Timestamp};
 use ctxnode_store::{Listing, Reader};
 use serde_json::{Map, Value};
 
@@ -47,10 +47,11 @@ fn suspects(title: Option<&str>, content: Option<&str>, tags: &[String], meta: &
 pub(crate) async fn create(cx: &Cx, input: NoteCreate) -> Handled {
     require_human(input.human_requested)?;
     let fields = NoteFields { content: input.content.clone(), title: input.title.clone(), tags: input.tags.clone() };
-    fields.validate()?;
+    let mut invalid = fields.validate().err().unwrap_or_default();
     let changes: Map<String, Value> = input.meta.clone().into_iter().collect();
     let meta = merge_meta(&std::collections::BTreeMap::new(), &changes);
-    check_note_meta(&meta)?;
+    check_meta(&mut invalid, &meta);
+    ventures::finish(cx, invalid, input.venture.iter().map(|code| ("venture".to_owned(), code.as_str())))?;
     cx.caller.require_venture(input.venture.as_deref())?;
     if !input.allow_secret_like {
         refuse_secrets(suspects(input.title.as_deref(), input.content.as_deref(), &input.tags, &changes))?;
@@ -58,9 +59,6 @@ pub(crate) async fn create(cx: &Cx, input: NoteCreate) -> Handled {
     let origin = cx.origin();
     let answer = cx
         .commit(move |draft| {
-            if let Some(code) = &input.venture {
-                ventures::require(draft.reader(), code)?;
-            }
             let id = draft.fresh_id(Kind::Note);
             let now = draft.now();
             let space = Space::of(input.venture.as_deref());
@@ -114,47 +112,39 @@ async fn with_rev(cx: &Cx, mut answer: Answer) -> Handled {
     cx.completed(answer).await
 }
 
-fn check_note_meta(meta: &std::collections::BTreeMap<String, Value>) -> Result<(), Failure> {
-    let mut invalid = Invalid::new();
-    check_meta(&mut invalid, meta);
-    Ok(invalid.finish()?)
-}
-
 pub(crate) async fn update(cx: &Cx, input: NoteUpdate) -> Handled {
     require_human(input.human_requested)?;
     let id = paging::id(Kind::Note, "id", cx.param("id"))?;
     let found = visible(cx, id)?;
     cx.caller.require_venture(found.venture.as_deref())?;
-    if let Patch::Set(code) = &input.venture {
-        cx.caller.require_venture(Some(code))?;
+    let venture = if let Patch::Set(code) = &input.venture { Some(code.as_str()) } else { None };
+    if venture.is_some() {
+        cx.caller.require_venture(venture)?;
     }
     let changes = NoteChanges {
         content: input.content.clone().into_change(),
         title: input.title.clone().into_change(),
         tags: input.tags.clone().into_change(),
     };
-    changes.validate()?;
+    let mut invalid = changes.validate().err().unwrap_or_default();
     let meta_changes: Map<String, Value> = input.meta.clone().into_iter().collect();
-    check_note_meta(&merge_meta(&found.meta_values(), &meta_changes))?;
+    check_meta(&mut invalid, &merge_meta(&found.meta_values(), &meta_changes));
+    if let Some(rev) = &input.rev {
+        let is_one = cx.read()?.body_at(id, rev)?.is_some();
+        invalid.require(is_one, "rev", "is not a revision of this note; read it again");
+    }
+    ventures::finish(cx, invalid, venture.map(|code| ("venture".to_owned(), code)))?;
     if !input.allow_secret_like {
         let text = |patch: &Patch<String>| if let Patch::Set(text) = patch { Some(text.clone()) } else { None };
         let tags = if let Patch::Set(tags) = &input.tags { tags.clone() } else { Vec::new() };
         let (title, content) = (text(&input.title), text(&input.content));
         refuse_secrets(suspects(title.as_deref(), content.as_deref(), &tags, &meta_changes))?;
     }
-    if let Some(rev) = &input.rev
-        && cx.read()?.body_at(id, rev)?.is_none()
-    {
-        return Err(ErrorBody::field("rev", "is not a revision of this note; read it again").into());
-    }
     let origin = cx.origin();
     let answer = cx
         .commit(move |draft| {
             let reader = draft.reader();
             let current = reader.get::<Note>(id)?.ok_or_else(|| Failure::not_found("note", &id.to_string()))?;
-            if let Patch::Set(code) = &input.venture {
-                ventures::require(reader, code)?;
-            }
             let now = draft.now();
             let mut note = current.value.clone();
             let mut edits = vec![Edit::set("updated_at", now), Edit::set("updated_by", origin.actor_key_id.as_str())];

@@ -2,7 +2,7 @@
 
 use ctxnode_api::{ErrorBody, ErrorCode};
 use ctxnode_model::page::{Cursor, DEFAULT_LIMIT, MAX_LIMIT};
-use ctxnode_model::{DocumentId, Kind};
+use ctxnode_model::{DocumentId, Invalid, Kind};
 
 use crate::failure::Failure;
 
@@ -21,10 +21,9 @@ pub(crate) struct Window {
 /// # Errors
 /// When the limit is not 1 to 100, or the cursor is not one that a list of this kind gave out.
 pub(crate) fn window(limit: Option<i64>, cursor: Option<&str>, kind: Kind) -> Result<Window, Failure> {
-    let limit = limit.unwrap_or_else(|| i64::from(DEFAULT_LIMIT));
-    if !(1..=i64::from(MAX_LIMIT)).contains(&limit) {
-        return Err(ErrorBody::field("limit", format!("expected 1 to {MAX_LIMIT}")).into());
-    }
+    let mut invalid = Invalid::new();
+    let limit = check_limit(&mut invalid, limit);
+    invalid.finish()?;
     let after = match cursor {
         None => None,
         Some(text) => {
@@ -35,7 +34,14 @@ pub(crate) fn window(limit: Option<i64>, cursor: Option<&str>, kind: Kind) -> Re
             })?)
         }
     };
-    Ok(Window { limit: usize::try_from(limit).unwrap_or(1), after })
+    Ok(Window { limit, after })
+}
+
+/// Checks a limit beside other fields; one that is bad reads as 1.
+pub(crate) fn check_limit(invalid: &mut Invalid, limit: Option<i64>) -> usize {
+    let limit = limit.unwrap_or_else(|| i64::from(DEFAULT_LIMIT));
+    invalid.require((1..=i64::from(MAX_LIMIT)).contains(&limit), "limit", format!("expected 1 to {MAX_LIMIT}"));
+    usize::try_from(limit).unwrap_or(1)
 }
 
 /// Parses an id of a path or a field.
@@ -59,7 +65,7 @@ pub(crate) struct Piece {
 /// # Errors
 /// When offset or length is out of range.
 pub(crate) fn piece(text: &str, offset: Option<i64>, max_chars: Option<i64>) -> Result<Piece, Failure> {
-    let mut invalid = ctxnode_model::Invalid::new();
+    let mut invalid = Invalid::new();
     let offset = usize::try_from(offset.unwrap_or(0)).ok();
     invalid.require(offset.is_some(), "offset", "expected 0 or more");
     let most =

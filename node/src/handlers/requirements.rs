@@ -1,9 +1,9 @@
 //! Doc requirements: one record for each (pattern, scope type, venture).
 
+use ctxnode_api::List;
 use ctxnode_api::docs::{RequirementPut, RequirementView};
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::DeleteRequest;
-use ctxnode_api::{ErrorBody, List};
 use ctxnode_model::record::Requirement;
 use ctxnode_model::rules::requirement::{id as id_of, scope_name, validate};
 use ctxnode_model::rules::{limits::STALENESS_DAYS, secrets};
@@ -27,8 +27,8 @@ pub(crate) async fn put(cx: &Cx, input: RequirementPut) -> Handled {
     refuse_secrets(secrets::scan_value("", &json!(input)))?;
     let origin = cx.origin();
     let days = input.staleness_days.unwrap_or_else(|| i64::from(STALENESS_DAYS));
-    let staleness_days =
-        u32::try_from(days).map_err(|_| Failure::from(ErrorBody::field("staleness_days", "must be 1 to 3650")))?;
+    // What does not fit is out of range as well.
+    let staleness_days = u32::try_from(days).unwrap_or(0);
     let requirement = Requirement {
         name_pattern: input.name_pattern.unwrap_or_default(),
         scope_type: input.scope_type.unwrap_or_default(),
@@ -42,12 +42,11 @@ pub(crate) async fn put(cx: &Cx, input: RequirementPut) -> Handled {
         actor_key_id: origin.actor_key_id,
         ..Requirement::default()
     };
-    validate(&requirement)?;
+    let invalid = validate(&requirement).err().unwrap_or_default();
+    let named = requirement.scope_venture.as_deref();
+    ventures::finish(cx, invalid, named.map(|code| ("scope_venture".to_owned(), code)))?;
     cx.caller.require_venture(requirement.scope_venture.as_deref())?;
     cx.commit(move |draft| {
-        if let Some(code) = &requirement.scope_venture {
-            ventures::require(draft.reader(), code)?;
-        }
         let id = id_of(&requirement);
         let known = draft.reader().get_even_deleted::<Requirement>(id)?;
         write(draft, &requirement)?;

@@ -2,12 +2,11 @@
 
 use ctxnode_api::notes::{SearchHit, SearchKind as ApiKind, SearchQuery, SearchReply};
 use ctxnode_api::{ErrorBody, ErrorCode};
-use ctxnode_model::page::{DEFAULT_LIMIT, MAX_LIMIT};
 use ctxnode_model::rules::handoff::parse_status;
 use ctxnode_model::{Invalid, Timestamp};
 use ctxnode_search::{Hit, Query, SearchError, SearchKind};
 
-use super::ventures;
+use super::{paging, ventures};
 use crate::app::{Answer, Cx, Handled};
 use crate::failure::Failure;
 
@@ -20,11 +19,8 @@ pub(crate) async fn search(cx: &Cx, input: SearchQuery) -> Handled {
         return Err(error.hint("set `[search] enabled = true` in the configuration and restart the daemon").into());
     }
     let query = query(cx, input)?;
-    if let Some(code) = &query.venture {
-        ventures::require(cx.read()?.reader(), code)?;
-        if !cx.caller.sees(Some(code)) {
-            return Err(Failure::new(ErrorCode::Forbidden, format!("this credential may not read `{code}`")));
-        }
+    if let Some(code) = query.venture.as_ref().filter(|code| !cx.caller.sees(Some(code))) {
+        return Err(Failure::new(ErrorCode::Forbidden, format!("this credential may not read `{code}`")));
     }
     let now = cx.now();
     let app = std::sync::Arc::clone(&cx.app);
@@ -48,8 +44,7 @@ fn query(cx: &Cx, input: SearchQuery) -> Result<Query, Failure> {
     if let Err(error) = ctxnode_search::parse(&text) {
         invalid.add("q", error.to_string());
     }
-    let limit = input.limit.unwrap_or_else(|| i64::from(DEFAULT_LIMIT));
-    invalid.require((1..=i64::from(MAX_LIMIT)).contains(&limit), "limit", format!("expected 1 to {MAX_LIMIT}"));
+    let limit = paging::check_limit(&mut invalid, input.limit);
     let offset = input.cursor.as_deref().map_or(Some(0), |cursor| cursor.parse().ok());
     invalid.require(offset.is_some(), "cursor", "is not one that a search gave out; begin again without it");
     let status = input.status.as_deref();
@@ -58,7 +53,7 @@ fn query(cx: &Cx, input: SearchQuery) -> Result<Query, Failure> {
         "status",
         format!("expected {STATUSES}"),
     );
-    invalid.finish()?;
+    ventures::finish(cx, invalid, input.venture.iter().map(|code| ("venture".to_owned(), code.as_str())))?;
     Ok(Query {
         text,
         kinds: input.kinds.into_iter().map(kind).collect(),
@@ -71,7 +66,7 @@ fn query(cx: &Cx, input: SearchQuery) -> Result<Query, Failure> {
         since: input.since.map(|iso| iso.0.0),
         until: input.until.map(|iso| iso.0.0),
         include_archived: input.include_archived.unwrap_or(false),
-        limit: usize::try_from(limit).unwrap_or(1),
+        limit,
         offset: offset.unwrap_or(0),
     })
 }

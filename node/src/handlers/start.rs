@@ -67,6 +67,7 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
             let mut reply =
                 gather::context(draft.reader(), &app, &prepared_for_commit, &standing, status, &session, mode, now)?;
             reply.warnings.extend(news);
+            reply.warnings.extend(super::fleet::alert_line(&app));
             Ok((if status == StartStatus::Created { 201 } else { 200 }, reply))
         })
         .await?;
@@ -116,11 +117,11 @@ fn check(cx: &Cx, input: &SodRequest) -> Result<(), Failure> {
         commit_sha: input.commit_sha.clone(),
         meta: input.meta.clone(),
     };
-    fields.validate()?;
-    if let Some(text) = &input.continues {
-        paging::id(Kind::Handoff, "continues", text)?;
+    let mut invalid = fields.validate().err().unwrap_or_default();
+    if let Some(Err(error)) = input.continues.as_deref().map(|text| DocumentId::parse(Kind::Handoff, text)) {
+        invalid.add("continues", error.to_string());
     }
-    Ok(())
+    ventures::finish(cx, invalid, input.venture.iter().map(|code| ("venture".to_owned(), code.as_str())))
 }
 
 /// Finds venture and repo, or says what is missing.

@@ -1,15 +1,17 @@
 //! Tokens and the request log: who may come in over TCP, and who called.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use ctxnode_api::node::{Empty, RequestLogQuery, RequestLogRow, TokenCreate, TokenCreated};
 use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::{List, Right};
 use ctxnode_model::rules::canonical::sha256_hex;
-use ctxnode_model::rules::limits::DAY_MS;
 use ctxnode_model::rules::text::require_line;
 use ctxnode_model::{Invalid, Timestamp};
 use ctxnode_store::LocalTable;
 
-use super::{paging, ventures};
+use super::{paging, spans, ventures};
 use crate::app::{Answer, Cx, Handled};
 use crate::failure::Failure;
 use crate::gate::rate::CALLS_PER_MINUTE;
@@ -18,8 +20,8 @@ use crate::gate::tokens::{Token, all};
 
 /// The most calls per minute that a token may have.
 const RATE_MOST: i64 = 100_000;
-/// The longest life of a token that has one.
-const TTL_MOST_S: i64 = 10 * 365 * DAY_MS / 1_000;
+/// How long a token lives that does not live for ever: up to ten years.
+const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 24 * 3_600);
 /// How many rows of the log are read at a time while filters look for matches.
 const LOG_STEP: usize = 1_000;
 
@@ -37,15 +39,13 @@ pub(crate) async fn create(cx: &Cx, input: TokenCreate) -> Handled {
     invalid.require(right != Right::None, "right", "is required: reader, writer or admin");
     let rate = input.rate_limit.unwrap_or_else(|| i64::from(CALLS_PER_MINUTE));
     invalid.require((1..=RATE_MOST).contains(&rate), "rate_limit", format!("expected 1 to {RATE_MOST}"));
-    let ttl_good = input.ttl_seconds.is_none_or(|ttl| (1..=TTL_MOST_S).contains(&ttl));
-    invalid.require(ttl_good, "ttl_seconds", format!("expected 1 to {TTL_MOST_S}"));
+    let (text, seconds) = (("ttl", input.ttl.as_deref()), ("ttl_seconds", input.ttl_seconds));
+    let ttl = spans::check_seconds(&mut invalid, text, seconds, &TTL, "30d");
     if let Some(agent) = &input.agent {
         require_line(&mut invalid, "agent", agent, 63);
     }
-    invalid.finish()?;
-    for code in &input.ventures {
-        ventures::require(cx.read()?.reader(), code)?;
-    }
+    let named = input.ventures.iter().enumerate().map(|(at, code)| (format!("ventures[{at}]"), code.as_str()));
+    ventures::finish(cx, invalid, named)?;
     let mut bytes = [0; 32];
     cx.app.store.entropy().fill(&mut bytes);
     let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -58,7 +58,7 @@ pub(crate) async fn create(cx: &Cx, input: TokenCreate) -> Handled {
         agent: input.agent,
         rate_limit: u32::try_from(rate).unwrap_or(CALLS_PER_MINUTE),
         created_at: now,
-        expires_at: input.ttl_seconds.map(|ttl| now.plus(ttl * 1_000)),
+        expires_at: ttl.map(|ttl| now.plus(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))),
         last_used_at: None,
         revoked_at: None,
     };

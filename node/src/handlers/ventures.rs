@@ -8,7 +8,7 @@ use ctxnode_model::record::Venture;
 use ctxnode_model::rules::session::{merge_meta, meta_edits};
 use ctxnode_model::rules::text::near;
 use ctxnode_model::rules::{secrets, venture};
-use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Invalid, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::{Draft, Reader};
 use serde_json::{Map, Value, json};
 
@@ -26,24 +26,62 @@ pub(super) fn all_living(reader: Reader<'_>) -> Result<Vec<Rec<Venture>>, Failur
     Ok(all)
 }
 
+/// What an admin does about a code that nobody knows.
+const ADD: &str = "an admin adds one with `ctxnode venture set CODE`";
+
 /// Returns a venture, or refuses with the known codes and near matches.
 pub(super) fn require(reader: Reader<'_>, code: &str) -> Result<Rec<Venture>, Failure> {
-    if let Some(found) = reader.get::<Venture>(DocumentId::venture(code))? {
-        return Ok(found);
+    match reader.get::<Venture>(DocumentId::venture(code))? {
+        Some(found) => Ok(found),
+        None => Err(unknown(format!("venture {}", not_known(reader, code)?)).into()),
     }
+}
+
+fn unknown(message: String) -> ErrorBody {
+    ErrorBody::new(ErrorCode::UnknownVenture, message).hint(ADD)
+}
+
+/// Ends the check of a request that names ventures: an unknown one is a bad field beside the others, and has an error code
+/// of its own when nothing else is wrong. Ventures that the caller may not see are left to the check of its rights.
+///
+/// # Errors
+/// When a field is bad.
+pub(super) fn finish<'a>(
+    cx: &Cx,
+    mut invalid: Invalid,
+    named: impl IntoIterator<Item = (String, &'a str)>,
+) -> Result<(), Failure> {
+    let snapshot = cx.read()?;
+    let reader = snapshot.reader();
+    let others = invalid.fields.len();
+    for (field, code) in named {
+        let is_named = invalid.fields.iter().any(|bad| bad.field == field);
+        if !is_named && cx.caller.sees(Some(code)) && reader.get::<Venture>(DocumentId::venture(code))?.is_none() {
+            invalid.add(field, not_known(reader, code)?);
+        }
+    }
+    if invalid.fields.is_empty() {
+        return Ok(());
+    }
+    if others > 0 {
+        let has_unknown = invalid.fields.len() > others;
+        let body = ErrorBody::from(invalid);
+        return Err(if has_unknown { body.hint(ADD) } else { body }.into());
+    }
+    let messages: Vec<String> = invalid.fields.iter().map(|bad| format!("venture {}", bad.message)).collect();
+    Err(unknown(messages.join("; ")).details(invalid.fields).into())
+}
+
+/// Says that a code is not known, and what is.
+fn not_known(reader: Reader<'_>, code: &str) -> Result<String, Failure> {
     let known = all_living(reader)?;
     let codes: Vec<&str> = known.iter().map(|venture| venture.code.as_str()).collect();
     let close = near(code, &codes);
-    let message = match close.first() {
-        Some(first) => {
-            format!("venture `{code}` is not known; did you mean `{first}`? known are: {}", codes.join(", "))
-        }
-        None if codes.is_empty() => format!("venture `{code}` is not known; there are none yet"),
-        None => format!("venture `{code}` is not known; known are: {}", codes.join(", ")),
-    };
-    Err(ErrorBody::new(ErrorCode::UnknownVenture, message)
-        .hint("an admin adds one with `ctxnode venture set CODE`")
-        .into())
+    Ok(match close.first() {
+        Some(first) => format!("`{code}` is not known; did you mean `{first}`? known are: {}", codes.join(", ")),
+        None if codes.is_empty() => format!("`{code}` is not known; there are none yet"),
+        None => format!("`{code}` is not known; known are: {}", codes.join(", ")),
+    })
 }
 
 pub(crate) async fn list(cx: &Cx, input: VentureQuery) -> Handled {

@@ -4,7 +4,7 @@ use ctxnode_api::shape::Shape;
 use ctxnode_api::{Call, ClientError, ErrorCode, ROUTES, Route};
 use serde_json::{Value, json};
 
-use crate::support::{agent, person, ready, start};
+use crate::support::{agent, ctxnode, person, printed, ready, start};
 
 /// Values that are wrong for nearly every field; what a field takes is left out.
 const WRONG: [&str; 8] =
@@ -79,4 +79,121 @@ fn no_value_in_any_field_is_a_fault_of_the_daemon() {
         }
     }
     assert_eq!(person(&sandbox).do_("health", json!({}))["status"], "ok");
+}
+
+/// An unknown venture is named beside everything else that is wrong; alone it is an error of its own.
+#[test]
+fn an_unknown_venture_is_named_beside_the_other_bad_fields() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    let note = ada.do_("note.create", json!({ "content": "x", "human_requested": true }));
+    let long = "x".repeat(201);
+    let of_note = |call: Call| call.param("id", note["id"].as_str().unwrap());
+    let doc = |name: &str, input: Value| Call::new("doc.put", input).param("scope", "alhpa").param("name", name);
+    // Each with the fields that are bad beside the venture, and the same call with the venture alone.
+    let cases = [
+        (
+            Call::new(
+                "note.create",
+                json!({ "venture": "alhpa", "content": " ", "title": long, "human_requested": true }),
+            ),
+            vec!["content", "title", "venture"],
+            Call::new("note.create", json!({ "venture": "alhpa", "content": "x", "human_requested": true })),
+        ),
+        (
+            of_note(Call::new(
+                "note.update",
+                json!({ "venture": "alhpa", "title": long, "rev": "none", "human_requested": true }),
+            )),
+            vec!["title", "rev", "venture"],
+            of_note(Call::new("note.update", json!({ "venture": "alhpa", "human_requested": true }))),
+        ),
+        (
+            Call::new("search", json!({ "q": "\"", "limit": 0, "venture": "alhpa" })),
+            vec!["q", "limit", "venture"],
+            Call::new("search", json!({ "q": "x", "venture": "alhpa" })),
+        ),
+        (
+            Call::new("doc.list", json!({ "limit": 0, "venture": "alhpa" })),
+            vec!["limit", "venture"],
+            Call::new("doc.list", json!({ "venture": "alhpa" })),
+        ),
+        (doc("x", json!({})), vec!["name", "content", "scope"], doc("x.md", json!({ "content": "x" }))),
+        (
+            Call::new(
+                "requirement.put",
+                json!({ "name_pattern": "x", "scope_type": "venture", "scope_venture": "alhpa", "staleness_days": -1 }),
+            ),
+            vec!["name_pattern", "staleness_days", "scope_venture"],
+            Call::new(
+                "requirement.put",
+                json!({ "name_pattern": "x.md", "scope_type": "venture", "scope_venture": "alhpa" }),
+            ),
+        ),
+        (
+            Call::new("sod", json!({ "venture": "alhpa", "repo": "alpha-org/console", "track": -1, "continues": "x" })),
+            vec!["track", "continues", "venture"],
+            Call::new("sod", json!({ "venture": "alhpa", "repo": "alpha-org/console" })),
+        ),
+        (
+            Call::new("invite.create", json!({ "role": "none", "ttl": "1w", "ventures": ["alpha", "alhpa"] })),
+            vec!["role", "ttl", "ventures[1]"],
+            Call::new("invite.create", json!({ "ventures": ["alpha", "alhpa"] })),
+        ),
+        (
+            Call::new("token.create", json!({ "rate_limit": 0, "ttl": "soon", "ventures": ["alhpa"] })),
+            vec!["name", "right", "rate_limit", "ttl", "ventures[0]"],
+            Call::new("token.create", json!({ "name": "x", "right": "reader", "ventures": ["alhpa"] })),
+        ),
+    ];
+    for (all, fields, alone) in cases {
+        let refused = ada.refused(&all);
+        let named: Vec<&str> = refused.details.iter().map(|detail| detail.field.as_str()).collect();
+        assert_eq!((refused.code, named), (ErrorCode::ValidationFailed, fields), "{}: {refused:?}", all.operation);
+        assert!(refused.details.last().unwrap().message.contains("did you mean `alpha`"), "{refused:?}");
+        assert!(!refused.message.contains("of the form ``"), "{refused:?}");
+        let refused = ada.refused(&alone);
+        assert_eq!(refused.code, ErrorCode::UnknownVenture, "{}: {refused:?}", alone.operation);
+        assert!(refused.message.contains("did you mean `alpha`") && refused.hint.is_some(), "{refused:?}");
+    }
+    assert_eq!(ada.do_("note.list", json!({}))["total"], 1);
+}
+
+/// A time is typed as people write it; what is none is answered with the forms and the range that are.
+#[test]
+fn a_time_that_is_none_is_answered_with_the_accepted_forms() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    let said = |operation: &str, input: Value| {
+        let refused = ada.refused_(operation, input);
+        refused
+            .details
+            .iter()
+            .map(|detail| format!("{}: {}", detail.field, detail.message))
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    let form = "a number and `s`, `m`, `h` or `d`";
+    assert_eq!(
+        said("invite.create", json!({ "ttl": "1 fortnight" })),
+        format!("ttl: expected 1m to 7d, like `1h`: {form}")
+    );
+    assert_eq!(
+        said("field.on", json!({ "every": "15", "for": "8d" })),
+        format!("every: expected 1m to 1d, like `15m`: {form}; for: expected 1m to 7d, like `2h`: {form}")
+    );
+    assert_eq!(
+        said("invite.create", json!({ "ttl": "1h", "ttl_seconds": 60 })),
+        "ttl_seconds: is `ttl` in seconds: give one of them"
+    );
+    let made = ctxnode(&sandbox, &["invite", "--ttl", "90m", "--json"]);
+    let made: Value = serde_json::from_str(&printed(&made)).unwrap();
+    let at = |field: &str| ctxnode_model::Timestamp::parse_iso(made[field].as_str().unwrap()).unwrap();
+    // It is made a moment after its end was set.
+    assert_eq!((at("expires_at").since(at("created_at")) + 30_000) / 60_000, 90);
+    let typed = ctxnode(&sandbox, &["invite", "--ttl", "soon"]);
+    let shown = String::from_utf8_lossy(&typed.stderr).into_owned();
+    assert!(typed.status.code() == Some(1) && shown.contains("like `1h`"), "{shown}");
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, start, text};
 
 /// Fields that differ between two calls whatever is asked: times of the call itself and what moves by itself.
-const MOVING: &[&str] = &["age", "uptime_seconds", "requests", "memory", "started", "as_of", "watermark", "journal"];
+const MOVING: &[&str] =
+    &["age", "uptime_seconds", "requests", "memory", "started", "as_of", "watermark", "journal", "correlation_id"];
 
 fn settled(mut value: Value) -> Value {
     match &mut value {

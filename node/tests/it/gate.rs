@@ -22,6 +22,12 @@ fn a_10_every_answer_names_its_call() {
         answer.headers[headers::CORRELATION_ID].to_str().unwrap().to_owned()
     };
     assert_eq!(said(&[(headers::CORRELATION_ID, own)]), own);
+    for operation in ["plan.get", "note.list", "node", "peer.wake", "sod"] {
+        let input =
+            if operation == "sod" { json!({ "venture": "alpha", "repo": "alpha-org/console" }) } else { json!({}) };
+        let answer = ada.ask_with(&Call::new(operation, input), &[(headers::CORRELATION_ID, own)]).unwrap();
+        assert_eq!(answer.body["correlation_id"], own, "{operation}");
+    }
     assert!(said(&[(headers::CORRELATION_ID, "nonsense")]).starts_with("corr_"));
     let refused = ada.ask_with(&Call::new("search", json!({})), &[(headers::CORRELATION_ID, own)]);
     let Err(ClientError::Refused(refused)) = refused else { panic!("{refused:?}") };
@@ -46,6 +52,9 @@ fn a_01_a_02_a_key_makes_a_call_happen_once_even_across_a_crash() {
     daemon.kill();
     daemon.restart();
     let second = send(&note("once")).unwrap();
+    // The body is told again as it was; the header names the call that asked.
+    assert_eq!(second.body["correlation_id"], first.headers[headers::CORRELATION_ID].to_str().unwrap());
+    assert_ne!(second.headers[headers::CORRELATION_ID], first.headers[headers::CORRELATION_ID]);
     assert_eq!((&second.body, second.idempotency_hit, second.status), (&first.body, true, first.status));
     assert_eq!(ada.do_("note.list", json!({}))["total"], 1);
     let refused = |call: &Call, key: &str| match ada.ask_with(call, &[(headers::IDEMPOTENCY_KEY, key)]) {
@@ -164,7 +173,8 @@ fn the_command_line_prints_the_object_and_ends_with_its_codes() {
     assert_eq!(run(&["no-such-command"]).0, 2);
     let _daemon = start(&sandbox);
     let (code, shown) = run(&["plan", "show", "--json"]);
-    let plan: Value = serde_json::from_str(&shown).unwrap();
+    let mut plan: Value = serde_json::from_str(&shown).unwrap();
+    assert!(plan.as_object_mut().unwrap().remove("correlation_id").is_some(), "{plan}");
     assert_eq!((code, &plan), (0, &person(&sandbox).do_("plan.get", json!({}))));
     let (code, shown) = run(&["note", "show", "note_00000000000000000000000000", "--json"]);
     let error: Value = serde_json::from_str(&shown).unwrap();

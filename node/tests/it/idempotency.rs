@@ -98,6 +98,7 @@ fn a_09_every_mutating_operation_happens_once() {
         ("sod", json!({}), vec![]),
         ("update", json!({ "issue": 3 }), vec![]),
         ("heartbeat", json!({}), vec![]),
+        ("alert.acknowledge", json!({}), vec![]),
         ("session.draft", json!({}), vec![("id", &session)]),
         ("note.create", json!({ "content": "n", "human_requested": true }), vec![]),
         ("note.update", json!({ "content": "m", "human_requested": true }), vec![("id", &made)]),
@@ -182,7 +183,7 @@ fn a_05_an_answer_is_kept_whole_up_to_its_limit() {
         Call::new("handoff.close", json!({})).param("id", text(&made, "handoff_id"))
     };
     let probe = 64_101;
-    let size = claude.ok(&closable(probe)).to_string().len();
+    let size = claude.ask(&closable(probe)).unwrap().body.to_string().len();
     for (wanted, whole) in [(65_535, true), (65_536, false)] {
         // One item more or less would change the punctuation.
         let filler = probe + wanted - size;

@@ -174,6 +174,43 @@ fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation(
     assert_eq!((&again["id"], &list["total"]), (&row["id"], &json!(3)));
 }
 
+/// F-03 for `revoke`, which is also how an admin's machine goes: it reads retired everywhere, its sessions and claims end.
+#[test]
+fn f_03_a_machine_whose_node_is_revoked_reads_retired_an_admins_too() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &["--role", "admin"]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    let server = join(&mac, "server", &[]);
+    let _server_daemon = Daemon::start(&server);
+    let list = machines(&mac, "all are listed", |list| list["total"] == 3);
+    let key = text(&person(&laptop).do_("node", json!({})), "node").to_owned();
+    let of =
+        |list: &Value| list["items"].as_array().unwrap().iter().find(|row| row["node_key"] == key.as_str()).cloned();
+    let row = of(&list).unwrap();
+    assert_eq!((text(&row, "status"), &row["revoked"]), ("active", &json!(false)));
+    let repo = alpha_repo(&laptop, "console");
+    let claude = agent(&laptop, "claude-laptop-00000001", repo.path());
+    let session = text(&claude.do_("sod", json!({})), "session_id").to_owned();
+    claude.do_("claim.take", json!({ "kind": "issue", "key": "87" }));
+    let claims = Call::new("claim.list", json!({ "venture": "alpha" }));
+    until(&mac, "the claim is known", &claims, |list| list["total"] == 1);
+    laptop_daemon.stop();
+    let refused = person(&mac).refused(&Call::new("machine.retire", json!({})).param("id", text(&row, "id")));
+    let hint = refused.hint.clone().unwrap_or_default();
+    assert!(refused.code == ErrorCode::Forbidden && hint.contains("ctxnode revoke laptop"), "{refused:?}");
+    assert!(ctxnode(&mac, &["revoke", "laptop", "--yes"]).status.success());
+    for sandbox in [&mac, &server] {
+        machines(sandbox, "it is gone", |list| list["total"] == 2);
+        let all = person(sandbox).do_("machine.list", json!({ "all": true }));
+        let row = of(&all).unwrap();
+        assert_eq!((text(&row, "status"), &row["revoked"]), ("retired", &json!(true)), "{all}");
+        until(sandbox, "its claims ended", &claims, |list| list["total"] == 0);
+        let one = person(sandbox).ok(&Call::new("session.get", json!({})).param("id", &session));
+        assert_eq!((text(&one, "status"), text(&one, "end_reason")), ("abandoned", "admin"));
+    }
+}
+
 /// Status, its exit code and doctor follow a peer that goes and comes back, and one that was never there.
 #[test]
 fn status_and_doctor_say_why_a_peer_is_not_reached() {

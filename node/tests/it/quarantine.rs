@@ -97,6 +97,59 @@ fn f_03_what_lies_past_a_revocation_is_taken_out_everywhere_until_it_is_accepted
     }
 }
 
+/// What was written on top of a change that is held back waits for it: counted in status and doctor, listed with what it
+/// waits for, applied when the other is accepted.
+#[test]
+fn what_builds_on_a_held_change_is_counted_and_listed_until_that_is_accepted() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let hub = join(&mac, "hub", &["--role", "admin"]);
+    let mut hub_daemon = Daemon::start(&hub);
+    let lost = join(&mac, "lost", &[]);
+    let mut lost_daemon = Daemon::start(&lost);
+    node(&hub, "all are equal", |reply| connected(reply, 2));
+    let read = note(&mac, "shared");
+    let id = text(&person(&mac).ok(&read), "id").to_owned();
+    let title = |title: &str| {
+        Call::new("note.update", json!({ "title": title, "human_requested": true })).param("id", id.as_str())
+    };
+    let reads = |sandbox: &Sandbox, wanted: &str| {
+        wait_until(SOON, wanted, || script(sandbox).ask(&read).is_ok_and(|answer| answer.body["title"] == wanted));
+    };
+    reads(&lost, "shared");
+    mac_daemon.stop();
+    person(&lost).ok(&title("of the lost"));
+    reads(&hub, "of the lost");
+    person(&hub).ok(&title("on top of it"));
+    lost_daemon.stop();
+    hub_daemon.stop();
+    mac_daemon.restart();
+    succeeds(&mac, &["revoke", "lost", "--yes"]);
+    hub_daemon.restart();
+    for machine in [&mac, &hub] {
+        let reply = node(machine, "it waits", |reply| reply["waiting"] == 1 && reply["quarantined"] == 1);
+        assert!(reply["attention"].to_string().contains("quarantine --waiting"), "{reply}");
+        reads(machine, "shared");
+        let list = person(machine).do_("waiting.list", json!({}));
+        let row = &list["items"][0];
+        assert_eq!((&list["total"], text(row, "machine"), text(row, "record")), (&json!(1), "hub", id.as_str()));
+        assert!(row["waits_for"].to_string().contains("by lost, which is held back"), "{row}");
+        let status = printed(&ctxnode(machine, &["status"]));
+        assert!(status.contains("1 change, for others"), "{status}");
+        let doctor: Value = serde_json::from_str(&printed(&ctxnode(machine, &["doctor", "--json"]))).unwrap();
+        let row = doctor["checks"].as_array().unwrap().iter().find(|row| row["name"] == "waiting").unwrap().clone();
+        assert_eq!(text(&row, "state"), "warn");
+    }
+    let shown = succeeds(&mac, &["quarantine", "--waiting"]);
+    assert!(shown.contains("hub") && shown.contains(&id) && shown.contains("by lost"), "{shown}");
+    succeeds(&hub, &["fleet", "accept", "lost"]);
+    for machine in [&mac, &hub] {
+        none_held(machine);
+        node(machine, "nothing waits", |reply| reply["waiting"] == 0);
+        reads(machine, "on top of it");
+    }
+}
+
 fn recover(sandbox: &Sandbox, key: &str) -> Output {
     let mut command = sandbox.command("ctxnode");
     command.args(["fleet", "recover"]).current_dir(sandbox.dev_dir());

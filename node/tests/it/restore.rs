@@ -9,7 +9,7 @@ use ctxnode_testkit::{Daemon, Sandbox, wait_until};
 use serde_json::{Value, json};
 
 use crate::fleet::{connected, join, node};
-use crate::support::{SOON, ctxnode, person, printed, ready, script, start, text};
+use crate::support::{SOON, agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
 
 fn add_note(sandbox: &Sandbox, title: &str) {
     person(sandbox).do_("note.create", json!({ "title": title, "content": title, "human_requested": true }));
@@ -109,6 +109,23 @@ fn an_old_copy_of_the_file_that_is_put_back_is_noticed_before_it_writes() {
     mac_daemon.restart();
     wait_for_titles(&[&laptop, &mac], &["1 before", "2 after", "3 again"]);
     sound(&[&mac, &laptop]);
+
+    // It is said until somebody says that it was read, whatever happens to the daemon, and not after that.
+    laptop_daemon.kill();
+    laptop_daemon.restart();
+    told(&laptop, "is an older copy");
+    let home = alpha_repo(&laptop, "console");
+    let claude = agent(&laptop, "claude-laptop-00000001", home.path());
+    let warnings = || claude.do_("sod", json!({}))["warnings"].to_string();
+    assert!(warnings().contains("tell the human") && warnings().contains("fleet acknowledge"), "{}", warnings());
+    let doctor = printed(&ctxnode(&laptop, &["doctor"]));
+    assert!(doctor.contains("older copy"), "{doctor}");
+    let read = printed(&ctxnode(&laptop, &["fleet", "acknowledge"]));
+    assert!(read.contains("is an older copy"), "{read}");
+    laptop_daemon.kill();
+    laptop_daemon.restart();
+    assert_eq!(script(&laptop).do_("node", json!({}))["alerts"], json!([]));
+    assert!(!warnings().contains("tell the human"), "{}", warnings());
 }
 
 /// The whole disk goes back to a snapshot, with everything by which the replica could notice, as a virtual machine does.

@@ -198,8 +198,9 @@ impl DocumentId {
     /// # Errors
     /// When the prefix is another one, or the rest is not 26 Crockford characters.
     pub fn parse(kind: Kind, text: &str) -> Result<Self, IdError> {
-        let id: Self = text.parse()?;
-        if id.kind == kind { Ok(id) } else { Err(IdError { expected: kind.prefix() }) }
+        // Whatever the text looks like, the caller is told which form is wanted.
+        let found = text.parse().ok().filter(|id: &Self| id.kind == kind);
+        found.ok_or(IdError { expected: kind.prefix() })
     }
 }
 

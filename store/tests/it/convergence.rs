@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use ctxnode_model::frontier::Run;
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Note, Requirement};
-use ctxnode_model::{DocumentId, Edit, Kind, Space};
-use ctxnode_store::{ControlOp, Cut, Outcome, Refusal, Role, Store};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space};
+use ctxnode_store::{ControlOp, Cut, Missing, Outcome, Refusal, Role, Store};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -22,6 +22,15 @@ fn views(store: &Store) -> (Views, Vec<DocumentId>) {
     }
     let views = ids.into_iter().map(|id| (id, reader.view_bytes(id).unwrap())).collect();
     (views, open_handoffs(store))
+}
+
+/// The entries that a store has of one author.
+fn entries_of(store: &Store, author: NodeKey) -> Vec<Vec<u8>> {
+    let snapshot = store.read().unwrap();
+    let frontier = snapshot.reader().frontier().unwrap();
+    let logs = frontier.0.iter().filter(|(log, _)| log.author == author);
+    let runs = logs.map(|(log, length)| Run { log: *log, from: 1, to: *length });
+    runs.flat_map(|run| snapshot.reader().entries(&run, usize::MAX).unwrap()).collect()
 }
 
 /// D-09 and the natural-key rule: what two nodes create apart under one natural key is one record.
@@ -91,16 +100,7 @@ fn q_05_entries_without_right_are_held_and_apply_once_the_right_is_given() {
     let id = add_note(&b.store, "mine", "x", &[]);
     // `c` gets the note before it hears of the grant.
     let c = member(&a, 28);
-    let of_b: Vec<Vec<u8>> = {
-        let snapshot = b.store.read().unwrap();
-        let frontier = snapshot.reader().frontier().unwrap();
-        let own = frontier.0.iter().filter(|(log, _)| log.author == b.store.node());
-        own.flat_map(|(log, length)| {
-            snapshot.reader().entries(&Run { log: *log, from: 1, to: *length }, usize::MAX).unwrap()
-        })
-        .collect()
-    };
-    let report = ingest(&c.store, of_b);
+    let report = ingest(&c.store, entries_of(&b.store, b.store.node()));
     assert_eq!(report.outcomes, [Outcome::Held(Refusal::UnknownAuthor)]);
     assert!(c.store.read().unwrap().reader().get::<Note>(id).unwrap().is_none());
     assert_eq!(c.store.read().unwrap().reader().quarantine(10).unwrap().1, 1);
@@ -138,6 +138,58 @@ fn what_lies_past_a_revocation_is_taken_out_again() {
     assert_eq!(views(&a.store), views(&b.store));
     let refused = b.store.write_blocking(move |draft| draft.edit(id, &alpha(), [Edit::set("title", "late")]));
     assert!(refused.is_err());
+}
+
+/// What builds on a change that is not here is listed with what it waits for, and not any more once that is applied.
+#[test]
+fn a_change_that_waits_says_what_for() {
+    let (a, b) = (founder(70), member(&founder(70), 71));
+    grant(&a, &b, Role::Writer);
+    let c = member(&a, 72);
+    sync(&a.store, &c.store);
+    let id = add_note(&a.store, "t", "From a.", &[]);
+    sync(&a.store, &b.store);
+    set_body(&b.store, id, "From a. From b.", None);
+    set_body(&b.store, id, "From a. From b, twice.", None);
+    let of_b = entries_of(&b.store, b.store.node());
+    let waiting = || {
+        let snapshot = c.store.read().unwrap();
+        assert_eq!(snapshot.reader().waiting(1).unwrap().len(), 1, "no more than asked for");
+        let rows = snapshot.reader().waiting(10).unwrap();
+        assert_eq!(snapshot.reader().waiting_count().unwrap(), rows.len() as u64);
+        assert!(rows.iter().all(|row| row.document == id && row.log.author == b.store.node()));
+        let mut missing: Vec<Vec<Missing>> = rows.into_iter().map(|row| row.missing).collect();
+        missing.sort_by_key(|missing| matches!(missing[..], [Missing::Waiting(_)]));
+        missing
+    };
+    ingest(&c.store, of_b);
+    assert!(matches!(&waiting()[..], [first, second]
+        if matches!(first[..], [Missing::Change(_)]) && matches!(second[..], [Missing::Waiting(_)])));
+    ingest(&c.store, all_entries(&a.store));
+    assert_eq!(c.store.read().unwrap().reader().waiting_count().unwrap(), 0);
+    assert_eq!(body(&c.store, id), "From a. From b, twice.");
+}
+
+/// What was built on a change that a revocation took out waits for it, and the list says where that one lies.
+#[test]
+fn what_builds_on_a_change_in_quarantine_waits_for_it_by_name() {
+    let (a, b) = (founder(73), member(&founder(73), 74));
+    grant(&a, &b, Role::Writer);
+    let id = add_note(&a.store, "t", "From a.", &[]);
+    sync(&a.store, &b.store);
+    set_body(&b.store, id, "From a. Late.", None);
+    sync(&a.store, &b.store);
+    set_body(&a.store, id, "From a. Late. On top.", None);
+    let lost = b.store.node();
+    write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node: lost, cuts: Vec::new() }));
+    let snapshot = a.store.read().unwrap();
+    let rows = snapshot.reader().waiting(10).unwrap();
+    assert!(matches!(&rows[..], [row] if row.log.author == a.store.node()), "{rows:?}");
+    assert!(
+        matches!(&rows[0].missing[..], [Missing::Quarantined { log, .. }] if log.author == lost),
+        "{:?}",
+        rows[0].missing
+    );
 }
 
 #[test]

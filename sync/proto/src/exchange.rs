@@ -360,9 +360,10 @@ impl Exchange {
     /// Takes over where own logs end; returns whether one goes back: a part of it has become a branch.
     fn take_over(&mut self, heads: Heads) -> bool {
         let goes_back = |(log, head): (&LogId, &Head)| {
-            self.own.0.get(log).is_some_and(|own| {
-                head.length < own.length || (head.length == own.length && head.tip != own.tip)
-            })
+            self.own
+                .0
+                .get(log)
+                .is_some_and(|own| head.length < own.length || (head.length == own.length && head.tip != own.tip))
         };
         let went_back = heads.0.iter().any(goes_back);
         self.own.0.extend(heads.0);

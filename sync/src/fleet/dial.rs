@@ -53,7 +53,7 @@ pub(super) async fn dial(shared: Arc<Shared>, peer: NodeKey) {
             match attempt {
                 Ok(connection) => {
                     let shared = Arc::clone(&shared);
-                    serving.spawn(async move { shared.serve(connection, shared.store.node()).await });
+                    serving.spawn(async move { shared.serve(connection, shared.store.node(), false).await });
                 }
                 Err(trouble) => {
                     shared.peers.one(peer, |peer| peer.trouble = Some(trouble));

@@ -35,12 +35,7 @@ pub(super) struct Permit {
 impl Door {
     /// Decides about somebody who knocks.
     pub(super) fn knock(self: &Arc<Self>, incoming: &Incoming) -> Knock {
-        // What a relay passes on counts together: who is behind it, only the relay knows.
-        let from = match incoming.remote_addr() {
-            IncomingAddr::Ip(address) => Some(network(address.ip())),
-            _ => None,
-        };
-        self.decide(from, incoming.remote_addr_validated())
+        self.decide(address(incoming), incoming.remote_addr_validated())
     }
 
     fn decide(self: &Arc<Self>, from: Option<IpAddr>, is_proved: bool) -> Knock {
@@ -67,6 +62,14 @@ impl Drop for Permit {
                 going.remove(&self.from);
             }
         }
+    }
+}
+
+/// Returns from where a handshake comes. What a relay passes on counts together: who is behind it, only the relay knows.
+pub(super) fn address(incoming: &Incoming) -> Option<IpAddr> {
+    match incoming.remote_addr() {
+        IncomingAddr::Ip(address) => Some(network(address.ip())),
+        _ => None,
     }
 }
 

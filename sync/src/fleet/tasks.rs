@@ -11,7 +11,7 @@ use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 
 use super::Shared;
 use super::dial::dial;
-use super::door::{Door, Knock};
+use super::door::{self, Door, Knock};
 use crate::endpoint::{self, node_of};
 use crate::invite::any_open;
 use crate::{ALPN_JOIN, ALPN_ROUND, join};
@@ -86,6 +86,11 @@ pub(super) async fn accept(shared: Arc<Shared>) {
             Some(_) = tasks.join_next() => continue,
         };
         let Some(incoming) = incoming else { return };
+        let from = door::address(&incoming);
+        if shared.is_ignored(from) {
+            incoming.ignore();
+            continue;
+        }
         let permit = match door.knock(&incoming) {
             Knock::Enter(permit) => permit,
             Knock::Prove => {
@@ -105,26 +110,27 @@ pub(super) async fn accept(shared: Arc<Shared>) {
             let metered = shared.pacing.is_metered().then(|| endpoint::metered(&endpoint, shared.config.keep_alive));
             let connection = shake_hands(incoming, metered).await;
             drop(permit);
-            let Some(connection) = connection else { return };
+            let Some(connection) = connection else { return shared.refused(from) };
             let peer = node_of(&connection);
             if connection.alpn() == ALPN_JOIN {
+                // One machine joins once; who guesses secrets comes often.
+                shared.refused(from);
                 let Ok(_permit) = joining.try_acquire_owned() else { return };
                 let addresses = shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default();
                 join::welcome(&shared.store, &connection, addresses).await;
-            } else if !shared.may_answer(peer, connection.alpn() == ALPN_ROUND) {
-                // The peer learns why, and leaves this node alone for a while.
-                shared.pacing.spend(handshake_bytes(&connection));
-                connection.close(u32::from(code::AWAY).into(), b"in field mode");
+            } else if shared.may_connect(peer) {
+                shared.serve(connection, peer, false).await;
+            } else if shared.may_visit(peer, connection.alpn() == ALPN_ROUND) {
+                if !shared.serve(connection, peer, true).await {
+                    shared.did_not_come(peer, from);
+                }
             } else {
-                shared.serve(connection, peer).await;
+                // The peer learns why, and leaves this node alone for a while.
+                connection.close(u32::from(code::AWAY).into(), b"in field mode");
+                shared.refused(from);
             }
         });
     }
-}
-
-fn handshake_bytes(connection: &Connection) -> u64 {
-    let stats = connection.stats();
-    stats.udp_tx.bytes + stats.udp_rx.bytes
 }
 
 async fn shake_hands(incoming: Incoming, config: Option<Arc<ServerConfig>>) -> Option<Connection> {
@@ -154,6 +160,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = speak.tick() => shared.tell(),
             () = shared.speak.notified() => shared.tell(),
+            () = shared.save_soon.notified() => shared.save().await,
             _ = save.tick() => {
                 let now = shared.store.clock().now();
                 if now.since(last) > SLEPT_MS {

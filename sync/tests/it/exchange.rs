@@ -1,9 +1,12 @@
 //! What connected nodes do for each other.
 
-use ctxnode_store::{Role, Store};
+use std::sync::Arc;
+
+use ctxnode_model::Timestamp;
+use ctxnode_store::{ManualClock, Role, Store};
 use ctxnode_sync::{PeerState, Reach};
 
-use crate::support::{block_on, equal, founder, joined, options, run, until};
+use crate::support::{block_on, equal, founder, founder_by, joined, joined_by, options, run, until};
 
 #[test]
 fn what_one_spoke_writes_reaches_the_other_through_the_hub() {
@@ -38,6 +41,58 @@ fn both_write_while_apart_and_meet_again() {
         let laptop = run(laptop.store.clone(), laptop.secret.clone());
         equal(&[&mac, &laptop]).await;
         until("nobody lacks anything", || mac.fleet.status()[0].lacks == Some(Default::default())).await;
+    });
+}
+
+/// Q-02, where the two meet directly: a week apart with 200 changes on each side, half of them to what both have.
+#[test]
+fn q_02_a_week_apart_with_200_changes_on_each_side_loses_nothing() {
+    const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+    block_on(async {
+        let clocks = [0, 90_000].map(|off| Arc::new(ManualClock::new(Timestamp(1_795_435_200_000 + off))));
+        let mac = founder_by(&clocks[0]);
+        let code = mac.invite(Role::Writer, None).await;
+        let laptop = joined_by(&code, "laptop", Arc::clone(&clocks[1]) as _).await;
+        let mut shared = Vec::new();
+        for number in 0..20 {
+            shared.push((
+                mac.note(None, &format!("Note {number}. At home. Away.")).await,
+                String::new(),
+                String::new(),
+            ));
+        }
+        equal(&[&mac, &laptop]).await;
+        laptop.fleet.stop().await;
+        until("it is gone", || mac.fleet.status()[0].state != PeerState::Connected).await;
+
+        let mut written = Vec::new();
+        for change in 0..100_usize {
+            clocks.iter().for_each(|clock| clock.advance(WEEK_MS / 100));
+            for (node, name) in [(&mac, "home"), (&laptop, "away")] {
+                let text = format!("{name} {change}");
+                written.push((node.note(None, &text).await, text));
+            }
+            // Each note is edited five times on each side, in another sentence.
+            let (id, home, away) = &mut shared[change % 20];
+            *home = format!("At home, {change}.");
+            *away = format!("Away, {change}.");
+            mac.rewrite(*id, &format!("Note {}. {home} Away.", change % 20)).await;
+            laptop.rewrite(*id, &format!("Note {}. At home. {away}", change % 20)).await;
+        }
+        let laptop = run(laptop.store.clone(), laptop.secret.clone());
+        equal(&[&mac, &laptop]).await;
+        until("nobody lacks anything", || mac.fleet.status()[0].lacks == Some(Default::default())).await;
+        for node in [&mac, &laptop] {
+            for (id, text) in &written {
+                assert_eq!(node.body(*id).as_ref(), Some(text));
+            }
+            for (id, home, away) in &shared {
+                let body = node.body(*id).unwrap();
+                assert!(body.contains(home.as_str()) && body.contains(away.as_str()), "{body}");
+            }
+            assert_eq!(node.store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+        }
+        assert_eq!(mac.views(), laptop.views());
     });
 }
 

@@ -27,6 +27,16 @@ pub(crate) async fn dial(endpoint: &Endpoint, to: &Node) -> Connection {
     endpoint.connect(address, EXCHANGE).await.unwrap()
 }
 
+/// Knocks at a node until it says no.
+pub(crate) async fn knock(endpoint: &Endpoint, at: &Node) {
+    let id = iroh::EndpointId::from_bytes(&at.key().0).unwrap();
+    let address = EndpointAddr::from_parts(id, at.fleet.addresses().into_iter().map(TransportAddr::Ip));
+    // It may say so before the handshake has ended for this side.
+    if let Ok(connection) = endpoint.connect(address, EXCHANGE).await {
+        connection.closed().await;
+    }
+}
+
 /// Sends bytes as a peer and returns why it was thrown out.
 pub(crate) async fn thrown_out(connection: &Connection, bytes: &[u8]) -> String {
     if let Ok((mut send, mut receive)) = connection.open_bi().await {

@@ -6,8 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, Timestamp};
-use ctxnode_store::{ControlOp, Location, NodeSecret, Options, OsEntropy, Role, Store, StoreError, SystemClock};
+use ctxnode_store::{
+    Clock, ControlOp, Location, ManualClock, NodeSecret, Options, OsEntropy, Role, Store, StoreError, SystemClock,
+};
 use ctxnode_sync::{Beat, Code, Fleet, Host, NetConfig, Offer, Patience, create_invite, join, remember_inviter};
+
+/// The view of a record and its text, as they are stored.
+type View = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// How long something that follows by itself may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -66,6 +71,13 @@ pub(crate) fn founder_with(patience: Patience) -> Node {
     founder_at(Location::Memory, patience)
 }
 
+/// A founder whose clock the test sets.
+pub(crate) fn founder_by(clock: &Arc<ManualClock>) -> Node {
+    let secret = secret();
+    let store = Store::create(Options { clock: Arc::clone(clock) as _, ..options(&secret) }, "test").unwrap().store;
+    run(store, secret)
+}
+
 /// The same with its store somewhere.
 pub(crate) fn founder_at(location: Location, patience: Patience) -> Node {
     let secret = secret();
@@ -117,6 +129,29 @@ impl Node {
         done.await.unwrap().value
     }
 
+    /// Writes another text into a note, as somebody who had read the present one.
+    pub(crate) async fn rewrite(&self, id: DocumentId, text: &str) {
+        let text = text.to_owned();
+        let done = self.store.write(move |draft| {
+            let now = draft.now();
+            draft.edit(
+                id,
+                &Space::Fleet,
+                [Edit::Body { field: "content", text, base: None }, Edit::set("updated_at", now)],
+            )
+        });
+        done.await.unwrap();
+    }
+
+    /// Every record with its view and text, as this node has them.
+    pub(crate) fn views(&self) -> Vec<(DocumentId, View)> {
+        let snapshot = self.store.read().unwrap();
+        let reader = snapshot.reader();
+        let journal = reader.journal_after(0, usize::MAX).unwrap();
+        let ids: BTreeSet<DocumentId> = journal.into_iter().flat_map(|(_, row)| row.documents).collect();
+        ids.into_iter().map(|id| (id, reader.view_bytes(id).unwrap())).collect()
+    }
+
     pub(crate) fn body(&self, id: DocumentId) -> Option<String> {
         self.store.read().unwrap().reader().body(id).unwrap()
     }
@@ -128,9 +163,14 @@ impl Node {
 
 /// Joins with a code and starts the new node.
 pub(crate) async fn joined(code: &Code, name: &str) -> Node {
+    joined_by(code, name, Arc::new(SystemClock)).await
+}
+
+/// The same with a clock.
+pub(crate) async fn joined_by(code: &Code, name: &str, clock: Arc<dyn Clock>) -> Node {
     let secret = secret();
     let welcome = join(&secret, code, name, &loopback()).await.unwrap();
-    let store = Store::create_member(options(&secret), welcome.genesis.clone()).unwrap();
+    let store = Store::create_member(Options { clock, ..options(&secret) }, welcome.genesis.clone()).unwrap();
     remember_inviter(&store, &welcome).unwrap();
     let node = run(store, secret);
     // It may write once its grant has arrived, which its first exchange brings.

@@ -96,6 +96,10 @@ const COLUMNS: &[(&str, &[Column])] = &[
         ],
     ),
     (
+        "waiting.list",
+        &[("machine", "machine"), ("record", "record"), ("age", "age"), ("waits for", "waits_for"), ("fix", "fix")],
+    ),
+    (
         "request-log",
         &[
             ("time", "time"),

@@ -43,7 +43,10 @@ pub(crate) async fn retire(cx: &Cx, _: PlainAction) -> Handled {
         let name =
             authority.name(&admin).filter(|name| !name.is_empty()).map_or_else(|| admin.to_string(), str::to_owned);
         let message = format!("the record names the key of {name}, which is an admin of the fleet");
-        let hint = format!("take that node out first, if it is meant: `ctxnode revoke {name}`");
+        let hint = format!(
+            "if that node is meant, `ctxnode revoke {name}` takes it out: the machine then reads retired, and its sessions and \
+             claims end"
+        );
         return Err(ErrorBody::new(ErrorCode::Forbidden, message).hint(hint).into());
     }
     let (app, origin) = (Arc::clone(&cx.app), cx.origin());
@@ -79,11 +82,19 @@ fn set_status(
         draft.edit(*id, &Space::Fleet, [Edit::set("status", word)])?;
     }
     found.machine.value.status = status;
-    Ok((200, view(app, &found.machine)))
+    let mut view = view(app, &found.machine);
+    // The transaction that revokes its node is the one that this is part of.
+    view.revoked |= status == MachineStatus::Retired && view.node_key.is_some();
+    Ok((200, view))
 }
 
-/// Its claims end with its sessions.
-fn give_up_sessions(draft: &mut Draft<'_>, app: &App, node: NodeKey, origin: &Origin) -> Result<(), Failure> {
+/// Gives up the sessions of a node that is taken out. Its claims end with them.
+pub(in crate::handlers) fn give_up_sessions(
+    draft: &mut Draft<'_>,
+    app: &App,
+    node: NodeKey,
+    origin: &Origin,
+) -> Result<(), Failure> {
     let key = node.to_string();
     let now = draft.now();
     let open = draft.reader().newest::<Session>(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?;

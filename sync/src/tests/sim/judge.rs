@@ -66,7 +66,8 @@ impl World {
         assert!(differ.is_empty(), "entries differ: {differ:?}: {}", self.tail());
         if one.node.ventures.is_none() && two.node.ventures.is_none() {
             let held = |seen: &Seen<'_>| {
-                let (rows, _) = seen.node.store().read().expect("a snapshot").reader().quarantine(10_000).expect("rows");
+                let (rows, _) =
+                    seen.node.store().read().expect("a snapshot").reader().quarantine(10_000).expect("rows");
                 rows.into_iter().map(|row| (row.log, row.seq, row.op, row.why)).collect::<BTreeSet<_>>()
             };
             assert_eq!(held(one), held(two), "they hold back different things: {}", self.tail());

@@ -1,0 +1,236 @@
+//! Daemons without sockets: what happens by the clock, on several nodes whose clocks the test sets.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ctxnode_api::{Call, Right};
+use ctxnode_config::{Environment, Inputs, Overrides, Platform};
+use ctxnode_model::frontier::Run;
+use ctxnode_model::{DocumentId, Timestamp};
+use ctxnode_store::{
+    Clock, ControlOp, Location, ManualClock, NodeSecret, Options, Outcome, Role, SeededEntropy, Store,
+};
+use serde_json::{Value, json};
+
+use super::{schedule, serve};
+use crate::app::App;
+use crate::caller::{Bucket, Caller, Via};
+use crate::gate::{self, Incoming};
+use crate::handlers;
+use crate::search_index::SearchIndex;
+
+/// 2026-11-23T12:00:00Z.
+const NOON: Timestamp = Timestamp(1_795_435_200_000);
+const MINUTE: i64 = 60_000;
+
+struct Node {
+    app: Arc<App>,
+    clock: Arc<ManualClock>,
+    agent: String,
+}
+
+impl Node {
+    /// A node whose clock is off by so much; the first of a fleet, or another one of the fleet of `first`.
+    fn new(number: u64, off: i64, first: Option<&Self>) -> Self {
+        let clock = Arc::new(ManualClock::new(NOON.plus(off)));
+        let options = Options {
+            location: Location::Memory,
+            secret: NodeSecret::generate(&SeededEntropy::new(number)),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            entropy: Arc::new(SeededEntropy::new(number + 1_000)),
+            incarnation: None,
+        };
+        let store = match first {
+            None => Store::create(options, "test").unwrap().store,
+            Some(first) => Store::create_member(options, first.app.store.genesis().unwrap()).unwrap(),
+        };
+        if let Some(first) = first {
+            let grant = ControlOp::Grant { node: store.node(), role: Role::Writer, spaces: None, name: String::new() };
+            let granted = first.app.store.write_blocking(move |draft| draft.control(&grant));
+            assert!(granted.is_ok());
+        }
+        let env = Environment::from_pairs([("HOME", "/nowhere")]);
+        let inputs = Inputs { platform: Platform::Linux, env: &env, files: &[], overrides: &Overrides::default() };
+        let config = ctxnode_config::load(&inputs).unwrap();
+        let search = SearchIndex::open(std::path::Path::new("/nowhere"), false);
+        Self {
+            app: serve::app(config, store, search).unwrap(),
+            clock,
+            agent: format!("claude-host{number}-0000000{number}"),
+        }
+    }
+
+    /// Calls as an agent of this node, which shows that its session lives.
+    async fn ask(&self, call: Call) -> Value {
+        self.ask_as(&self.agent, true, call).await
+    }
+
+    async fn ask_as(&self, agent: &str, explicit_agent: bool, call: Call) -> Value {
+        let caller = Caller {
+            actor_key_id: agent.to_owned(),
+            agent: agent.to_owned(),
+            explicit_agent,
+            right: Right::Admin,
+            via: Via::Socket,
+            bucket: Bucket::Usual,
+            ..Caller::nobody()
+        };
+        let operation = call.operation.clone();
+        let incoming = Incoming { call, caller: Ok(caller), correlation: None, idempotency_key: None, broken: None };
+        gate::pass(&self.app, incoming).await.result.unwrap_or_else(|error| panic!("{operation}: {error:?}"))
+    }
+
+    async fn do_(&self, operation: &str, input: Value) -> Value {
+        self.ask(Call::new(operation, input)).await
+    }
+
+    /// Begins a session.
+    async fn begin(&self) -> String {
+        let started = self.do_("sod", json!({ "venture": "alpha", "repo": "alpha-org/console" })).await;
+        started["session_id"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned()
+    }
+
+    /// What every daemon does every minute and every hour.
+    async fn clean_up(&self) {
+        handlers::sweep(&self.app).await.unwrap();
+        schedule::save(&self.app).await;
+        schedule::purge(&self.app).await.unwrap();
+    }
+
+    fn entries(&self) -> Vec<Vec<u8>> {
+        let snapshot = self.app.store.read().unwrap();
+        let frontier = snapshot.reader().frontier().unwrap();
+        let runs = frontier.0.iter().map(|(log, length)| Run { log: *log, from: 1, to: *length });
+        runs.flat_map(|run| snapshot.reader().entries(&run, usize::MAX).unwrap()).collect()
+    }
+
+    /// How many entries this node itself has written.
+    fn written(&self) -> u64 {
+        let heads = self.app.store.read().unwrap().reader().heads().unwrap();
+        let own = heads.0.iter().filter(|(log, _)| log.author == self.app.store.node());
+        own.map(|(_, head)| head.length).sum()
+    }
+
+    /// Everything that replicates: how far each log is known, and the view of each record.
+    fn replicated(&self) -> Replicated {
+        let snapshot = self.app.store.read().unwrap();
+        let reader = snapshot.reader();
+        let journal = reader.journal_after(0, usize::MAX).unwrap();
+        let ids: BTreeSet<DocumentId> = journal.into_iter().flat_map(|(_, row)| row.documents).collect();
+        let view = |id: DocumentId| (id, reader.view_bytes(id).unwrap());
+        (reader.heads().unwrap().digest(), ids.into_iter().map(view).collect())
+    }
+}
+
+type Replicated = ([u8; 32], Vec<(DocumentId, (Option<Vec<u8>>, Option<Vec<u8>>))>);
+
+/// Exchanges until all nodes have the same; returns how many entries were new to somebody.
+async fn meet(nodes: &[&Node]) -> usize {
+    let mut new = 0;
+    loop {
+        let mut moved = 0;
+        for from in nodes {
+            for to in nodes {
+                let report = to.app.store.ingest(from.entries()).await.unwrap();
+                moved += report.outcomes.iter().filter(|outcome| **outcome == Outcome::Applied).count();
+            }
+        }
+        new += moved;
+        if moved == 0 {
+            return new;
+        }
+    }
+}
+
+async fn fleet(offsets: [i64; 3]) -> [Node; 3] {
+    let first = Node::new(1, offsets[0], None);
+    let (second, third) = (Node::new(2, offsets[1], Some(&first)), Node::new(3, offsets[2], Some(&first)));
+    let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
+    first.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    meet(&[&first, &second, &third]).await;
+    [first, second, third]
+}
+
+async fn statuses(node: &Node, sessions: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for session in sessions {
+        // A person, who looks without working.
+        let get = Call::new("session.get", json!({})).param("id", *session);
+        let one = node.ask_as("user-ada", false, get).await;
+        found.push(one["status"].as_str().unwrap().to_owned());
+    }
+    found
+}
+
+/// cleanup runs on three nodes at once whose clocks are four minutes apart. A session is judged by its own node and
+/// by that node's clock alone, nobody writes about another's, and all stay equal.
+#[tokio::test]
+async fn q_09_cleanup_on_three_nodes_with_clocks_four_minutes_apart_touches_own_sessions_only() {
+    let nodes = fleet([-4 * MINUTE, 0, 4 * MINUTE]).await;
+    let [slow, right, fast] = &nodes;
+    let all = [slow, right, fast];
+    let sessions = [slow.begin().await, right.begin().await, fast.begin().await];
+    let ids: Vec<&str> = sessions.iter().map(String::as_str).collect();
+    meet(&all).await;
+    let pass = |minutes: i64| all.iter().for_each(|node| node.clock.advance(minutes * MINUTE));
+    let written = || all.map(Node::written);
+    let clean_up = || async { tokio::join!(slow.clean_up(), right.clean_up(), fast.clean_up()) };
+
+    // By the fast clock the session of the slow one began 50 minutes ago.
+    pass(42);
+    let before = written();
+    clean_up().await;
+    assert_eq!(written(), before, "nothing was written");
+    assert_eq!(meet(&all).await, 0);
+    for node in all {
+        assert_eq!(statuses(node, &ids).await, ["active"; 3]);
+    }
+
+    // Two show life, the third is silent for too long by its own clock.
+    for node in [slow, fast] {
+        node.do_("update", json!({})).await;
+    }
+    pass(4);
+    let before = written();
+    clean_up().await;
+    let after = written();
+    assert_eq!((after[0], after[2]), (before[0], before[2]), "whose sessions live writes nothing");
+    assert!(after[1] > before[1], "the silent session is given up by its own node");
+    meet(&all).await;
+    for node in all {
+        assert_eq!(statuses(node, &ids).await, ["active", "abandoned", "active"]);
+        assert_eq!(node.replicated(), slow.replicated());
+    }
+    // Again, now that all know of it: nothing is left to do.
+    let before = written();
+    clean_up().await;
+    assert_eq!(written(), before);
+}
+
+/// a week of heartbeats, tool calls and what counts them on one node adds nothing to what replicates, and a peer gets
+/// nothing of it.
+#[tokio::test]
+async fn q_03_a_week_of_heartbeats_and_calls_adds_nothing_to_what_replicates() {
+    let nodes = fleet([0, 0, 0]).await;
+    let [busy, peer, other] = &nodes;
+    let session = busy.begin().await;
+    meet(&[busy, peer, other]).await;
+    let (mine, theirs) = (busy.replicated(), peer.replicated());
+    let journals = || [busy, peer].map(|node| node.app.store.read().unwrap().reader().journal_end().unwrap());
+    let before = journals();
+    let calls = ["session.list", "note.list", "claim.list", "context", "plan.get", "preflight"];
+    for (turn, operation) in (0..7 * 24 * 6).zip(calls.iter().cycle()) {
+        busy.clock.advance(10 * MINUTE);
+        busy.do_("update", json!({})).await;
+        busy.do_(operation, json!({})).await;
+        if turn % 6 == 0 {
+            busy.clean_up().await;
+        }
+    }
+    assert_eq!(statuses(busy, &[&session]).await, ["active"], "it was kept alive all the time");
+    let log = busy.do_("request-log", json!({ "limit": 1 })).await;
+    assert!(log["total"].as_u64().unwrap() > 1_000, "the calls were counted: {log}");
+    assert_eq!(busy.replicated(), mine);
+    assert_eq!(meet(&[busy, peer, other]).await, 0, "no peer got anything");
+    assert_eq!((peer.replicated(), journals()), (theirs, before));
+}

@@ -1,0 +1,141 @@
+//! What has arrived and waits: changes of a record that build on others which are not applied here. Reading only; when one
+//! waits, and when it is applied, is decided in `apply`.
+
+use std::collections::BTreeMap;
+
+use ctxnode_model::frontier::LogId;
+use ctxnode_model::id::DOCUMENT_ID_LEN;
+use ctxnode_model::{DocumentId, Timestamp};
+
+use crate::entry::Op;
+use crate::kv::Direction;
+use crate::query::{self, Reader};
+use crate::rows::{self, Held};
+use crate::screen::{self, ChangeFacts};
+use crate::tables::Table;
+use crate::{StoreError, genesis};
+
+/// How many entries in quarantine are searched for what a change waits for. Each is decoded; with more of them, some are
+/// said to be missing although they lie there, and what to do is the same.
+const SEARCHED: usize = 200;
+
+/// A change that is kept until what it builds on is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingRow {
+    /// The record.
+    pub document: DocumentId,
+    /// The log that holds it.
+    pub log: LogId,
+    /// The position in the log.
+    pub seq: u64,
+    /// The op in the entry.
+    pub op: u16,
+    /// When it was written, by its author's clock.
+    pub at: Timestamp,
+    /// What it waits for.
+    pub missing: Vec<Missing>,
+}
+
+/// Something that a change builds on and that is not applied here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A change that has not arrived.
+    Change([u8; 32]),
+    /// A change that waits itself.
+    Waiting([u8; 32]),
+    /// A change that lies in quarantine, and where it is.
+    Quarantined {
+        /// Its hash.
+        hash: [u8; 32],
+        /// The log that holds it.
+        log: LogId,
+        /// The position in the log.
+        seq: u64,
+    },
+    /// Earlier changes of the same author to the record.
+    Earlier,
+}
+
+impl Reader<'_> {
+    /// Returns how many changes wait for others. Costs the same however many there are.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn waiting_count(&self) -> Result<u64, StoreError> {
+        self.kv.len(Table::Waiting)
+    }
+
+    /// Returns changes that wait for others, record by record, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn waiting(&self, limit: usize) -> Result<Vec<WaitingRow>, StoreError> {
+        let found = self.kv.scan_prefix(Table::Waiting, &[], Direction::Forward, limit)?;
+        let mut quarantined = None;
+        let mut rows = Vec::new();
+        for (key, payload) in found {
+            let held = Held::decode(&payload)?;
+            let id = key.get(..DOCUMENT_ID_LEN).and_then(DocumentId::from_bytes);
+            let log = query::log_by_number(self.kv, held.log_no)?;
+            let (Some(document), Some(log)) = (id, log) else { continue };
+            let (entry, bytes) = query::change_bytes(self.kv, held)?;
+            let Ok(facts) = screen::parse(&bytes) else { continue };
+            let missing = self.missing(document, held, &facts, &mut quarantined)?;
+            rows.push(WaitingRow { document, log, seq: held.seq, op: held.op, at: entry.header().time, missing });
+        }
+        Ok(rows)
+    }
+
+    fn missing(
+        &self,
+        id: DocumentId,
+        held: Held,
+        facts: &ChangeFacts,
+        quarantined: &mut Option<BTreeMap<[u8; 32], Held>>,
+    ) -> Result<Vec<Missing>, StoreError> {
+        let of_kind = genesis::genesis(id.kind).map(|genesis| genesis.hash);
+        let mut missing = Vec::new();
+        for hash in facts.deps.iter().copied().filter(|hash| Some(*hash) != of_kind) {
+            let key = rows::change_key(id, &hash);
+            if self.kv.get(Table::Changes, &key)?.is_some() {
+                continue;
+            }
+            if self.kv.get(Table::Waiting, &key)?.is_some() {
+                missing.push(Missing::Waiting(hash));
+                continue;
+            }
+            if quarantined.is_none() {
+                *quarantined = Some(self.quarantined_changes()?);
+            }
+            let place = quarantined.as_ref().and_then(|all| all.get(&hash)).copied();
+            let log = place.map(|held| query::log_by_number(self.kv, held.log_no)).transpose()?.flatten();
+            missing.push(match (place, log) {
+                (Some(held), Some(log)) => Missing::Quarantined { hash, log, seq: held.seq },
+                _ => Missing::Change(hash),
+            });
+        }
+        let authors = query::document_row(self.kv, id)?.map(|row| row.authors).unwrap_or_default();
+        let next = authors.get(&held.log_no).copied().unwrap_or(0) + 1;
+        // Whoever refers to an author that is not here builds on a change of it, which is missing then.
+        if missing.is_empty() && facts.seq > next {
+            missing.push(Missing::Earlier);
+        }
+        Ok(missing)
+    }
+
+    fn quarantined_changes(&self) -> Result<BTreeMap<[u8; 32], Held>, StoreError> {
+        let mut found = BTreeMap::new();
+        for (key, _) in self.kv.scan_prefix(Table::Quarantine, &[], Direction::Forward, SEARCHED)? {
+            let held = Held::decode(&key)?;
+            let entry = query::entry(self.kv, held.log_no, held.seq)?;
+            for op in entry.ops() {
+                if let Op::Change { change, .. } = op
+                    && let Ok(facts) = screen::parse(change)
+                {
+                    found.insert(facts.hash, held);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
