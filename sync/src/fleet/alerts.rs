@@ -13,12 +13,6 @@ impl Shared {
         self.add_alert(text, |alerts| alerts.happened_again(now, since, text));
     }
 
-    /// Notes what a person should know.
-    pub(crate) fn alert(&self, text: &str) {
-        let now = self.store.clock().now();
-        self.add_alert(text, |alerts| alerts.happened(now, text));
-    }
-
     /// Notes something that lasts: it is said once, and not again after it was read.
     pub(crate) fn alert_about(&self, about: &str, text: &str) {
         let now = self.store.clock().now();

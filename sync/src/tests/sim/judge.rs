@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use ctxnode_model::Spaces;
 use ctxnode_model::frontier::{Head, Heads, LogId, Run};
+use ctxnode_model::{NodeKey, Spaces};
 use ctxnode_store::{Authority, ViewBytes};
 
 use super::world::{Node, World};
@@ -23,7 +23,12 @@ impl World {
             self.nothing_acknowledged_is_lost(node);
         }
         // Whoever was revoked is not spoken with any more, and may not even know it.
-        let kept: Vec<&Node> = self.nodes.iter().filter(|node| !self.revoked.contains(&node.key)).collect();
+        let is_revoked = |node: &NodeKey| {
+            let somebody_knows =
+                || self.nodes.iter().any(|other| other.store().authority().revoked().any(|key| key == *node));
+            self.revoked.contains(node) || (self.perhaps_revoked.contains(node) && somebody_knows())
+        };
+        let kept: Vec<&Node> = self.nodes.iter().filter(|node| !is_revoked(&node.key)).collect();
         let Some(authority) = kept.first().map(|node| node.store().authority()) else { return };
         let mut active = Vec::new();
         for node in kept {

@@ -9,7 +9,7 @@ use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
 use ctxnode_store::{
     Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
-    StoreError,
+    StoreError, WriteError,
 };
 use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, frame};
 
@@ -69,6 +69,8 @@ pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) wires: BTreeMap<(usize, usize), Wire>,
     pub(super) revoked: BTreeSet<NodeKey>,
+    /// By an admin whose disk failed meanwhile.
+    pub(super) perhaps_revoked: BTreeSet<NodeKey>,
     pub(super) notes: Vec<DocumentId>,
     now: u64,
     /// How many boots there have been: no two copies of a disk run under one.
@@ -84,6 +86,7 @@ impl World {
             nodes: Vec::new(),
             wires: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            perhaps_revoked: BTreeSet::new(),
             notes: Vec::new(),
             now: 0,
             boots: 0,
@@ -282,7 +285,8 @@ impl World {
         let Some(subject) = self.nodes.get(about).map(|subject| subject.key) else { return };
         let revoke = self.chance(30) && self.revoked.len() + 2 < self.nodes.len();
         let role = if self.chance(50) { Role::Writer } else { Role::Admin };
-        let done = self.write(node, move |draft| {
+        let Some(store) = self.nodes[node].store.clone() else { return };
+        let done = store.write_blocking(move |draft| {
             let cuts = draft.cuts_of(subject)?;
             let op = match revoke {
                 true => ControlOp::Revoke { node: subject, cuts },
@@ -290,13 +294,16 @@ impl World {
             };
             draft.control(&op)
         });
-        if done.is_some() {
-            self.note(|| format!("govern {node} about {about} revoke={revoke}"));
-            if revoke {
-                self.revoked.insert(subject);
-            }
-            self.grown(node);
+        if let Err(WriteError::Refused(_)) = done {
+            return;
         }
+        self.note(|| format!("govern {node} about {about} revoke={revoke} done={}", done.is_ok()));
+        if revoke {
+            // A full disk promises nothing, and yet the entry may be there after the next start.
+            let known = if done.is_ok() { &mut self.revoked } else { &mut self.perhaps_revoked };
+            known.insert(subject);
+        }
+        self.grown(node);
     }
 
     /// Kills the daemon, which loses nothing that was written, or cuts the power, which loses what was not synced and
