@@ -73,6 +73,13 @@ pub struct Places {
 }
 
 impl Places {
+    /// Returns the places of a user who has moved none of them, outside of any checkout.
+    #[must_use]
+    pub fn of(home: impl Into<PathBuf>) -> Self {
+        let home = home.into();
+        Self { home, claude: None, codex: None, project: None, codex_program: None, wrap_status_line: false }
+    }
+
     fn codex_home(&self) -> PathBuf {
         self.codex.clone().unwrap_or_else(|| self.home.join(".codex"))
     }

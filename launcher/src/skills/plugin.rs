@@ -124,14 +124,7 @@ mod tests {
     /// that CLI writes; so that it does not matter which way somebody took.
     #[test]
     fn c_01_c_06_a_plugin_holds_what_a_setup_writes() {
-        let places = Places {
-            home: "/h".into(),
-            claude: None,
-            codex: None,
-            project: None,
-            codex_program: None,
-            wrap_status_line: false,
-        };
+        let places = Places::of("/h");
         for agent in FORMS {
             let plugin: BTreeMap<String, String> = plugin(agent).into_iter().collect();
             for (name, text) in files(agent) {

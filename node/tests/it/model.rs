@@ -7,16 +7,21 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// A conversation with all tools of a CLI fits many times.
 const MOST: usize = 32 << 20;
+
+/// How often it is asked in one test at the most: ten times what a script has. A CLI that something makes go on for ever comes to
+/// an end.
+const ASKED: usize = 60;
 
 /// A call of one of ctxnode's tools, and its input.
 pub(crate) type Step = (&'static str, Value);
@@ -45,6 +50,7 @@ impl Model {
             .route("/v1beta/models/{call}", post(contents))
             .fallback(|| async { Json(json!({ "object": "list", "data": [], "models": [] })) })
             .layer(DefaultBodyLimit::max(MOST))
+            .layer(middleware::from_fn_with_state(Arc::clone(&script), bounded))
             .with_state(Arc::clone(&script));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -76,6 +82,14 @@ impl Script {
         self.heard.lock().unwrap().push(request);
         (self.steps.get(done), self.answers.fetch_add(1, Ordering::SeqCst))
     }
+}
+
+/// Refuses, in a way that no CLI tries again, once the model was asked too often.
+async fn bounded(State(script): State<Arc<Script>>, request: Request, next: Next) -> Response {
+    if script.heard.lock().unwrap().len() >= ASKED {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    next.run(request).await
 }
 
 fn has_tools(request: &Value) -> bool {
