@@ -250,7 +250,7 @@ fn root(scope: Scope, places: &Places) -> PathBuf {
 /// The skills of one CLI, and the places of those that ceased to exist.
 fn skill_files(agent: Agent, folder: &Path) -> Vec<Wanted> {
     let current = skills::files(agent).into_iter().map(|(name, text)| (name, Content::Whole(text)));
-    let gone = skills::GONE.iter().map(|name| (skills::file_name(agent, name), Content::Gone));
+    let gone = skills::gone(agent).into_iter().map(|name| (name, Content::Gone));
     let files = current.chain(gone);
     files.map(|(name, content)| Wanted { path: folder.join(name), what: "command", content }).collect()
 }

@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::{SKILLS, content, file_name};
 use crate::agents::Agent;
 use crate::setup::{instructions, plugin_hooks};
 
@@ -40,8 +39,7 @@ pub fn plugin(agent: Agent) -> Vec<(String, String)> {
     };
     files.push(("README.md", readme(agent)));
     files.push(("hooks/hooks.json", text(&json!({ "hooks": hooks }))));
-    let commands =
-        SKILLS.iter().map(|skill| (format!("{folder}/{}", file_name(agent, skill.name)), content(agent, skill)));
+    let commands = super::files(agent).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text));
     files.into_iter().map(|(path, text)| (path.to_owned(), text)).chain(commands).collect()
 }
 

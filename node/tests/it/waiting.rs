@@ -1,10 +1,13 @@
-//! After the start of day an agent waits for its human. Real agent CLIs, asked for `/sod` as a person asks; the model is scripted
-//! and does what the command says, so that what is shown is what reaches it, and that nothing of ours makes it go on.
+//! Commands typed as a person types them, in real agent CLIs: each reaches the model, and after the start of day the agent waits
+//! for its human. The model is scripted and does what the command says, so that what is shown is what reaches it, and that nothing
+//! of ours makes it go on.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use ctxnode_launcher::agents::Agent;
+use ctxnode_launcher::skills::{SKILLS, Skill, name_in};
 use ctxnode_testkit::{Sandbox, agent_clis};
 use serde_json::{Value, json};
 
@@ -44,23 +47,49 @@ fn goes_on(model: &Model, before: usize, said: &str) {
     assert!(turns[before].to_string().contains(ANSWER), "nothing before the human's answer: {}", turns[before]);
 }
 
-/// Sends a message to Claude Code and waits until its turn is over.
-fn turn(stdin: &mut ChildStdin, stdout: &mut BufReader<ChildStdout>, text: &str) -> Value {
-    let message = json!({ "type": "user", "message": { "role": "user", "content": text } });
-    writeln!(stdin, "{message}").unwrap();
-    let mut seen = String::new();
-    loop {
-        let mut line = String::new();
-        assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended: {seen}");
-        let event: Value = serde_json::from_str(&line).unwrap();
-        if event["type"] == "result" {
-            return event;
+/// A Claude Code that stays and reads what its human types.
+struct Claude {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Claude {
+    fn start(sandbox: &Sandbox, folder: &Path, model: &Model, directory: &Path) -> Self {
+        let mut command = sandbox.command(folder.join("claude").to_str().unwrap());
+        quiet(&mut command).env("ANTHROPIC_BASE_URL", model.url()).env("ANTHROPIC_API_KEY", "scripted");
+        command.args(["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
+        command.args(["--allowedTools", "mcp__ctxnode__*"]).current_dir(directory);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, stdin, stdout }
+    }
+
+    /// Types something and waits until the turn is over; returns what it ended with.
+    fn turn(&mut self, text: &str) -> String {
+        let message = json!({ "type": "user", "message": { "role": "user", "content": text } });
+        writeln!(self.stdin, "{message}").unwrap();
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.stdout.read_line(&mut line).unwrap() > 0, "it ended: {seen}");
+            let event: Value = serde_json::from_str(&line).unwrap();
+            if event["type"] == "result" {
+                return line;
+            }
+            seen.push_str(&line);
         }
-        seen.push_str(&line);
     }
 }
 
-/// C-13 with Claude Code, which stays and reads what its human types.
+impl Drop for Claude {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// C-13 with Claude Code.
 #[test]
 fn c_13_claude_waits_for_its_human_after_the_start() {
     let Some(folder) = agent_clis() else { return };
@@ -69,18 +98,11 @@ fn c_13_claude_waits_for_its_human_after_the_start() {
     let repo = alpha_repo(&sandbox, "console");
     set_up(&sandbox, "claude");
     let model = obedient();
-    let mut command = sandbox.command(folder.join("claude").to_str().unwrap());
-    quiet(&mut command).env("ANTHROPIC_BASE_URL", model.url()).env("ANTHROPIC_API_KEY", "scripted");
-    command.args(["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
-    command.args(["--allowedTools", "mcp__ctxnode__*"]).current_dir(repo.path());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-    let said = turn(&mut stdin, &mut stdout, "/sod");
-    let before = waits(&model, &said.to_string());
-    let said = turn(&mut stdin, &mut stdout, ANSWER);
-    goes_on(&model, before, &said.to_string());
-    drop(stdin);
-    child.wait().unwrap();
+    let mut claude = Claude::start(&sandbox, &folder, &model, repo.path());
+    let said = claude.turn("/sod");
+    let before = waits(&model, &said);
+    let said = claude.turn(ANSWER);
+    goes_on(&model, before, &said);
 }
 
 fn run(command: &mut Command, directory: &Path) -> String {
@@ -128,13 +150,8 @@ fn gemini(sandbox: &Sandbox, folder: &Path, model: &Model) -> Command {
     command
 }
 
-/// C-13 with Gemini CLI.
-#[test]
-fn c_13_gemini_waits_for_its_human_after_the_start() {
-    let Some(folder) = agent_clis() else { return };
-    let sandbox = ready();
-    let _daemon = start(&sandbox);
-    let repo = alpha_repo(&sandbox, "console");
+/// Writes what Gemini CLI has in its settings before it is set up.
+fn sign_in(sandbox: &Sandbox) {
     let settings = sandbox.home().join(".gemini/settings.json");
     std::fs::create_dir_all(settings.parent().unwrap()).unwrap();
     // The sign-in is what it writes itself; left out, another address than Google's means a gateway to it. Without a terminal it
@@ -144,10 +161,71 @@ fn c_13_gemini_waits_for_its_human_after_the_start() {
         "hooksConfig": { "disabled": ["ctxnode-session-start"] },
     });
     std::fs::write(&settings, own.to_string()).unwrap();
+}
+
+/// C-13 with Gemini CLI.
+#[test]
+fn c_13_gemini_waits_for_its_human_after_the_start() {
+    let Some(folder) = agent_clis() else { return };
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    sign_in(&sandbox);
     set_up(&sandbox, "gemini");
     let model = obedient();
     let said = run(gemini(&sandbox, &folder, &model).args(["-p", "/sod"]), repo.path());
     let before = waits(&model, &said);
     let said = run(gemini(&sandbox, &folder, &model).args(["--resume", "latest", "-p", ANSWER]), repo.path());
     goes_on(&model, before, &said);
+}
+
+/// Part of the text of a command that no other one has.
+fn own_line(skill: &Skill) -> String {
+    let of = |other: &Skill, line: &str| other.body.contains(line);
+    let own = |line: &&str| line.len() > 20 && !SKILLS.iter().any(|other| other.name != skill.name && of(other, line));
+    let line = skill.body.lines().map(str::trim).find(own).unwrap();
+    // As it stands in a request.
+    json!(line).to_string().trim_matches('"').to_owned()
+}
+
+/// C-01: every command, typed by its name, brings its text before the model, in each CLI; no command of the CLI's own, and nothing
+/// else of ours, stands before it.
+#[test]
+fn c_01_each_command_is_reached_by_its_name() {
+    let Some(folder) = agent_clis() else { return };
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let mut unreached = Vec::new();
+    for cli in ["codex", "gemini"] {
+        if cli == "gemini" {
+            sign_in(&sandbox);
+        }
+        set_up(&sandbox, cli);
+        for skill in SKILLS {
+            let model = Model::start(Vec::new());
+            match cli {
+                "codex" => run(codex(&sandbox, &folder, &model).arg(format!("${}", skill.name)), repo.path()),
+                _ => {
+                    let typed = format!("/{}", name_in(Agent::Gemini, skill.name));
+                    run(gemini(&sandbox, &folder, &model).args(["-p", &typed]), repo.path())
+                }
+            };
+            let heard = model.turns().iter().any(|turn| turn.to_string().contains(&own_line(skill)));
+            if !heard {
+                unreached.push(format!("{cli} {}", skill.name));
+            }
+        }
+    }
+    set_up(&sandbox, "claude");
+    let model = Model::start(Vec::new());
+    let mut claude = Claude::start(&sandbox, &folder, &model, repo.path());
+    for skill in SKILLS {
+        let before = model.turns().len();
+        claude.turn(&format!("/{}", skill.name));
+        if !model.turns().get(before).is_some_and(|turn| turn.to_string().contains(&own_line(skill))) {
+            unreached.push(format!("claude {}", skill.name));
+        }
+    }
+    assert_eq!(unreached, Vec::<String>::new());
 }
