@@ -13,7 +13,8 @@ Usage: ./bootstrap.sh [options]
   --dry-run       say what a run would do; change nothing
   --agents LIST   agent CLIs to install when they are missing, and to set up: claude,codex,gemini,agy, or none;
                   without it those that are installed are set up
-  --tools         install missing tools (gh, tmux, mosh, node) with the package manager without asking
+  --tools         install missing tools (gh, tmux, mosh, node) with the package manager without asking, and the secrets
+                  CLI (infisical) with brew or npm
   --join FILE     join the fleet whose invite code is in FILE, or on stdin when FILE is -
   --no-service    no user service: the first client starts the daemon
   --no-path       leave the shell's configuration file alone
@@ -78,13 +79,25 @@ step_began=$SECONDS
 # What agent CLIs print that the human must confirm; shown at the end, where it is read.
 to_confirm=
 
+key=$HOME/.ssh/id_ed25519
+
 cleanup() {
     # Only what this run made, and only halves of it.
-    rm -f "$bin_dir/.ctxnode.new.$$" "$bin_dir/.launcher.new.$$" "$bin_dir/.dev-session.new.$$"
+    rm -f "$bin_dir/.ctxnode.new.$$" "$bin_dir/.launcher.new.$$" "$bin_dir/.dev-session.new.$$" \
+        "$HOME/.ssh/.id_ed25519.new.$$" "$HOME/.ssh/.id_ed25519.new.$$.pub"
     if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
+
+# Deletes the halves that runs have left which were killed; a run that still goes on has its own.
+sweep() { # <what their names begin with>
+    local half pid
+    for half in "$1.new."*; do
+        pid=${half##*.new.}
+        if [ -e "$half" ] && ! kill -0 "${pid%.pub}" 2>/dev/null; then rm -f "$half"; fi
+    done
+}
 
 # Each line ends its step, and says how long that took.
 took() {
@@ -225,7 +238,10 @@ install_binary() { # <name>
         may "Install: $installed" "install $installed"
         return
     fi
+    if [ "$mode" = run ]; then sweep "$bin_dir/.$1"; fi
     if [ -x "$installed" ] && [ "$(digest "$installed")" = "$(digest "$built")" ]; then
+        # Also by a run that was killed before it had noted so.
+        if [ "$mode" = run ]; then note program "$installed"; fi
         ok "Install: $installed is current"
         return
     fi
@@ -492,9 +508,20 @@ install_agents() {
     if [ "$all" = yes ]; then ok "Agent CLIs:$(one_space "$agents")"; fi
 }
 
+# A run that was killed between the two halves of a new key is finished here.
+finish_key() {
+    local half
+    for half in "$HOME/.ssh/.id_ed25519.new."*.pub; do
+        if [ -f "$half" ] && [ -f "$key" ] && [ ! -e "$key.pub" ]; then mv "$half" "$key.pub"; fi
+    done
+    sweep "$HOME/.ssh/.id_ed25519"
+}
+
 make_key() {
-    local key=$HOME/.ssh/id_ed25519
-    if [ -f "$key" ]; then
+    local new=$HOME/.ssh/.id_ed25519.new.$$
+    if [ "$mode" = run ]; then finish_key; fi
+    # Of a key in an agent or on a stick there is the public half alone.
+    if [ -f "$key" ] || [ -f "$key.pub" ]; then
         ok "SSH key: $key"
         return
     fi
@@ -504,9 +531,10 @@ make_key() {
     fi
     may "SSH key: no $key" "make the Ed25519 key $key" || return 0
     mkdir -p "$HOME/.ssh" && chmod 700 "$HOME/.ssh"
-    if ! ssh-keygen -q -t ed25519 -N '' -C "$(id -un)@$(uname -n)" -f "$key" </dev/null; then
+    if ! ssh-keygen -q -t ed25519 -N '' -C "$(id -un)@$(uname -n)" -f "$new" </dev/null || ! mv "$new" "$key"; then
         fail "SSH key: $key cannot be made" "Check who owns $HOME/.ssh."
     fi
+    if [ -f "$new.pub" ]; then mv "$new.pub" "$key.pub"; fi
     ok "SSH key: made $key"
 }
 
@@ -588,6 +616,14 @@ daemon_runs() {
     [ -x "$bin_dir/ctxnode" ] && CTXNODE_NO_AUTOSTART=1 "$bin_dir/ctxnode" daemon status >/dev/null 2>&1
 }
 
+# Whether the running daemon is of the build before: this run has replaced its program, or one that was killed then.
+daemon_is_old() {
+    local build
+    if [ "$replaced" = yes ]; then return 0; fi
+    build=$("$bin_dir/ctxnode" --version 2>/dev/null)
+    ! CTXNODE_NO_AUTOSTART=1 "$bin_dir/ctxnode" daemon status 2>/dev/null | grep -qF " ${build##* }"
+}
+
 # Whether this login has something that keeps user services running.
 has_service_manager() {
     if [ "$(uname -s)" = Darwin ]; then
@@ -623,7 +659,7 @@ wait_for_daemon() {
 start_daemon() {
     if [ "$service" = no ]; then
         # A daemon of the build before holds the store; the first client starts the new one.
-        if [ "$mode" = run ] && [ "$replaced" = yes ]; then stop_daemon; fi
+        if [ "$mode" = run ] && daemon_runs && daemon_is_old; then stop_daemon; fi
         ok "Daemon: its first client starts it (--no-service)"
     elif has_service_manager; then
         run_service
@@ -633,11 +669,11 @@ start_daemon() {
 }
 
 run_service() {
-    if daemon_runs && [ "$replaced" = no ] && [ -f "$(service_file)" ]; then
+    if daemon_runs && ! daemon_is_old && [ -f "$(service_file)" ]; then
         ok "Daemon: running, a service of this user"
         return
     fi
-    may "Daemon: no service of this user runs it" "install the daemon as a user service (ctxnode daemon install)" || return 0
+    may "Daemon: no service of this user runs it, or one of another build" "install the daemon as a user service (ctxnode daemon install)" || return 0
     # One that runs in the background holds the store; the service could not start beside it.
     stop_daemon
     if ! "$bin_dir/ctxnode" daemon install >/dev/null || ! wait_for_daemon; then
@@ -650,11 +686,11 @@ run_service() {
 }
 
 start_in_background() {
-    if daemon_runs && [ "$replaced" = no ]; then
+    if daemon_runs && ! daemon_is_old; then
         ok "Daemon: running"
         return
     fi
-    may "Daemon: not running" "start the daemon (ctxnode daemon start)" || return 0
+    may "Daemon: not running, or of another build" "start the daemon (ctxnode daemon start)" || return 0
     stop_daemon
     if ! "$bin_dir/ctxnode" daemon start >/dev/null; then
         fail "Daemon: it does not start" "Type: ctxnode daemon run   to see why."
@@ -742,14 +778,49 @@ write_completions() {
     ok "Completions: $file"
 }
 
-# Only ventures with secrets in a provider need its program, and its packages are the maker's: said, not installed.
-look_at_secrets() {
+# The maker's own packages: no distribution has it.
+secrets_hint() {
+    if command -v brew >/dev/null; then
+        echo "brew install infisical/get-cli/infisical"
+    else
+        echo "npm install -g --prefix ~/.local @infisical/cli"
+    fi
+}
+
+add_secrets_cli() {
+    if command -v brew >/dev/null; then
+        brew install infisical/get-cli/infisical
+    else
+        npm install --silent --no-audit --no-fund -g --prefix "$HOME/.local" @infisical/cli
+    fi
+}
+
+# Only ventures with secrets in the provider need its program, so what cannot be had is said and skipped.
+install_secrets_cli() {
+    local how log=$target_dir/bootstrap-infisical.log
     if command -v infisical >/dev/null; then
         ok "Secrets CLI: infisical"
-    elif command -v brew >/dev/null; then
-        skipped "Secrets CLI: no infisical" "Only for ventures that keep secrets there: brew install infisical/get-cli/infisical"
+        return
+    fi
+    how=$(secrets_hint)
+    if [ "$mode" = dry-run ] && [ "$tools" = yes ]; then
+        would "install infisical ($how)"
+        return
+    fi
+    if ! command -v "${how%% *}" >/dev/null; then
+        skipped "Secrets CLI: no infisical, and no npm to install it" "Only for ventures that keep secrets there: https://infisical.com/docs/cli/overview"
+        return
+    fi
+    if [ "$mode" != run ] || { [ "$tools" != yes ] && ! asked "Install infisical, for ventures that keep secrets there?"; }; then
+        skipped "Secrets CLI: no infisical" "Only for ventures that keep secrets there. Type: $how   or run this with --tools."
+        return
+    fi
+    mkdir -p "$target_dir"
+    # Its npm package fetches the program once it is there itself: only what can be started counts.
+    if add_secrets_cli >"$log" 2>&1 && infisical --version >/dev/null 2>&1; then
+        ok "Secrets CLI: infisical"
     else
-        skipped "Secrets CLI: no infisical" "Only for ventures that keep secrets there: https://infisical.com/docs/cli/overview"
+        skipped "Secrets CLI: infisical could not be installed; the log is in $log" "Type: $how"
     fi
 }
 
@@ -892,7 +963,7 @@ install_binary dev-session
 add_to_path
 write_completions
 install_tools
-look_at_secrets
+install_secrets_cli
 install_agents
 look_at_tailscale
 make_key

@@ -10,6 +10,7 @@ pub mod checkout;
 pub mod continuation;
 pub mod execute;
 pub mod hooks;
+pub mod known;
 pub mod list;
 pub mod options;
 pub mod plan;
@@ -122,11 +123,8 @@ fn run(options: &Options, env: Environment, screen: Screen) -> Result<Exit, Refu
     let venture = match &options.venture {
         Some(code) => code.clone(),
         None if screen.can_ask => {
-            let ventures = runtime.block_on(async {
-                let mut client = world.client(Autostart::Allowed).await?;
-                world.ventures(&mut client).await
-            })?;
-            match execute::menu(&world, &ventures.0.items) {
+            let known = runtime.block_on(world.known(Autostart::Allowed))?;
+            match execute::menu(&world, &known.ventures.items) {
                 Some(code) => code,
                 None => return Err(Refusal::Declined(Step::Venture)),
             }
@@ -140,8 +138,7 @@ fn run(options: &Options, env: Environment, screen: Screen) -> Result<Exit, Refu
 }
 
 async fn list_all(world: &World, options: &Options) -> Result<(), Refusal> {
-    let mut client = world.client(Autostart::Allowed).await?;
-    let (ventures, _) = world.ventures(&mut client).await?;
+    let ventures = world.known(Autostart::Allowed).await?.ventures;
     let text = if options.json {
         serde_json::to_string_pretty(&ventures).unwrap_or_default()
     } else {
@@ -196,9 +193,8 @@ fn enter(options: &SessionOptions, env: Environment, screen: Screen) -> Result<(
     let world = World::look(surroundings(env)?, screen)?;
     // A session of a misspelt venture would only hold an error.
     let venture = runtime()?.block_on(async {
-        let mut client = world.client(Autostart::Allowed).await?;
-        let (ventures, _) = world.ventures(&mut client).await?;
-        plan::venture::find(&options.venture, &ventures.items).map(|venture| venture.code.clone())
+        let known = world.known(Autostart::Allowed).await?;
+        plan::venture::find(&options.venture, &known.ventures.items).map(|venture| venture.code.clone())
     })?;
     let beside = world.around.program.with_file_name("launcher");
     let launcher = if beside.is_file() { beside } else { "launcher".into() };

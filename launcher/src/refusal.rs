@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ctxnode_api::{ClientError, ErrorCode};
 use thiserror::Error;
 
 use crate::agents::Agent;
@@ -96,7 +97,7 @@ pub enum Refusal {
     Start(#[from] ctxnode_api::autostart::StartError),
     /// The daemon did not answer, or refused.
     #[error("the daemon cannot be asked")]
-    Ask(#[from] ctxnode_api::ClientError),
+    Ask(#[from] ClientError),
     /// A venture that nobody knows.
     #[error("venture `{code}` is not known{}; known are: {}", near_text(.near), list_text(.known))]
     UnknownVenture {
@@ -308,6 +309,9 @@ impl Refusal {
             Self::NoHome(_) => "set HOME to your home directory".to_owned(),
             Self::NoReplica(_) => "make one with `ctxnode init`, or join a fleet with `ctxnode join CODE`".to_owned(),
             Self::DaemonDown => "start it with `ctxnode daemon start`".to_owned(),
+            Self::Ask(ClientError::Refused(body)) if body.code == ErrorCode::RateLimited => {
+                format!("ask again in {} s", body.retry_after_seconds.unwrap_or(60))
+            }
             Self::Start(_) | Self::Ask(_) => "run `ctxnode doctor`".to_owned(),
             Self::UnknownVenture { .. } => "an admin adds one with `ctxnode venture set CODE`".to_owned(),
             Self::NoCheckout { repo: Some(repo), dev_dirs, .. } => {

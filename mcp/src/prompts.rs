@@ -22,8 +22,15 @@ numbered, with exact paths and commands.
 change the draft as told and ask again.
 5. Say the handoff id and how the session stands.";
 
-/// Returns the prompts.
-pub(crate) fn listed() -> Vec<Prompt> {
+/// How Gemini CLI names itself. It makes a prompt a command of the prompt's name, and of a prompt and a command file that have
+/// one name it renames both: with our prompts, the `/sod` of its set-up would be `/user.sod`, and `/sod` nothing.
+const GEMINI: &str = "gemini-cli";
+
+/// Returns the prompts for a client; none where they would take the place of our commands.
+pub(crate) fn listed(client: Option<&str>) -> Vec<Prompt> {
+    if client.is_some_and(|client| client.starts_with(GEMINI)) {
+        return Vec::new();
+    }
     vec![
         Prompt::new("sod", Some("Begins work: checks, starts the session, shows where things stand, asks."), None),
         Prompt::new("eod", Some("Ends work: drafts the handoff, asks, stores it, ends the session."), None),
@@ -38,4 +45,20 @@ pub(crate) fn messages(name: &str) -> Option<Vec<PromptMessage>> {
         _ => return None,
     };
     Some(vec![PromptMessage::new_text(Role::User, text)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// M-01, C-01: both prompts for everybody, but for the one whose commands they would hide.
+    #[test]
+    fn m_01_prompts_hide_no_command() {
+        for client in [None, Some("claude-code"), Some("codex-mcp-client")] {
+            let names: Vec<String> = listed(client).into_iter().map(|prompt| prompt.name).collect();
+            assert_eq!(names, ["sod", "eod"], "{client:?}");
+        }
+        assert!(listed(Some("gemini-cli-mcp-client")).is_empty());
+        assert!(messages("sod").is_some() && messages("eod").is_some(), "whoever asks by name gets it");
+    }
 }

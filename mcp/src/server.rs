@@ -164,9 +164,11 @@ impl<B: Backend> ServerHandler for Server<B> {
     async fn list_prompts(
         &self,
         _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(prompts::listed()))
+        let client = context.peer.peer_info();
+        let client = client.as_ref().map(|info| info.client_info.name.as_str());
+        Ok(ListPromptsResult::with_all_items(prompts::listed(client)))
     }
 
     async fn get_prompt(

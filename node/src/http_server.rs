@@ -182,14 +182,6 @@ fn identify_local(app: &App, peer: &LocalPeer, headers: &HeaderMap) -> Result<Ca
         return Err(Box::new(ErrorBody::new(ErrorCode::Unauthorized, message)));
     }
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    // The launcher starts the session of the agent that it has just started.
-    let asked = text(headers::PID).and_then(|pid| pid.parse().ok()).map(|pid| LocalPeer::new(peer.uid, Some(pid)));
-    if let Some(asked) = &asked
-        && asked.agents().first().map(|agent| agent.process.pid) != asked.pid
-    {
-        return Err(Box::new(ErrorBody::field(headers::PID, "is not the process of a known agent")));
-    }
-    let peer = asked.as_ref().unwrap_or(peer);
     let bucket = if text(headers::CALLER) == Some("import") { Bucket::Import } else { Bucket::Usual };
     let directory = text(headers::DIRECTORY).map(Into::into);
     Ok(local_caller(app, peer, text(headers::AGENT), directory, Via::Socket, bucket))

@@ -19,6 +19,7 @@ use ctxnode_api::operations::VentureView;
 use ctxnode_config::Platform;
 
 use crate::checkout::{self, clone};
+use crate::known::Known;
 use crate::options::Options;
 use crate::plan::{self, Inputs, Plan, Work};
 use crate::refusal::{Refusal, Step};
@@ -30,7 +31,8 @@ use crate::world::{Autostart, World};
 /// How a call ended: the exit code of the process.
 pub type Exit = u8;
 
-/// What is known before the agent is started.
+/// What is known before the agent is started. What ctxnode itself could not do by then was said, and stops nothing: the steps
+/// that end a launch are those whose absence the agent's work would feel (its program, checkout, worktree and secrets).
 struct Ready {
     plan: Plan,
     directory: PathBuf,
@@ -69,9 +71,6 @@ pub fn launch(
             return Err(refusal);
         }
     };
-    if plan.track.is_some() || plan.continues.is_some() {
-        runtime.block_on(session::announce(world, &plan, &directory, running.id()));
-    }
     let code = running.wait();
     if titled {
         title::restore(&world.around.env).iter().for_each(|text| world.screen.obey(text));
@@ -102,8 +101,7 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     let programs = world.programs();
     plan::program(options, variable, &programs)?;
     let start = if options.dry_run { Autostart::Never } else { Autostart::Allowed };
-    let mut client = world.client(start).await?;
-    let (ventures, build) = world.ventures(&mut client).await?;
+    let Known { ventures, build, daemon } = world.known(start).await?;
     clock.step("ventures");
     let machine = world.machine()?;
     let gather = || checkout::find(&world.config.dev_dirs, &world.around.directory);
@@ -147,7 +145,8 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     // Before a worktree is locked: the new program has the same process, and would find itself in it.
     if !options.replaced && image.was_replaced() {
         world.screen.say("note: the launcher was replaced while it ran; the new one takes over");
-        return Err(image.run_again());
+        let why = image.run_again().why();
+        world.screen.say(&format!("note: the new launcher does not start ({why}); this one goes on"));
     }
     // Before the registration: that one is for the folder in which the agent works.
     let held = if options.take_over { Held::TakeOver } else { Held::Refuse };
@@ -156,11 +155,13 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
         update::bring_branch_forward(world, &directory).await;
     }
     clock.step("worktree");
-    register::register(world, plan.agent, &directory).await?;
+    register::register(world, plan.agent, &directory).await;
     clock.step("setup");
     heal::link(world);
     heal::hand_over(world, build.as_deref()).await;
     clock.step("self-heal");
+    session::expect(world, &plan, daemon).await;
+    clock.step("session");
     Ok(Prepared::Ready(Box::new(Ready { plan, directory, secrets, without })))
 }
 

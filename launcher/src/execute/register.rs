@@ -15,11 +15,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What a command line answers that does not know the command.
 const BAD_USAGE: i32 = 2;
 
-/// Compares and repairs the registration.
-///
-/// # Errors
-/// When a file cannot be used; the agent would start without our server.
-pub(super) async fn register(world: &World, agent: Agent, directory: &Path) -> Result<(), Refusal> {
+/// Compares and repairs the registration. What could not be done is said: an agent without our server is still an agent.
+pub(super) async fn register(world: &World, agent: Agent, directory: &Path) {
+    if let Err(refusal) = attempt(world, agent, directory).await {
+        let (title, why, fix) = (agent.title(), refusal.why(), refusal.fix());
+        world.screen.say(&format!("note: {why}; {title} starts as it is set up now ({fix})"));
+    }
+}
+
+async fn attempt(world: &World, agent: Agent, directory: &Path) -> Result<(), Refusal> {
     let program = world.ctxnode()?;
     let scope = scope(agent, directory);
     let setup = Program::new(&program, ["setup", agent.name(), "--scope", scope, "--json"]).within(directory);

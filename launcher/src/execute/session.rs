@@ -1,47 +1,50 @@
 //! Telling the daemon what only the launcher knows of a session: its track, and the handoff from which it goes on.
 //!
-//! Everything else (repo, branch, checkout) the first hook or tool call of the agent finds by itself. The session that is
-//! made here belongs to the agent's process, so that the agent goes on with it.
+//! It is said of this process before the agent runs, which will be its child. Whatever starts the session (a hook, a tool,
+//! and in which order) finds it there; said of the agent after its start, it would race with the agent's own hooks, and the
+//! two would make two sessions.
 
-use std::path::Path;
 use std::time::Duration;
 
-use ctxnode_api::{Call, Caller, Client, Endpoint};
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use ctxnode_api::{Call, Client, ClientError};
+use serde_json::json;
 
 use crate::plan::Plan;
 use crate::world::World;
 
-/// How long the agent may take to become recognisable: an interpreter replaces itself once or twice at its start.
+/// How long the daemon may take; the agent waits for this.
 const PATIENCE: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Starts the session of the agent's process with what was planned for it. A failure is said and stops nothing.
-pub(super) async fn announce(world: &World, plan: &Plan, directory: &Path, pid: u32) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match start(world, plan, directory, pid).await {
-            Ok(body) if body["session"]["cli"] == plan.agent.name() => return,
-            Ok(_) | Err(_) if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
-            _ => {
-                world.screen.debug("the session's track and handoff could not be told to the daemon");
-                return;
-            }
-        }
-    }
+/// Says what the agent's session will be about. A failure is said and stops nothing.
+pub(super) async fn expect(world: &World, plan: &Plan, daemon: Option<Client>) {
+    let Some(words) = words(plan) else { return };
+    let failed = match daemon {
+        // Why, was said when the ventures were asked for.
+        None => "the daemon cannot be asked".to_owned(),
+        Some(daemon) => match tell(plan, daemon.with_limit(PATIENCE)).await {
+            Ok(()) => return,
+            Err(error) => error.to_string(),
+        },
+    };
+    world.screen.say(&format!("note: the session does not know its part ({failed}); inside of it, type: {words}"));
 }
 
-async fn start(world: &World, plan: &Plan, directory: &Path, pid: u32) -> Result<Value, ctxnode_api::ClientError> {
-    let directory = directory.display().to_string();
-    let caller = Caller { directory: Some(directory.clone()), pid: Some(pid), ..Caller::default() };
-    let mut client = Client::new(Endpoint::Socket(world.config.paths.socket.clone())).with_caller(&caller)?;
-    let mut input = json!({ "venture": plan.venture, "repo": plan.repo, "docs": "none", "directory": directory });
+async fn tell(plan: &Plan, mut daemon: Client) -> Result<(), ClientError> {
+    let mut input = json!({ "pid": std::process::id(), "venture": plan.venture, "repo": plan.repo });
     if let Some(track) = plan.track {
         input["track"] = track.into();
     }
     if let Some(handoff) = &plan.continues {
         input["continues"] = handoff.as_str().into();
     }
-    Ok(client.call(&Call::new("sod", input)).await?.body)
+    daemon.call(&Call::new("session.expect", input)).await.map(drop)
+}
+
+/// What would say the same from inside the session; `None` when there is nothing to say.
+fn words(plan: &Plan) -> Option<String> {
+    let handoff = plan.continues.as_ref().map(|handoff| format!("ctxnode sod --continues {handoff}"));
+    // A start with a track would be one of another session.
+    let track = plan.track.map(|track| format!("ctxnode update --track {track}"));
+    let all: Vec<String> = handoff.into_iter().chain(track).collect();
+    (!all.is_empty()).then(|| all.join(" && "))
 }

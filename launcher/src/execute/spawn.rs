@@ -51,10 +51,6 @@ impl Child<'_> {
 }
 
 impl Running {
-    pub(super) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for its end, passing signals on, and returns the exit code for ours.
     pub(super) fn wait(&mut self) -> Exit {
         loop {

@@ -143,14 +143,7 @@ mod tests {
     use super::*;
 
     fn found(agent: Agent, scope: Scope, files: &[(&str, &str)]) -> Vec<String> {
-        let places = Places {
-            home: "/h".into(),
-            claude: None,
-            codex: None,
-            project: Some("/r".into()),
-            codex_program: None,
-            wrap_status_line: false,
-        };
+        let places = Places { project: Some("/r".into()), ..Places::of("/h") };
         let company = managed("claude-code/managed-settings.json", "ClaudeCode/managed-settings.json");
         let files: BTreeMap<PathBuf, String> = files
             .iter()

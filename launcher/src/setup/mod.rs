@@ -73,6 +73,13 @@ pub struct Places {
 }
 
 impl Places {
+    /// Returns the places of a user who has moved none of them, outside of any checkout.
+    #[must_use]
+    pub fn of(home: impl Into<PathBuf>) -> Self {
+        let home = home.into();
+        Self { home, claude: None, codex: None, project: None, codex_program: None, wrap_status_line: false }
+    }
+
     fn codex_home(&self) -> PathBuf {
         self.codex.clone().unwrap_or_else(|| self.home.join(".codex"))
     }
@@ -243,7 +250,7 @@ fn root(scope: Scope, places: &Places) -> PathBuf {
 /// The skills of one CLI, and the places of those that ceased to exist.
 fn skill_files(agent: Agent, folder: &Path) -> Vec<Wanted> {
     let current = skills::files(agent).into_iter().map(|(name, text)| (name, Content::Whole(text)));
-    let gone = skills::GONE.iter().map(|name| (skills::file_name(agent, name), Content::Gone));
+    let gone = skills::gone(agent).into_iter().map(|name| (name, Content::Gone));
     let files = current.chain(gone);
     files.map(|(name, content)| Wanted { path: folder.join(name), what: "command", content }).collect()
 }

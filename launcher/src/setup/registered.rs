@@ -63,19 +63,8 @@ fn of_toml(text: &str) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn places() -> Places {
-        Places {
-            home: "/h".into(),
-            claude: None,
-            codex: None,
-            project: None,
-            codex_program: None,
-            wrap_status_line: false,
-        }
-    }
-
     fn found(agent: Agent, text: &str) -> Option<Registered> {
-        registered(agent, Scope::User, &places(), &|_| Some(text.to_owned()))
+        registered(agent, Scope::User, &Places::of("/h"), &|_| Some(text.to_owned()))
     }
 
     #[test]
@@ -102,7 +91,7 @@ mod tests {
         assert_eq!(found(Agent::Claude, "{}"), None);
         assert_eq!(found(Agent::Claude, "{ broken"), None);
         assert_eq!(found(Agent::Codex, "a = 1"), None);
-        assert_eq!(registered(Agent::Claude, Scope::User, &places(), &|_| None), None);
+        assert_eq!(registered(Agent::Claude, Scope::User, &Places::of("/h"), &|_| None), None);
         let off = r#"{ "mcpServers": { "ctxnode": { "command": "ctxnode", "disabled": true } } }"#;
         assert!(!found(Agent::Antigravity, off).unwrap().enabled);
     }

@@ -9,14 +9,7 @@ use tempfile::TempDir;
 use super::*;
 
 fn places(home: &Path) -> Places {
-    Places {
-        home: home.join("home"),
-        claude: None,
-        codex: None,
-        project: Some(home.join("repo")),
-        codex_program: None,
-        wrap_status_line: false,
-    }
+    Places { project: Some(home.join("repo")), ..Places::of(home.join("home")) }
 }
 
 fn tree(root: &Path) -> BTreeMap<PathBuf, String> {

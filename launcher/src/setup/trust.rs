@@ -148,14 +148,7 @@ mod tests {
     use crate::setup::{Content, Edit, edit, wanted};
 
     fn places(project: Option<&str>) -> Places {
-        Places {
-            home: "/home/ada".into(),
-            claude: None,
-            codex: None,
-            project: project.map(PathBuf::from),
-            codex_program: None,
-            wrap_status_line: false,
-        }
+        Places { project: project.map(PathBuf::from), ..Places::of("/home/ada") }
     }
 
     fn told(agent: Agent, project: Option<&str>, files: &[(&str, &str)]) -> Trust {

@@ -13,17 +13,31 @@ pub use plugin::{FORMS, plugin};
 pub use texts::{SKILLS, Skill};
 
 /// Commands of earlier versions; setup removes their files when nobody changed them.
-pub const GONE: [&str; 2] = ["sos", "eos"];
+const GONE: [&str; 2] = ["sos", "eos"];
+/// Commands whose name a CLI has for one of its own, which wins, and the name that ours has there.
+const TAKEN: [(Agent, &str, &str); 1] = [(Agent::Gemini, "plan", "weekly-plan")];
 
 /// Returns every file of one CLI, below its folder of skills or commands, without the seal.
 #[must_use]
 pub fn files(agent: Agent) -> Vec<(String, String)> {
-    SKILLS.iter().map(|skill| (file_name(agent, skill.name), content(agent, skill))).collect()
+    SKILLS.iter().map(|skill| (file_name(agent, name_in(agent, skill.name)), content(agent, skill))).collect()
+}
+
+/// Returns the files of earlier versions, below the same folder.
+#[must_use]
+pub fn gone(agent: Agent) -> Vec<String> {
+    let taken = TAKEN.iter().filter(|(of, ..)| *of == agent).map(|(_, name, _)| *name);
+    GONE.into_iter().chain(taken).map(|name| file_name(agent, name)).collect()
+}
+
+/// Returns the name by which a CLI calls a command.
+#[must_use]
+pub fn name_in(agent: Agent, name: &'static str) -> &'static str {
+    TAKEN.iter().find(|(of, taken, _)| *of == agent && *taken == name).map_or(name, |(_, _, own)| own)
 }
 
 /// Returns where a CLI looks for a command, below its folder.
-#[must_use]
-pub fn file_name(agent: Agent, name: &str) -> String {
+fn file_name(agent: Agent, name: &str) -> String {
     match agent {
         Agent::Gemini => format!("{name}.toml"),
         Agent::Claude | Agent::Codex | Agent::Antigravity => format!("{name}/SKILL.md"),
@@ -89,7 +103,7 @@ mod tests {
             let files = files(agent);
             assert_eq!(files.len(), SKILLS.len());
             for ((name, text), skill) in files.iter().zip(SKILLS) {
-                assert!(name.starts_with(skill.name), "{name}");
+                assert!(name.starts_with(name_in(agent, skill.name)), "{name}");
                 if agent == Agent::Gemini {
                     let parsed: toml_edit::DocumentMut = text.parse().unwrap();
                     assert_eq!(parsed["description"].as_str(), Some(skill.description));

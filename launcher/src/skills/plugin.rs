@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::{SKILLS, content, file_name};
 use crate::agents::Agent;
 use crate::setup::{instructions, plugin_hooks};
 
@@ -40,8 +39,7 @@ pub fn plugin(agent: Agent) -> Vec<(String, String)> {
     };
     files.push(("README.md", readme(agent)));
     files.push(("hooks/hooks.json", text(&json!({ "hooks": hooks }))));
-    let commands =
-        SKILLS.iter().map(|skill| (format!("{folder}/{}", file_name(agent, skill.name)), content(agent, skill)));
+    let commands = super::files(agent).into_iter().map(|(name, text)| (format!("{folder}/{name}"), text));
     files.into_iter().map(|(path, text)| (path.to_owned(), text)).chain(commands).collect()
 }
 
@@ -124,14 +122,7 @@ mod tests {
     /// that CLI writes; so that it does not matter which way somebody took.
     #[test]
     fn c_01_c_06_a_plugin_holds_what_a_setup_writes() {
-        let places = Places {
-            home: "/h".into(),
-            claude: None,
-            codex: None,
-            project: None,
-            codex_program: None,
-            wrap_status_line: false,
-        };
+        let places = Places::of("/h");
         for agent in FORMS {
             let plugin: BTreeMap<String, String> = plugin(agent).into_iter().collect();
             for (name, text) in files(agent) {

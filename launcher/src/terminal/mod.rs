@@ -1,9 +1,9 @@
 //! `dev-session`: one tmux session per venture, with the launcher as its pane's command. `window` adds one to it, `title`
 //! is the terminal's, `settings` and `terminfo` are what ctxnode looks after.
 //!
-//! A pane that stays after its agent ended (`remain-on-exit`) is how a second call knows that there is something to start
-//! again. Which pane that is the session remembers: people open others beside it.
+//! Which pane is an agent's, and how one is made, `agent_pane` knows.
 
+mod agent_pane;
 pub mod settings;
 pub mod terminfo;
 pub mod title;
@@ -18,10 +18,9 @@ use ctxnode_config::Environment;
 use crate::refusal::{Refusal, Step};
 use crate::screen::Screen;
 
-pub use window::Window;
+use agent_pane::{AgentPane, Panes};
 
-/// The option of a session in which the agent's pane is remembered.
-const AGENT_PANE: &str = "@ctxnode_agent_pane";
+pub use window::Window;
 
 /// How the tmux session of a venture stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +80,7 @@ impl Session<'_> {
             screen.can_ask.then(|| screen.confirm(&format!("The agent of {} has ended. Start it again?", self.venture)))
         };
         match decide(standing, asked) {
-            Action::Create => self.create()?,
+            Action::Create => self.pane(&self.words()).create()?,
             Action::Restart => self.restart()?,
             Action::Keep => {}
         }
@@ -93,100 +92,40 @@ impl Session<'_> {
         left
     }
 
-    /// The target that names this session and no other that begins alike.
-    fn exact(&self) -> String {
-        format!("={}", self.venture)
-    }
-
-    fn pane(&self) -> String {
-        format!("={}:", self.venture)
-    }
-
     /// Looks how the session stands.
     ///
     /// # Errors
     /// When tmux cannot be run.
     pub fn standing(&self) -> Result<Standing, Refusal> {
-        if !run(["has-session", "-t", &self.exact()])?.status.success() {
+        if !agent_pane::is_there(self.venture)? {
             return Ok(Standing::Absent);
         }
-        let (agent, panes) = (self.agent_pane()?, self.panes()?);
-        let ended = match &agent {
-            // Closed is as ended as dead.
-            Some(agent) => panes.iter().find(|(id, _)| id == agent).is_none_or(|(_, dead)| *dead),
-            // A session that somebody else made.
-            None => panes.iter().all(|(_, dead)| *dead),
-        };
-        Ok(if ended { Standing::Ended } else { Standing::Running })
-    }
-
-    /// Returns the pane that is remembered as the agent's.
-    fn agent_pane(&self) -> Result<Option<String>, Refusal> {
-        let found = run(["show-options", "-qv", "-t", &self.pane(), AGENT_PANE])?;
-        let id = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-        Ok(Some(id).filter(|id| id.starts_with('%')))
-    }
-
-    /// Returns all panes of the session, and whether what ran in them has ended.
-    fn panes(&self) -> Result<Vec<(String, bool)>, Refusal> {
-        let found = run(["list-panes", "-s", "-t", &self.exact(), "-F", "#{pane_id} #{pane_dead}"])?;
-        let text = String::from_utf8_lossy(&found.stdout).into_owned();
-        let pane = |line: &str| line.split_once(' ').map(|(id, dead)| (id.to_owned(), dead == "1"));
-        Ok(text.lines().filter_map(pane).collect())
-    }
-
-    fn create(&self) -> Result<(), Refusal> {
-        let mut words = self.words(&["new-session", "-d", "-s", self.venture]);
-        words.extend(self.remembered());
-        // What the launcher says of itself becomes the title of the terminal that is attached.
-        let titles = [("set-titles", "on"), ("set-titles-string", "#{pane_title}")];
-        for (name, value) in titles {
-            words.extend([";", "set-option", "-t", &self.pane(), name, value].map(OsString::from));
-        }
-        run_ok(&words)
-    }
-
-    /// What is said of the pane that was just made, in the same call: an agent that ends at once must not take its session
-    /// with it.
-    fn remembered(&self) -> Vec<OsString> {
-        let pane = self.pane();
-        let stays = [";", "set-option", "-t", &pane, "remain-on-exit", "on"];
-        let known = [";", "set-option", "-F", "-t", &pane, AGENT_PANE, "#{pane_id}"];
-        stays.into_iter().chain(known).map(OsString::from).collect()
+        Ok(if Panes::of(self.venture)?.has_ended() { Standing::Ended } else { Standing::Running })
     }
 
     /// Starts the launcher again in the agent's pane, or in a window of its own when that pane was closed.
     fn restart(&self) -> Result<(), Refusal> {
-        let (agent, panes) = (self.agent_pane()?, self.panes()?);
-        let pane = match agent {
-            Some(agent) if panes.iter().any(|(id, _)| *id == agent) => agent,
-            Some(_) => {
-                let mut words = self.words(&["new-window", "-t", &self.pane()]);
-                words.extend(self.remembered());
-                return run_ok(&words);
-            }
-            None => self.pane(),
-        };
-        let mut words = self.words(&["respawn-pane", "-t", &pane]);
-        // It is what whoever called wants to see.
-        words.extend([";", "select-window", "-t", &pane, ";", "select-pane", "-t", &pane].map(OsString::from));
-        run_ok(&words)
+        let words = self.words();
+        match Panes::of(self.venture)?.to_respawn(self.venture) {
+            Some(pane) => self.pane(&words).respawn(&pane),
+            None => self.pane(&words).add(),
+        }
     }
 
-    /// A tmux command that runs the launcher as words, not as a line for a shell.
-    fn words(&self, command: &[&str]) -> Vec<OsString> {
-        let mut words: Vec<OsString> = command.iter().map(OsString::from).collect();
-        words.push("--".into());
-        words.extend([self.launcher.as_os_str().to_owned(), self.venture.into()]);
+    fn pane<'a>(&'a self, words: &'a [OsString]) -> AgentPane<'a> {
+        AgentPane { session: self.venture, name: None, directory: None, words }
+    }
+
+    fn words(&self) -> Vec<OsString> {
+        let mut words = vec![self.launcher.as_os_str().to_owned(), self.venture.into()];
         words.extend(self.options.iter().cloned());
-        // A word that ends with `;` would end the command for tmux.
-        words.into_iter().map(escaped).collect()
+        words
     }
 }
 
 /// Shows a session on this terminal until it is left. Without a terminal it is there for whoever comes.
 fn attach(screen: &Screen, session: &str, inside: bool) -> Result<(), Refusal> {
-    let exact = format!("={session}");
+    let exact = agent_pane::exact(session);
     if !screen.can_ask {
         screen.print(&format!("session {session} is ready: tmux attach -t {exact}"));
         return Ok(());

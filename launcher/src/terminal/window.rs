@@ -1,11 +1,12 @@
-//! One more window of a venture's tmux session, with a command of ours in it.
+//! One more window of a venture's tmux session, with an agent in it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use ctxnode_config::Environment;
 
-use super::{attach, escaped, run, run_ok};
+use super::agent_pane::{self, AgentPane};
+use super::attach;
 use crate::program::find;
 use crate::refusal::{Refusal, Step};
 use crate::screen::Screen;
@@ -44,21 +45,13 @@ impl Window<'_> {
     /// # Errors
     /// When tmux cannot be run or refuses.
     pub fn open(&self, screen: &Screen) -> Result<(), Refusal> {
-        let exact = format!("={}", self.session);
-        let target = format!("{exact}:");
-        let directory = self.directory.display().to_string();
-        let is_there = run(["has-session", "-t", exact.as_str()])?.status.success();
-        let mut words: Vec<OsString> = if is_there {
-            ["new-window", "-t", &target, "-n", self.name, "-c", &directory, "--"].map(OsString::from).into()
+        let (name, directory) = (Some(self.name), Some(self.directory));
+        let pane = AgentPane { session: self.session, name, directory, words: self.words };
+        if agent_pane::is_there(self.session)? {
+            pane.add()?
         } else {
-            ["new-session", "-d", "-s", self.session, "-n", self.name, "-c", &directory, "--"]
-                .map(OsString::from)
-                .into()
-        };
-        words.extend(self.words.iter().cloned().map(escaped));
-        // In the same call: an agent that ends at once must not take what it said with it.
-        words.extend([";", "set-option", "-w", "-t", &target, "remain-on-exit", "on"].map(OsString::from));
-        run_ok(&words)?;
+            pane.create()?
+        }
         attach(screen, self.session, self.inside)
     }
 }

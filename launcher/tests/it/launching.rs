@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use ctxnode_api::{Call, Client, Endpoint};
 use ctxnode_testkit::{bin, wait_until};
 use rustix::process::Signal;
 
@@ -119,6 +120,62 @@ fn l_07_a_stopped_daemon_is_started_and_ctxnode_off_the_path_is_linked() {
     assert!(errors(&second).contains("not on your PATH; type: export PATH="), "{}", errors(&second));
 }
 
+/// L-07: ctxnode must not stand between a person and an agent. What it could not do is said on one line each.
+#[test]
+fn l_07_the_agent_starts_whatever_state_ctxnode_is_in() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", "exit 7");
+    let run = |words: &[&str]| {
+        let done = launcher(&sandbox, words);
+        assert_eq!(done.status.code(), Some(7), "{words:?}: {}", all(&done));
+        errors(&done)
+    };
+    let says = |text: &str, parts: &[&str]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    let kept = "going on with the ventures as they were known";
+    let first = run(&["alpha", "--track", "3"]);
+    assert!(!first.contains("note: "), "the daemon answers: {first}");
+
+    // The minute may turn in between.
+    let limited = (0..3).any(|_| {
+        use_up(&sandbox);
+        let text = run(&["alpha", "--track", "3"]);
+        says(&text, &["note: ", "more than 100 calls in this minute", "ask again in", kept])
+            && says(&text, &["note: ", "ctxnode update --track 3"])
+    });
+    assert!(limited);
+
+    let settings = sandbox.home().join(".claude.json");
+    fs::write(&settings, "{ broken").unwrap();
+    let text = run(&["alpha"]);
+    assert!(says(&text, &["note: the registration with Claude Code failed", "starts as it is set up now"]), "{text}");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "{ broken");
+
+    daemon.stop();
+    let text = run(&["alpha"]);
+    assert!(says(&text, &["note: ", "`ctxnode daemon start`", kept]), "{text}");
+    let list = launcher(&sandbox, &["--list"]);
+    assert!(list.status.success() && all(&list).contains("alpha-org/console  "), "{}", all(&list));
+    // Where nothing was ever known, there is no folder to start an agent in.
+    fs::remove_file(sandbox.state_dir().join("ventures.json")).unwrap();
+    assert_eq!(launcher(&sandbox, &["alpha"]).status.code(), Some(1));
+}
+
+/// Makes all calls that a person has in a minute.
+fn use_up(sandbox: &ctxnode_testkit::Sandbox) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut client = Client::new(Endpoint::Socket(sandbox.socket()));
+        let call = Call::new("plan.get", serde_json::json!({}));
+        for _ in 0..=100 {
+            if client.call(&call).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
 #[test]
 fn l_10_case_slips_and_nothing_at_all() {
     let sandbox = ready();
@@ -205,7 +262,8 @@ fn l_12_track_worktree_and_arguments_arrive() {
     let sandbox = ready();
     let _daemon = start(&sandbox, ALPHA);
     let repo = checkout(&sandbox);
-    sandbox.fake_program("claude", STAYING);
+    let hook = r#"printf '{"session_id":"c1","cwd":"%s"}' "$PWD" | ctxnode hook claude session-start >/dev/null"#;
+    sandbox.fake_program("claude", &format!("{hook}\n{STAYING}"));
     let mut command = sandbox.command("launcher");
     command.args(["alpha", "--track", "0", "--worktree", "--", "--model", "x"]);
     let running = Running::start(&sandbox, command);

@@ -5,6 +5,7 @@
 mod checkouts;
 mod continuing;
 mod launching;
+mod one_session;
 mod secrets;
 mod service;
 mod support;

@@ -153,6 +153,59 @@ fn t_03_an_ended_agent_is_seen_beside_a_pane_that_lives() {
     assert_eq!(runs(4), third);
 }
 
+/// T-03: an agent that `ctxnode continue` opened in the session is one of the venture's: nobody is started beside it while it
+/// runs, and it is started again in its own pane.
+#[test]
+fn t_03_an_agent_that_continue_opened_is_known() {
+    let sandbox = ready();
+    let tmux = Tmux(&sandbox);
+    if tmux.is_missing() {
+        return;
+    }
+    let _daemon = start(&sandbox, ALPHA);
+    let repo = checkout(&sandbox);
+    let began = r#"printf '{"session_id":"c-%s","cwd":"%s"}' $$ "$PWD" | ctxnode hook claude session-start >/dev/null"#;
+    sandbox.fake_program("claude", &format!("{began}; exit 1"));
+    assert_eq!(super::support::launcher(&sandbox, &["alpha"]).status.code(), Some(1));
+    let stays = r#"case "$1" in features) exit 0 ;; esac
+echo "$TMUX_PANE" >>"$HOME/runs"; while [ ! -e "$HOME/end.$TMUX_PANE" ]; do sleep 0.05; done; rm "$HOME/end.$TMUX_PANE""#;
+    sandbox.fake_program("codex", stays);
+    sandbox.fake_program("claude", stays);
+    let runs = |count: usize| {
+        wait_until(SOON, "the agent was started", || home_file(&sandbox, "runs").lines().count() == count);
+        home_file(&sandbox, "runs").lines().last().unwrap().to_owned()
+    };
+    let end = |pane: &str| {
+        std::fs::write(sandbox.home().join(format!("end.{pane}")), "").unwrap();
+        let panes = || tmux.run(&["list-panes", "-s", "-t", "=alpha", "-F", "#{pane_id} #{pane_dead}"]);
+        wait_until(SOON, "the agent has ended", || panes().contains(&format!("{pane} 1")));
+    };
+    let go_on = || {
+        let mut command = tmux.command("ctxnode");
+        let done = command.args(["continue", "--with", "codex", "--tmux"]).current_dir(repo.path()).output().unwrap();
+        assert!(done.status.success(), "{}", all(&done));
+    };
+    let dev_session = || assert!(tmux.dev_session(&["alpha"]).status.success());
+
+    go_on();
+    let first = runs(1);
+    dev_session();
+    assert_eq!(home_file(&sandbox, "runs").lines().count(), 1, "it runs");
+    end(&first);
+    dev_session();
+    assert_eq!(runs(2), first, "in its own pane");
+    // Two agents, of which the later one ends: the venture's agent has not.
+    go_on();
+    let second = runs(3);
+    assert_ne!(second, first);
+    end(&second);
+    dev_session();
+    assert_eq!(home_file(&sandbox, "runs").lines().count(), 3, "the first one runs");
+    end(&first);
+    dev_session();
+    assert_eq!(runs(4), second, "both have ended");
+}
+
 /// T-01: the same bytes twice, every other byte of the user's file kept, the settings as listed in a running tmux, and
 /// everything as before once it is taken out.
 #[test]

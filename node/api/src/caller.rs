@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderValue};
 
 use crate::ClientError;
-use crate::headers::{AGENT, CALLER, CLI, CLI_VERSION, DIRECTORY, INSTANCE, MACHINE, PID};
+use crate::headers::{AGENT, CALLER, CLI, CLI_VERSION, DIRECTORY, INSTANCE, MACHINE};
 
 /// The value of [`CALLER`] for a human on a terminal.
 const PERSON: &str = "person";
@@ -40,8 +40,6 @@ pub struct Caller {
     pub machine: Option<String>,
     /// The working directory.
     pub directory: Option<String>,
-    /// The process that asked, when it is not the one that is connected: a shim asks for its parent.
-    pub pid: Option<u32>,
 }
 
 impl Caller {
@@ -51,7 +49,6 @@ impl Caller {
     /// When a value holds a control character, which no header can.
     pub fn headers(&self) -> Result<Vec<(&'static str, HeaderValue)>, ClientError> {
         let kind = (self.kind == CallerKind::Person).then(|| PERSON.to_owned());
-        let pid = self.pid.map(|pid| pid.to_string());
         let fields = [
             (CALLER, &kind),
             (AGENT, &self.agent),
@@ -60,7 +57,6 @@ impl Caller {
             (INSTANCE, &self.instance),
             (MACHINE, &self.machine),
             (DIRECTORY, &self.directory),
-            (PID, &pid),
         ];
         let present = fields.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
         present
@@ -87,7 +83,6 @@ impl Caller {
             instance: text(INSTANCE),
             machine: text(MACHINE),
             directory: text(DIRECTORY),
-            pid: text(PID).and_then(|pid| pid.parse().ok()),
         }
     }
 }
@@ -109,11 +104,10 @@ mod tests {
         fn a_caller_survives_the_headers(
             directory in proptest::option::of("/[^\\p{Cc}]{0,60}[^\\s\\p{Cc}]"),
             agent in proptest::option::of("[a-z0-9-]{1,63}"),
-            pid: Option<u32>,
             person: bool,
         ) {
             let kind = if person { CallerKind::Person } else { CallerKind::Program };
-            let caller = Caller { kind, agent, directory, pid, ..Caller::default() };
+            let caller = Caller { kind, agent, directory, ..Caller::default() };
             prop_assert_eq!(read_back(&caller), caller);
         }
     }

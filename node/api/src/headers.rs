@@ -30,7 +30,5 @@ pub const CLI_VERSION: &str = "x-ctxnode-cli-version";
 pub const INSTANCE: &str = "x-ctxnode-instance";
 /// On the Unix socket: the machine part of the agent id.
 pub const MACHINE: &str = "x-ctxnode-machine";
-/// On the Unix socket: the process that asked, when it is not the one that is connected.
-pub const PID: &str = "x-ctxnode-pid";
 /// The id of the last event that a client saw, when it opens the stream again.
 pub const LAST_EVENT_ID: &str = "last-event-id";

@@ -36,6 +36,16 @@ impl Right {
     }
 }
 
+/// Whose affair an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// The fleet's: it changes or shows what all machines share, and no caller may do more than its machine may.
+    Fleet,
+    /// This machine's alone: its daemon, its copy, its log, its callers. Whoever owns the machine may do it, whatever role the
+    /// machine has in the fleet.
+    Machine,
+}
+
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
@@ -85,6 +95,8 @@ pub struct Route {
     pub path: &'static str,
     /// What the caller must be allowed to.
     pub right: Right,
+    /// Whose affair it is: whether the role of this machine limits the right.
+    pub domain: Domain,
     /// Whether it changes something: then it takes an idempotency key.
     pub mutating: bool,
     /// The most bytes of a body.
@@ -117,6 +129,15 @@ macro_rules! optional {
     };
 }
 
+macro_rules! domain {
+    () => {
+        Domain::Fleet
+    };
+    ($domain:ident) => {
+        Domain::$domain
+    };
+}
+
 macro_rules! form {
     () => {
         Form::Json
@@ -127,13 +148,14 @@ macro_rules! form {
 }
 
 macro_rules! routes {
-    ($($operation:literal $method:ident $path:literal $right:ident $kind:ident $input:ty => $output:ty, $cli:literal, $summary:literal $(tool $tool:literal)? $(as $form:ident)?;)*) => {
+    ($($operation:literal $method:ident $path:literal $right:ident $kind:ident $input:ty => $output:ty, $cli:literal, $summary:literal $(tool $tool:literal)? $(as $form:ident)? $(of $domain:ident)?;)*) => {
         /// Every operation.
         pub const ROUTES: &[Route] = &[$(Route {
             operation: $operation,
             method: Method::$method,
             path: $path,
             right: Right::$right,
+            domain: domain!($($domain)?),
             mutating: !matches!(Method::$method, Method::Get),
             body_limit: $kind,
             cli: $cli,
@@ -153,6 +175,7 @@ routes! {
     "update" Post "/v1/update" Writer SMALL_BODY sessions::UpdateRequest => sessions::UpdateReply, "update", "Changes the caller's session." tool "update";
     "heartbeat" Post "/v1/heartbeat" Writer SMALL_BODY sessions::HeartbeatRequest => sessions::HeartbeatReply, "session heartbeat", "Moves a heartbeat.";
     "hook" Post "/v1/hook" Writer SMALL_BODY hooks::HookRequest => hooks::HookReply, "session hook", "Reports an event of an agent CLI and returns what the agent should be told.";
+    "session.expect" Post "/v1/sessions/expect" Writer SMALL_BODY sessions::ExpectRequest => node::Done, "session expect", "Says what the session of an agent will be about, before a process starts that agent.";
     "session.list" Get "/v1/sessions" Reader SMALL_BODY sessions::SessionQuery => sessions::SessionList, "session list", "Lists sessions.";
     "session.get" Get "/v1/sessions/{id}" Reader SMALL_BODY node::Empty => sessions::SessionView, "session show", "Returns a session.";
     "session.abandon" Post "/v1/sessions/{id}/abandon" Admin SMALL_BODY sessions::AbandonRequest => sessions::SessionView, "session abandon", "Gives up a session of a machine that will not come back.";
@@ -207,30 +230,30 @@ routes! {
     "event.stream" Get "/v1/events/stream" Reader SMALL_BODY operations::EventQuery => operations::EventView, "event watch", "Sends events as they happen." as EventStream;
     "preflight" Get "/v1/preflight" Reader SMALL_BODY node::Empty => node::PreflightReply, "preflight", "Checks what work needs." tool "preflight";
     "node" Get "/v1/node" Reader SMALL_BODY node::Empty => node::NodeReply, "status", "Describes the node.";
-    "node.check" Post "/v1/node/check" Admin SMALL_BODY node::IntegrityRequest => node::IntegrityReply, "check", "Verifies every entry and derives every view again.";
-    "node.backup" Post "/v1/node/backup" Admin SMALL_BODY node::BackupRequest => node::BackupReply, "backup", "Takes a backup and verifies it.";
-    "node.export" Post "/v1/node/export" Admin SMALL_BODY node::ExportRequest => node::ExportReply, "export", "Exports everything to a folder of Markdown and JSON.";
-    "node.stop" Post "/v1/node/stop" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon stop", "Finishes writes and stops the daemon.";
-    "node.handover" Post "/v1/node/handover" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon handover", "Finishes writes and runs the installed binary in place of this one.";
+    "node.check" Post "/v1/node/check" Admin SMALL_BODY node::IntegrityRequest => node::IntegrityReply, "check", "Verifies every entry and derives every view again." of Machine;
+    "node.backup" Post "/v1/node/backup" Admin SMALL_BODY node::BackupRequest => node::BackupReply, "backup", "Takes a backup and verifies it." of Machine;
+    "node.export" Post "/v1/node/export" Admin SMALL_BODY node::ExportRequest => node::ExportReply, "export", "Exports everything to a folder of Markdown and JSON." of Machine;
+    "node.stop" Post "/v1/node/stop" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon stop", "Finishes writes and stops the daemon." of Machine;
+    "node.handover" Post "/v1/node/handover" Admin SMALL_BODY operations::PlainAction => node::Done, "daemon handover", "Finishes writes and runs the installed binary in place of this one." of Machine;
     "quarantine.list" Get "/v1/quarantine" Reader SMALL_BODY node::Empty => List<node::QuarantineView>, "quarantine", "Lists what is kept and not applied.";
     "waiting.list" Get "/v1/waiting" Reader SMALL_BODY node::Empty => List<node::WaitingView>, "quarantine --waiting", "Lists changes of others that wait for changes which have not arrived.";
     "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
     "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
-    "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now.";
-    "alert.acknowledge" Post "/v1/alerts/acknowledge" Writer SMALL_BODY operations::PlainAction => List<fleet::AlertView>, "fleet acknowledge", "Says that you have read what happened between replicas, and shows it once more.";
+    "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now." of Machine;
+    "alert.acknowledge" Post "/v1/alerts/acknowledge" Writer SMALL_BODY operations::PlainAction => List<fleet::AlertView>, "fleet acknowledge", "Says that you have read what happened between replicas, and shows it once more." of Machine;
     "field.get" Get "/v1/field" Reader SMALL_BODY node::Empty => field::FieldView, "field status", "Shows field mode, the network, what is unsent, and where to work.";
-    "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake.";
-    "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake.";
+    "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake." of Machine;
+    "field.off" Post "/v1/field/off" Writer SMALL_BODY operations::PlainAction => field::FieldView, "field off", "Keeps in touch again, and ends the process that kept this machine awake." of Machine;
     "peer.revoke" Post "/v1/peers/{node}/revoke" Admin SMALL_BODY fleet::PeerAction => fleet::PeerView, "revoke", "Takes a node out of the fleet: its machine then reads retired, its sessions and claims end; what it wrote so far stays.";
     "peer.role" Post "/v1/peers/{node}/role" Admin SMALL_BODY fleet::RoleSet => fleet::PeerView, "role", "Changes what a node may do from now on.";
     "fleet.recover" Post "/v1/fleet/recover" Reader SMALL_BODY fleet::RecoverRequest => fleet::RecoverReply, "fleet recover", "Makes this machine an admin of its fleet, with the recovery key.";
     "invite.create" Post "/v1/invites" Admin SMALL_BODY fleet::InviteCreate => fleet::InviteCreated, "invite", "Makes a code with which one more machine joins the fleet.";
-    "invite.list" Get "/v1/invites" Admin SMALL_BODY node::Empty => List<fleet::InviteView>, "fleet invites", "Lists the invitations of this machine.";
-    "invite.withdraw" Delete "/v1/invites/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "fleet uninvite", "Withdraws an invitation.";
-    "token.list" Get "/v1/tokens" Admin SMALL_BODY node::Empty => List<node::TokenView>, "token list", "Lists tokens.";
-    "token.create" Post "/v1/tokens" Admin SMALL_BODY node::TokenCreate => node::TokenCreated, "token create", "Makes a token.";
-    "token.revoke" Delete "/v1/tokens/{id}" Admin SMALL_BODY notes::DeleteRequest => node::TokenView, "token revoke", "Revokes a token.";
-    "request-log" Get "/v1/request-log" Admin SMALL_BODY node::RequestLogQuery => List<node::RequestLogRow>, "log", "Lists the calls of the last seven days.";
+    "invite.list" Get "/v1/invites" Admin SMALL_BODY node::Empty => List<fleet::InviteView>, "fleet invites", "Lists the invitations of this machine." of Machine;
+    "invite.withdraw" Delete "/v1/invites/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "fleet uninvite", "Withdraws an invitation." of Machine;
+    "token.list" Get "/v1/tokens" Admin SMALL_BODY node::Empty => List<node::TokenView>, "token list", "Lists tokens." of Machine;
+    "token.create" Post "/v1/tokens" Admin SMALL_BODY node::TokenCreate => node::TokenCreated, "token create", "Makes a token." of Machine;
+    "token.revoke" Delete "/v1/tokens/{id}" Admin SMALL_BODY notes::DeleteRequest => node::TokenView, "token revoke", "Revokes a token." of Machine;
+    "request-log" Get "/v1/request-log" Admin SMALL_BODY node::RequestLogQuery => List<node::RequestLogRow>, "log", "Lists the calls of the last seven days." of Machine;
     "openapi" Get "/v1/openapi.json" Reader SMALL_BODY node::Empty => Value, "openapi", "Returns the OpenAPI document.";
 }
 

@@ -519,6 +519,31 @@ pub struct AbandonRequest {
     pub update_id: Option<String>,
 }
 
+/// Says what the session of an agent will be about, before the agent is started. Of an agent that this very process starts,
+/// the first `sod`, by whatever hook or tool, takes it over.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExpectRequest {
+    /// The process that will start the agent, on this machine; in a shell `$$`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The venture code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub venture: Option<String>,
+    /// `owner/name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The session's track, 0 to 9999.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<i64>,
+    /// The handoff to go on from: the session takes over its thread, issue and track.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
 /// Writes the handoff of a session that stopped without one, from its last known state.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -61,8 +61,8 @@ pub(super) async fn stop(world: &World) -> Result<Exit, Failure> {
 
 /// Stops the daemon when one runs, waits until it is gone, and returns which it was.
 ///
-/// On a machine that is no admin of the fleet the operation is refused; the process is the user's own all the same, and ends
-/// just as well by a signal.
+/// A daemon of another build may refuse, or not understand; the process is the user's own all the same, and ends just as well by
+/// a signal.
 pub(super) async fn halt(world: &World) -> Result<Option<u32>, Failure> {
     let Some(holder) = Lock::holder(&world.files().lock) else { return Ok(None) };
     let asked = world.client_of_running()?.call(&Call::new("node.stop", json!({}))).await;

@@ -246,12 +246,11 @@ fn places(world: &World) -> Places {
 pub(super) fn places_of(world: &World, project: Option<std::path::PathBuf>) -> Places {
     let moved = |name: &str| world.env.get(name).filter(|path| !path.is_empty()).map(Into::into);
     Places {
-        home: world.config.paths.home.clone(),
         claude: moved("CLAUDE_CONFIG_DIR"),
         codex: moved("CODEX_HOME"),
         project,
         codex_program: find(Agent::Codex.name(), &world.env),
-        wrap_status_line: false,
+        ..Places::of(&world.config.paths.home)
     }
 }
 

@@ -55,6 +55,7 @@ pub(crate) async fn dispatch(cx: &Cx, input: Value) -> Handled {
         "update" => sessions::update,
         "heartbeat" => sessions::heartbeat,
         "hook" => hooks::hook,
+        "session.expect" => start::expect,
         "session.list" => sessions::list,
         "session.get" => sessions::get,
         "session.abandon" => sessions::abandon,

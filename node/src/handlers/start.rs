@@ -18,6 +18,7 @@ use ctxnode_model::{DocumentId, Edit, Kind, Order, Rec, RecordMeta, Scalar, Spac
 use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
 
+mod expected;
 mod gather;
 
 use super::sessions::{self, Bound};
@@ -27,6 +28,7 @@ use crate::checkout::Checkout;
 use crate::checkouts;
 use crate::conversations;
 use crate::failure::Failure;
+use expected::Expected;
 
 /// What a start was found to be about.
 struct Standing {
@@ -35,6 +37,7 @@ struct Standing {
     checkout: Option<Checkout>,
 }
 
+pub(super) use expected::expect;
 pub(super) use gather::{live_others, row, warnings};
 
 /// Looks at the checkout that a call is about.
@@ -196,6 +199,7 @@ struct Prepared {
     agent: String,
     default_branch: Option<String>,
     checkout_branch: Option<String>,
+    expected: Option<Expected>,
 }
 
 fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared, Failure> {
@@ -219,7 +223,13 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
     // Right after sleep the sweep has not yet seen which processes are still there.
     cx.app.presence.revive(cx.now());
     let origin = cx.origin();
-    let continued = input.continues.as_deref().map(|text| continued(cx, text, standing)).transpose()?;
+    let expected = if given.is_none() { Expected::of(cx, standing)? } else { None };
+    let continued = match (&input.continues, expected.as_ref().and_then(|expected| expected.continues())) {
+        (Some(text), _) => Some(continued(cx, text, standing)?),
+        // What somebody said of the agent beforehand must not keep it from starting.
+        (None, Some(text)) => continued(cx, text, standing).ok(),
+        (None, None) => None,
+    };
     let of_handoff = |own: Option<u32>, of: fn(&Handoff) -> Option<u32>| own.or_else(|| of(continued.as_ref()?));
     let asked_track = start.track;
     let session = Session {
@@ -231,7 +241,7 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
         user: Some(cx.app.host.user.clone()),
         venture: start.venture,
         repo: start.repo,
-        track: of_handoff(start.track, |handoff| handoff.track),
+        track: of_handoff(start.track.or(expected.as_ref().and_then(Expected::track)), |handoff| handoff.track),
         issue: of_handoff(start.issue, |handoff| handoff.issue),
         thread: continued.as_ref().map(|handoff| handoff.thread.clone()),
         branch: start.branch,
@@ -258,6 +268,7 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
         agent,
         default_branch: seen.and_then(|checkout| checkout.default_branch.clone()),
         checkout_branch: seen.and_then(|checkout| checkout.branch.clone()),
+        expected,
     })
 }
 
@@ -266,11 +277,17 @@ fn continued(cx: &Cx, text: &str, standing: &Standing) -> Result<Handoff, Failur
     let id = paging::id(Kind::Handoff, "continues", text)?;
     let found = cx.read()?.reader().get::<Handoff>(id)?.filter(|handoff| cx.caller.sees(Some(&handoff.venture)));
     let handoff = found.ok_or_else(|| Failure::not_found("handoff", text))?;
-    if handoff.venture != standing.venture.code || !same_repo(&handoff.repo, &standing.repo) {
-        let message = format!("is a handoff of `{}`, and this is `{}`", handoff.repo, standing.repo);
-        return Err(ctxnode_api::ErrorBody::field("continues", message).into());
-    }
+    check_continued(&handoff, &standing.venture.code, &standing.repo)?;
     Ok(handoff.value)
+}
+
+/// Refuses a handoff of another repo than the session's.
+fn check_continued(handoff: &Handoff, venture: &str, repo: &str) -> Result<(), Failure> {
+    if handoff.venture == venture && same_repo(&handoff.repo, repo) {
+        return Ok(());
+    }
+    let message = format!("is a handoff of `{}`, and this is `{repo}`", handoff.repo);
+    Err(ctxnode_api::ErrorBody::field("continues", message).into())
 }
 
 /// The session of the agent in whose shell this agent was started.
@@ -329,6 +346,9 @@ impl Prepared {
                 (StartStatus::Created, self.create(draft, &space, now)?)
             }
         };
+        if let Some(expected) = &self.expected {
+            expected.take(draft);
+        }
         let end = draft.reader().journal_end()?;
         let known = sessions::bound(draft.reader(), &self.agent)?;
         let seen = known.iter().find(|bound| bound.session == session.id).map(|bound| bound.seen);
@@ -347,6 +367,8 @@ impl Prepared {
         edits.extend(Edit::set_some("issue", asked.issue));
         if let Some(thread) = &asked.thread {
             edits.push(Edit::set("thread", thread.as_str()));
+        }
+        if asked.thread.is_some() || self.expected.is_some() {
             edits.extend(Edit::set_some("track", asked.track));
         }
         let meta: Map<String, Value> = asked.meta.clone().into_iter().collect();

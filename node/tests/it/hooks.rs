@@ -40,6 +40,13 @@ impl<'a> Cli<'a> {
         Self { sandbox, name, child, stdin, stdout, limit: HOOK_LIMIT }
     }
 
+    /// Starts a Claude Code whose start hook has run.
+    fn begun(sandbox: &'a Sandbox, directory: &Path) -> Self {
+        let mut cli = Self::start(sandbox, "claude", directory);
+        cli.hook("session-start", &with(event(directory), json!({ "source": "startup" })));
+        cli
+    }
+
     /// One of so many that each of its hooks may wait longer for the machine.
     pub(crate) fn of_many(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -96,6 +103,21 @@ fn event(directory: &Path) -> Value {
 fn with(mut value: Value, fields: Value) -> Value {
     value.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     value
+}
+
+/// Another agent leaves a handoff for Claude Code: news for whoever that is.
+fn leave_handoff(sandbox: &Sandbox, directory: &Path, issue: u32, accomplished: &str) {
+    let other = agent(sandbox, "codex-mac-1", directory);
+    other.do_("sod", json!({ "issue": issue }));
+    let input = json!({ "status": "in_progress", "accomplished": [accomplished], "next_steps": ["go on"],
+        "to_agent": "claude", "issue": issue });
+    other.do_("eod", input);
+}
+
+/// Waits until what waited on disk is applied.
+fn replayed(sandbox: &Sandbox) {
+    let waits = |name: &str| sandbox.state_dir().join(name).exists();
+    wait_until(SOON, "the spool is applied", || !waits("hooks.spool") && !waits("hooks.spool.replay"));
 }
 
 /// S-31 and C-14: the start hook makes the session and injects within the caps, the tool resumes it; a hook in a directory
@@ -186,15 +208,10 @@ fn c_07_a_prompt_brings_news_once() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     assert_eq!(cli.told("prompt", &with(event(repo.path()), json!({ "prompt_id": "p1", "prompt": "hello" }))), "");
-    let other = agent(&sandbox, "codex-mac-1", repo.path());
     for number in 0..5 {
-        other.do_("sod", json!({ "issue": number + 1 }));
-        let input = json!({ "status": "in_progress", "accomplished": ["x ".repeat(200)], "next_steps": ["go on"],
-            "to_agent": "claude", "issue": number + 1 });
-        other.do_("eod", input);
+        leave_handoff(&sandbox, repo.path(), number + 1, &"x ".repeat(200));
     }
     let prompt = |id: &str| with(event(repo.path()), json!({ "prompt_id": id }));
     let first = cli.told("prompt", &prompt("p2"));
@@ -217,8 +234,7 @@ fn w_10_an_edit_of_a_claimed_path_is_told_to_both_sides() {
     let holder = agent(&sandbox, "codex-mac-1", repo.path());
     holder.do_("sod", json!({}));
     holder.do_("claim.take", json!({ "kind": "path", "key": "src/**", "note": "login" }));
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     let edit = |id: &str, file: &str| {
         let path = repo.path().join(file);
         with(event(repo.path()), json!({ "tool_name": "Edit", "tool_use_id": id, "tool_input": { "file_path": path } }))
@@ -278,8 +294,7 @@ fn h_22_h_26_the_draft_holds_what_hooks_saw() {
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
     repo.commit("a.txt", "a");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     repo.commit("parser.txt", "b");
     std::fs::write(repo.path().join("half.txt"), "c").unwrap();
     let secret = format!("ghp_{}", "a1B2".repeat(9));
@@ -306,8 +321,7 @@ fn h_22_no_hook_waits_for_git() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     let slow = r#"PATH=/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin
 case "$*" in
     *core.quotePath=false*) echo x >>"$HOME/git.begun"
@@ -334,8 +348,7 @@ fn g_10_the_same_error_three_times_is_told_once() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     let mut number = 0;
     let mut bash = |command: &str, fields: Value| {
         number += 1;
@@ -406,8 +419,7 @@ fn c_04_hooks_fail_open_and_bring_it_later() {
     let sandbox = ready();
     let mut daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     daemon.stop();
     for number in 0..3 {
         let stop = json!({ "prompt_id": format!("p{number}"), "last_assistant_message": format!("message {number}") });
@@ -420,9 +432,7 @@ fn c_04_hooks_fail_open_and_bring_it_later() {
     let spool = sandbox.state_dir().join("hooks.spool");
     assert_eq!(std::fs::read_to_string(&spool).unwrap().lines().count(), 4);
     daemon.restart();
-    wait_until(SOON, "the spool is applied", || {
-        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
-    });
+    replayed(&sandbox);
     let list = person(&sandbox).do_("session.list", json!({}));
     assert_eq!(list["total"], 2, "{list}");
     let claude = list["items"].as_array().unwrap().iter().find(|s| text(s, "agent").starts_with("claude")).unwrap();
@@ -470,8 +480,7 @@ fn c_04_a_hook_needs_no_end_of_its_input() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
+    let mut cli = Cli::begun(&sandbox, repo.path());
     // The writer of the pipe stays until the hook has ended.
     let open = |cli: &mut Cli<'_>, said: &str, command: &str| {
         let began = Instant::now();
@@ -504,13 +513,8 @@ fn c_04_c_07_what_waited_on_disk_uses_up_no_news() {
     let sandbox = ready();
     let mut daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
-    let other = agent(&sandbox, "codex-mac-1", repo.path());
-    other.do_("sod", json!({ "issue": 1 }));
-    let input = json!({ "status": "in_progress", "accomplished": ["the parser"], "next_steps": ["go on"],
-        "to_agent": "claude", "issue": 1 });
-    other.do_("eod", input);
+    let mut cli = Cli::begun(&sandbox, repo.path());
+    leave_handoff(&sandbox, repo.path(), 1, "the parser");
     daemon.stop();
     let spool = sandbox.state_dir().join("hooks.spool");
     // A character that was cut in its middle.
@@ -527,9 +531,7 @@ fn c_04_c_07_what_waited_on_disk_uses_up_no_news() {
     assert_eq!(kept.lines().count(), 5, "{kept}");
     assert!(kept.contains("[redacted: GitHub token]") && !kept.contains("ghp_"), "{kept}");
     daemon.restart();
-    wait_until(SOON, "the spool is applied", || {
-        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
-    });
+    replayed(&sandbox);
     let told = cli.told("prompt", &with(event(repo.path()), json!({ "prompt_id": "p2" })));
     assert!(told.contains("Handoff for you"), "{told}");
     let list = person(&sandbox).do_("session.list", json!({}));
@@ -546,13 +548,8 @@ fn c_04_c_07_news_of_an_answer_that_was_not_printed_come_again() {
     let sandbox = ready();
     let mut daemon = start(&sandbox);
     let repo = alpha_repo(&sandbox, "console");
-    let mut cli = Cli::start(&sandbox, "claude", repo.path());
-    cli.hook("session-start", &with(event(repo.path()), json!({ "source": "startup" })));
-    let other = agent(&sandbox, "codex-mac-1", repo.path());
-    other.do_("sod", json!({ "issue": 1 }));
-    let input = json!({ "status": "in_progress", "accomplished": ["the parser"], "next_steps": ["go on"],
-        "to_agent": "claude", "issue": 1 });
-    other.do_("eod", input);
+    let mut cli = Cli::begun(&sandbox, repo.path());
+    leave_handoff(&sandbox, repo.path(), 1, "the parser");
     let prompt = |id: &str| with(event(repo.path()), json!({ "prompt_id": id }));
     // The answer that nobody reads.
     assert!(cli.told("prompt", &prompt("p1")).contains("Handoff for you"));
@@ -560,10 +557,7 @@ fn c_04_c_07_news_of_an_answer_that_was_not_printed_come_again() {
     daemon.stop();
     assert_eq!(cli.hook("prompt", &prompt("p1")), "", "the hook has given up and keeps its event");
     daemon.restart();
-    let spool = sandbox.state_dir().join("hooks.spool");
-    wait_until(SOON, "the spool is applied", || {
-        !spool.exists() && !sandbox.state_dir().join("hooks.spool.replay").exists()
-    });
+    replayed(&sandbox);
     let told = cli.told("prompt", &prompt("p3"));
     assert!(told.contains("Handoff for you"), "{told}");
     assert_eq!(cli.told("prompt", &prompt("p4")), "", "once");

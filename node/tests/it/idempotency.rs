@@ -99,6 +99,11 @@ fn a_09_every_mutating_operation_happens_once() {
         ("update", json!({ "issue": 3 }), vec![]),
         ("heartbeat", json!({}), vec![]),
         ("alert.acknowledge", json!({}), vec![]),
+        (
+            "session.expect",
+            json!({ "pid": std::process::id(), "venture": "alpha", "repo": "alpha-org/console", "track": 1 }),
+            vec![],
+        ),
         ("session.draft", json!({}), vec![("id", &session)]),
         ("note.create", json!({ "content": "n", "human_requested": true }), vec![]),
         ("note.update", json!({ "content": "m", "human_requested": true }), vec![("id", &made)]),

@@ -43,5 +43,6 @@ mod setup;
 mod soak;
 mod start_output;
 mod support;
+mod waiting;
 mod whole_session;
 mod work;

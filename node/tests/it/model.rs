@@ -7,16 +7,21 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 /// A conversation with all tools of a CLI fits many times.
 const MOST: usize = 32 << 20;
+
+/// How often it is asked in one test at the most: ten times what a script has. A CLI that something makes go on for ever comes to
+/// an end.
+const ASKED: usize = 60;
 
 /// A call of one of ctxnode's tools, and its input.
 pub(crate) type Step = (&'static str, Value);
@@ -42,8 +47,10 @@ impl Model {
             .route("/v1/messages", post(messages))
             .route("/v1/messages/count_tokens", post(|| async { Json(json!({ "input_tokens": 1 })) }))
             .route("/v1/responses", post(responses))
+            .route("/v1beta/models/{call}", post(contents))
             .fallback(|| async { Json(json!({ "object": "list", "data": [], "models": [] })) })
             .layer(DefaultBodyLimit::max(MOST))
+            .layer(middleware::from_fn_with_state(Arc::clone(&script), bounded))
             .with_state(Arc::clone(&script));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -62,6 +69,11 @@ impl Model {
     pub(crate) fn heard(&self) -> Vec<Value> {
         self.script.heard.lock().unwrap().clone()
     }
+
+    /// Returns those of the conversation itself. Some questions are beside it, such as one for its title: they offer no tools.
+    pub(crate) fn turns(&self) -> Vec<Value> {
+        self.heard().into_iter().filter(has_tools).collect()
+    }
 }
 
 impl Script {
@@ -70,6 +82,20 @@ impl Script {
         self.heard.lock().unwrap().push(request);
         (self.steps.get(done), self.answers.fetch_add(1, Ordering::SeqCst))
     }
+}
+
+/// Refuses, in a way that no CLI tries again, once the model was asked too often.
+async fn bounded(State(script): State<Arc<Script>>, request: Request, next: Next) -> Response {
+    if script.heard.lock().unwrap().len() >= ASKED {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    next.run(request).await
+}
+
+fn has_tools(request: &Value) -> bool {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    // Codex has them among what was said.
+    !list(&request["tools"]).is_empty() || list(&request["input"]).iter().any(|item| item["type"] == "additional_tools")
 }
 
 fn stream(events: &[Value]) -> Response {
@@ -84,9 +110,8 @@ async fn messages(State(script): State<Arc<Script>>, Json(request): Json<Value>)
     let conversation = request["messages"].as_array().cloned().unwrap_or_default();
     let done = conversation.iter().flat_map(blocks).filter(|block| block["type"] == "tool_use").count();
     let model = request["model"].clone();
-    // Some questions are not part of the session, such as one for its title: they offer no tools.
-    let has_tools = request["tools"].as_array().is_some_and(|tools| !tools.is_empty());
-    let (step, number) = script.next(request, if has_tools { done } else { usize::MAX });
+    let done = if has_tools(&request) { done } else { usize::MAX };
+    let (step, number) = script.next(request, done);
     let (start, delta, stop) = match step {
         Some((tool, input)) => (
             json!({ "type": "tool_use", "id": format!("toolu_{number}"), "name": format!("mcp__ctxnode__{tool}"), "input": {} }),
@@ -134,4 +159,26 @@ async fn responses(State(script): State<Arc<Script>>, Json(request): Json<Value>
         json!({ "type": "response.output_item.done", "output_index": 0, "item": item }),
         json!({ "type": "response.completed", "response": { "id": id, "usage": usage } }),
     ])
+}
+
+/// Google's Gemini API.
+async fn contents(State(script): State<Arc<Script>>, Path(call): Path<String>, Json(request): Json<Value>) -> Response {
+    let parts = |content: &Value| content["parts"].as_array().cloned().unwrap_or_default();
+    let conversation = request["contents"].as_array().cloned().unwrap_or_default();
+    let done = conversation.iter().flat_map(parts).filter(|part| part.get("functionResponse").is_some()).count();
+    let done = if has_tools(&request) { done } else { usize::MAX };
+    let (step, _) = script.next(request, done);
+    let part = match step {
+        Some((tool, input)) => json!({ "functionCall": { "name": format!("mcp_ctxnode_{tool}"), "args": input } }),
+        None => json!({ "text": "All done." }),
+    };
+    let usage = json!({ "promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2 });
+    let content = json!({ "role": "model", "parts": [part] });
+    let answer = json!({
+        "candidates": [{ "content": content, "finishReason": "STOP", "index": 0 }], "usageMetadata": usage,
+    });
+    if call.ends_with(":streamGenerateContent") {
+        return ([(header::CONTENT_TYPE, "text/event-stream")], format!("data: {answer}\n\n")).into_response();
+    }
+    Json(answer).into_response()
 }

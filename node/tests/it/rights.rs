@@ -1,9 +1,11 @@
 //! Rights over TCP: tokens, what each may do, what each sees, and who may not even ask.
 
-use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode, Method, ROUTES, Right};
+use ctxnode_api::{Call, Client, ClientError, Domain, Endpoint, ErrorCode, Method, ROUTES, Right, Route};
+use ctxnode_testkit::Daemon;
 use serde_json::{Value, json};
 
-use crate::support::{block_on, person, ready, start_with_http, text};
+use crate::fleet::{join, node};
+use crate::support::{block_on, ctxnode, person, printed, ready, script, start, start_with_http, text};
 
 /// Asks over TCP with a secret.
 fn ask(address: &str, secret: &str, call: &Call) -> Result<Value, ErrorCode> {
@@ -35,6 +37,66 @@ fn r_02_r_03_a_token_that_is_unknown_revoked_or_expired_opens_nothing() {
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
 }
 
+/// A call that is refused after its right was checked, and before anything happens: it has an unknown field.
+fn refusable(route: &Route) -> Call {
+    let mut call = Call::new(route.operation, json!({ "no_such_field": 1 }));
+    for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+        call = call.param(part, "x");
+    }
+    call
+}
+
+/// whoever owns a machine runs it, whatever its role in the fleet is; what is the fleet's needs the role.
+#[test]
+fn r_01_what_is_the_machines_own_affair_needs_no_right_in_the_fleet() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &["--role", "writer"]);
+    let _laptop_daemon = Daemon::start(&laptop);
+    for role in [Right::Writer, Right::Reader] {
+        if role == Right::Reader {
+            let done = ctxnode(&mac, &["role", "laptop", "reader"]);
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        node(&laptop, "the role is known", |reply| reply["role"] == role.name());
+        for route in ROUTES.iter().filter(|route| route.form == ctxnode_api::Form::Json) {
+            let needed = if route.domain == Domain::Machine { Right::None } else { route.right };
+            let code = script(&laptop).refused(&refusable(route)).code;
+            let expected = if role >= needed { ErrorCode::ValidationFailed } else { ErrorCode::Forbidden };
+            assert_eq!(code, expected, "{} on a {}", route.operation, role.name());
+        }
+        // By typing, as its owner does.
+        let started = |sandbox| text(&person(sandbox).do_("node", json!({})), "started_at").to_owned();
+        let before = started(&laptop);
+        for words in
+            [&["daemon", "handover"][..], &["backup"], &["check"], &["log"], &["token", "list"], &["fleet", "sync"]]
+        {
+            let done = ctxnode(&laptop, words);
+            assert!(done.status.success(), "{words:?}: {}{}", printed(&done), String::from_utf8_lossy(&done.stderr));
+        }
+        assert_ne!(started(&laptop), before, "another daemon runs");
+    }
+    let local: Vec<&str> =
+        ROUTES.iter().filter(|route| route.domain == Domain::Machine).map(|route| route.operation).collect();
+    let named = [
+        "node.check",
+        "node.backup",
+        "node.export",
+        "node.stop",
+        "node.handover",
+        "peer.wake",
+        "field.on",
+        "field.off",
+        "invite.list",
+        "invite.withdraw",
+        "token.list",
+        "token.create",
+        "token.revoke",
+        "request-log",
+    ];
+    assert_eq!(local, named);
+}
+
 /// for every operation and right, 403 exactly where the right is too low.
 #[test]
 fn r_01_the_matrix_of_rights() {
@@ -48,12 +110,7 @@ fn r_01_the_matrix_of_rights() {
             if route.form == ctxnode_api::Form::EventStream {
                 continue;
             }
-            // An unknown field is refused after the right was checked, and before anything happens.
-            let mut call = Call::new(route.operation, json!({ "no_such_field": 1 }));
-            for part in route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-                call = call.param(part, "x");
-            }
-            let code = ask(&address, text(&made, "secret"), &call).err();
+            let code = ask(&address, text(&made, "secret"), &refusable(route)).err();
             let expected =
                 if right >= route.right { Some(ErrorCode::ValidationFailed) } else { Some(ErrorCode::Forbidden) };
             let expected = if route.right == Right::None { Some(ErrorCode::ValidationFailed) } else { expected };

@@ -1,11 +1,11 @@
 //! Sessions: start, resume, parallel awareness, update, heartbeats. What needs a clock of its own is tested with the
 //! rules, in `ctxnode-model`.
 
-use ctxnode_api::{Call, ErrorCode};
+use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode};
 use ctxnode_testkit::wait_until;
 use serde_json::{Value, json};
 
-use crate::support::{SOON, Who, agent, alpha_repo, person, ready, start, text};
+use crate::support::{SOON, Who, agent, alpha_repo, block_on, person, ready, start, start_with_http, text};
 
 fn sod(who: &Who<'_>, input: Value) -> Value {
     let reply = who.do_("sod", input);
@@ -261,4 +261,27 @@ fn s_26_an_agent_inside_an_agents_shell_has_a_session_of_its_own() {
     assert_eq!(text(&read("eod"), "session_id"), text(&inner, "session_id"));
     let still = read("context");
     assert_eq!(text(&still["session"], "id"), text(&outer, "session_id"));
+}
+
+/// What is said of an agent beforehand is checked as a whole, and only for what is there.
+#[test]
+fn s_14_what_is_expected_of_a_session_is_checked() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let own = std::process::id();
+    let bad =
+        ada.refused_("session.expect", json!({ "pid": u32::MAX, "repo": "x", "track": 10_000, "continues": "ho_" }));
+    let mut fields: Vec<&str> = bad.details.iter().map(|detail| detail.field.as_str()).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["continues", "pid", "repo", "track", "venture"], "{bad:?}");
+    let said = |venture: &str, continues: Option<&str>| json!({ "pid": own, "venture": venture, "repo": "alpha-org/console", "track": 1, "continues": continues });
+    assert_eq!(ada.refused_("session.expect", said("alpah", None)).code, ErrorCode::UnknownVenture);
+    let nobodys = "ho_01M8511TMBMHGNHEXKNZYZ446C";
+    assert_eq!(ada.refused_("session.expect", said("alpha", Some(nobodys))).code, ErrorCode::NotFound);
+    assert_eq!(ada.do_("session.expect", said("alpha", None))["changed"], true);
+    let made = ada.do_("token.create", json!({ "name": "t", "right": "admin" }));
+    let endpoint = Endpoint::Tcp { address: address.parse().unwrap(), token: text(&made, "secret").to_owned() };
+    let far = block_on(async { Client::new(endpoint).call(&Call::new("session.expect", said("alpha", None))).await });
+    assert!(matches!(far, Err(ClientError::Refused(body)) if body.code == ErrorCode::Forbidden));
 }

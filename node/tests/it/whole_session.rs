@@ -14,14 +14,14 @@ use crate::support::{SOON, alpha_repo, ctxnode, person, printed, ready, start, t
 const NEXT: &str = "1. Finish src/parser.rs: the quokka case still fails";
 
 /// The folder of a CLI's state may not lie below the directory of temporary files for Codex.
-fn quiet(command: &mut Command) -> &mut Command {
+pub(crate) fn quiet(command: &mut Command) -> &mut Command {
     command
         .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
         .env("DISABLE_TELEMETRY", "1")
         .env("DISABLE_AUTOUPDATER", "1")
 }
 
-fn set_up(sandbox: &Sandbox, cli: &str) {
+pub(crate) fn set_up(sandbox: &Sandbox, cli: &str) {
     let done = ctxnode(sandbox, &["setup", cli, "--scope", "user"]);
     assert!(done.status.success(), "{}{}", printed(&done), String::from_utf8_lossy(&done.stderr));
 }

@@ -134,7 +134,7 @@ fn is_log(name: &str) -> bool {
 
 fn is_state(name: &str) -> bool {
     let spool = ["hooks.spool", "hooks.spool.replay", "hooks.spool.new", "hooks.dropped"];
-    spool.contains(&name) || [super::RECORD, super::LEDGER].contains(&name)
+    spool.contains(&name) || [super::RECORD, super::LEDGER, ctxnode_launcher::known::FILE].contains(&name)
 }
 
 fn is_configuration(name: &str) -> bool {

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use ctxnode_testkit::Sandbox;
 
 use super::tree::root;
+
+mod killed;
 
 /// Stands in for cargo: "builds" two programs. They keep their state in the home directory, as the real ones do.
 const CARGO: &str = r#"
@@ -18,8 +20,9 @@ const CARGO: &str = r#"
 mkdir -p "$CARGO_TARGET_DIR/release"
 program() {
     [ -e "$CARGO_TARGET_DIR/release/$1" ] && return
-    cat >"$CARGO_TARGET_DIR/release/$1"
-    chmod 755 "$CARGO_TARGET_DIR/release/$1"
+    cat >"$CARGO_TARGET_DIR/release/$1.part"
+    chmod 755 "$CARGO_TARGET_DIR/release/$1.part"
+    mv "$CARGO_TARGET_DIR/release/$1.part" "$CARGO_TARGET_DIR/release/$1"
 }
 program launcher <<'X'
 #!/bin/sh
@@ -32,12 +35,12 @@ program ctxnode <<'X'
 case "$*" in
     --version) echo "ctxnode 1.4.0" ;;
     init) [ -n "${FAIL_INIT:-}" ] && exit 1; mkdir -p "$XDG_DATA_HOME/ctxnode"; : >"$XDG_DATA_HOME/ctxnode/replica.redb" ;;
-    "daemon status") [ -e "$XDG_RUNTIME_DIR/up" ] || exit 3 ;;
-    "daemon start") [ -n "${FAIL_START:-}" ] && exit 1; : >"$XDG_RUNTIME_DIR/up" ;;
+    "daemon status") [ -e "$XDG_RUNTIME_DIR/up" ] || exit 3; echo "daemon runs, pid 1, $(cat "$XDG_RUNTIME_DIR/up")" ;;
+    "daemon start") [ -n "${FAIL_START:-}" ] && exit 1; echo 1.4.0 >"$XDG_RUNTIME_DIR/up" ;;
     "daemon stop") rm "$XDG_RUNTIME_DIR/up" ;;
     doctor) exit "${DOCTOR:-0}" ;;
     "daemon install") [ -n "${FAIL_INSTALL:-}" ] && exit 1; mkdir -p "$HOME/.config/systemd/user"
-        : >"$HOME/.config/systemd/user/ctxnode.service"; : >"$XDG_RUNTIME_DIR/up" ;;
+        : >"$HOME/.config/systemd/user/ctxnode.service"; echo 1.4.0 >"$XDG_RUNTIME_DIR/up" ;;
     "join -") read -r code; [ "$code" = ctxj-good ] || exit 1
         mkdir -p "$XDG_DATA_HOME/ctxnode"; : >"$XDG_DATA_HOME/ctxnode/replica.redb"; : >"$HOME/.joined" ;;
     "peers --json") [ -n "${DEAF_PEERS:-}" ] && exit 1
@@ -79,21 +82,25 @@ while [ $# -gt 0 ]; do
     case $1 in --prefix) prefix=$2; shift ;; @*) package=$1 ;; esac
     shift
 done
-case $package in *claude-code) name=claude ;; *codex) name=codex ;; *) name=gemini ;; esac
+case $package in *claude-code) name=claude ;; *codex) name=codex ;; *infisical/cli) name=infisical ;; *) name=gemini ;; esac
 mkdir -p "$prefix/bin"
 printf '#!/bin/sh\n' >"$prefix/bin/$name"
 chmod 755 "$prefix/bin/$name"
 "#;
 
 fn bootstrap(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(sandbox, arguments).envs(variables.iter().copied()).output().expect("bash starts")
+}
+
+fn command(sandbox: &Sandbox, arguments: &[&str]) -> Command {
     let mut command = sandbox.command("bash");
     command.arg(root().join("bootstrap.sh")).args(arguments).env("SHELL", "/bin/bash");
     // Agent CLIs of the machine are found on the PATH, and set up when nobody says which.
     if !arguments.contains(&"--agents") {
         command.args(["--agents", "none"]);
     }
-    command.env("CARGO_TARGET_DIR", sandbox.root().join("target")).envs(variables.iter().copied());
-    command.output().expect("bash starts")
+    command.env("CARGO_TARGET_DIR", sandbox.root().join("target"));
+    command
 }
 
 fn printed(output: &Output) -> String {
@@ -403,6 +410,50 @@ fn tools_are_skipped_with_a_hint_or_installed_when_asked_for() {
     let done = bootstrap(&sandbox, &["--tools"], &[]);
     assert!(done.status.success(), "{}", printed(&done));
     assert!(printed(&done).contains("✓ Tools: git, gh, tmux, mosh, node"), "{}", printed(&done));
+}
+
+/// Section 19.1: the secrets CLI is one of the tools: installed when that is asked for, by npm into the user's own folder; what
+/// cannot be had is said and stops nothing.
+#[test]
+fn the_secrets_cli_is_skipped_with_a_hint_or_installed_when_asked_for() {
+    let sandbox = sandbox();
+    let has = |program: &str| {
+        sandbox
+            .command("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .expect("sh starts")
+            .status
+            .success()
+    };
+    // On a machine with one of its own there is nothing to install, and with brew it would be the one that is asked.
+    if has("infisical") || has("brew") {
+        return;
+    }
+    let hint = "npm install -g --prefix ~/.local @infisical/cli";
+    let said = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let done = bootstrap(&sandbox, arguments, variables);
+        printed(&done)
+    };
+    let skipped = said(&[], &[]);
+    assert!(skipped.contains(&format!("Type: {hint}   or run this with --tools.")), "{skipped}");
+    let plan = said(&["--tools", "--dry-run"], &[]);
+    assert!(plan.contains(&format!("→ would install infisical ({hint})")), "{plan}");
+    let checked = said(&["--check"], &[]);
+    assert!(checked.contains("- Secrets CLI: no infisical: skipped"), "{checked}");
+    let broken = bootstrap(&sandbox, &["--tools"], &[("FAIL_NPM", "1")]);
+    assert!(
+        broken.status.success() && printed(&broken).contains("infisical could not be installed"),
+        "{}",
+        printed(&broken)
+    );
+    assert!(!has("infisical"));
+    let installed = sandbox.home().join(".local/bin/infisical");
+    let done = said(&["--tools"], &[]);
+    assert!(done.contains("✓ Secrets CLI: infisical") && installed.is_file(), "{done}");
+    let before = state(&sandbox.home());
+    assert!(said(&["--tools"], &[]).contains("✓ Secrets CLI: infisical"));
+    assert_eq!(before, state(&sandbox.home()));
 }
 
 #[test]
