@@ -3,6 +3,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ctxnode_api::{Call, Client, ClientError, Endpoint};
 use ctxnode_testkit::{Sandbox, wait_until};
@@ -30,10 +32,11 @@ fn q_06_kill_under_write_load_loses_nothing_that_was_acknowledged() {
     let mut daemon = start(&sandbox);
     let mut acknowledged: Vec<String> = Vec::new();
     for round in 0..20 {
+        let acks = Arc::new(AtomicUsize::new(0));
         let written = block_on(async {
             let mut tasks = tokio::task::JoinSet::new();
             for writer in 0..4 {
-                let socket = sandbox.socket();
+                let (socket, acks) = (sandbox.socket(), Arc::clone(&acks));
                 tasks.spawn(async move {
                     let client = Client::new(Endpoint::Socket(socket));
                     let mut client = client.with_header(ctxnode_api::headers::CALLER, "import").unwrap();
@@ -41,13 +44,16 @@ fn q_06_kill_under_write_load_loses_nothing_that_was_acknowledged() {
                     // Ends with the daemon.
                     while let Ok(answer) = client.call(&note(&format!("{round} {writer} {}", ids.len()))).await {
                         ids.push(answer.body["id"].as_str().unwrap().to_owned());
+                        acks.fetch_add(1, Ordering::SeqCst);
                     }
                     ids
                 });
             }
-            // Some writes later, at another moment each round.
+            // At another moment each round, in every second one after something was acknowledged for sure.
             let mut probe = Client::new(Endpoint::Socket(sandbox.socket()));
-            for _ in 0..round % 7 + 1 {
+            let mut asked = 0;
+            while asked <= round % 7 || (round % 2 == 1 && acks.load(Ordering::SeqCst) == 0) {
+                asked += 1;
                 probe.call(&Call::new("health", json!({}))).await.unwrap();
             }
             daemon.kill();

@@ -85,6 +85,7 @@ fn r_01_what_is_the_machines_own_affair_needs_no_right_in_the_fleet() {
         "node.stop",
         "node.handover",
         "peer.wake",
+        "alert.acknowledge",
         "field.on",
         "field.off",
         "invite.list",
