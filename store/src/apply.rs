@@ -13,7 +13,7 @@ use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
 
-use crate::authority::{Authority, Refusal, holds_control};
+use crate::authority::{Authority, Refusal, holds_control, is_where_it_belongs};
 use crate::document::{self, DocumentCache, Fault};
 use crate::entry::{Op, VerifiedEntry};
 use crate::fresh::{Facts, Fresh, only_adds};
@@ -68,6 +68,8 @@ pub(crate) struct Batch<'t> {
     next_ordinal: u64,
     journal: Vec<JournalRow>,
     unsettled: BTreeSet<NodeKey>,
+    /// Documents in which two changes want one place, with their spaces: built again before anybody reads them.
+    rivalled: BTreeMap<DocumentId, SpaceId>,
     pub(crate) fleet_space: SpaceId,
     /// Whether any log has branches; where none has, nothing is looked up.
     pub(crate) has_branches: bool,
@@ -124,6 +126,7 @@ impl<'t> Batch<'t> {
             next_ordinal,
             journal: Vec::new(),
             unsettled: BTreeSet::new(),
+            rivalled: BTreeMap::new(),
             fleet_space,
             has_branches,
         })
@@ -150,7 +153,7 @@ impl<'t> Batch<'t> {
         // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
         let mut control = false;
         let ops = if holds_control(header, self.fleet_space) { entry.ops() } else { &[] };
-        for payload in ops.iter().filter_map(Op::control) {
+        for payload in ops.iter().filter_map(Op::control).filter(|payload| is_where_it_belongs(header, payload)) {
             self.tables.put(Table::Control, &rows::order_key(&place.order(entry)), payload)?;
             control = true;
         }
@@ -254,9 +257,12 @@ impl<'t> Batch<'t> {
             return self.hold(place, &QuarantineReason::WrongActor);
         }
         self.load(id, header.log.space)?;
+        if self.rivalled.contains_key(&id) {
+            return self.wait(id, place, &facts);
+        }
         let ready = self.is_next(id, place.origin, &facts)?;
         let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
-            return self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode());
+            return self.wait(id, place, &facts);
         };
         if self.is_taken(id, place.origin, &facts)? {
             return self.take_rival(id, place, &facts);
@@ -265,9 +271,15 @@ impl<'t> Batch<'t> {
         self.drain_waiting(id)
     }
 
+    /// Keeps a change until it can be applied.
+    fn wait(&self, id: DocumentId, place: Place, facts: &screen::ChangeFacts) -> Result<(), StoreError> {
+        let held = place.held();
+        self.tables.put(Table::Waiting, &rows::waiting_key(id, &facts.hash, held), &held.encode())
+    }
+
     /// Applies waiting changes of a document until none of them has all it needs.
     fn drain_waiting(&mut self, id: DocumentId) -> Result<(), StoreError> {
-        loop {
+        while !self.rivalled.contains_key(&id) {
             let waiting = self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)?;
             let mut progress = false;
             for (key, payload) in waiting {
@@ -292,9 +304,10 @@ impl<'t> Batch<'t> {
                 self.apply_screened(id, &entry, place, &Screened { facts: &facts, deps: &deps, bytes: &bytes })?;
             }
             if !progress {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     fn apply_screened(
@@ -378,7 +391,7 @@ impl<'t> Batch<'t> {
         self.tables.put(Table::Marks, &rows::mark_key(id, &order), &rows::mark_value(place.held(), hides))?;
         self.load(id, entry.header().log.space)?;
         let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
-        if dirty.row.tombstone.is_none_or(|(known, _)| known < order) {
+        if dirty.row.tombstone.is_none_or(|(known, _)| known <= order) {
             dirty.row.tombstone = Some((order, hides));
         }
         dirty.row.touch(order, entry.header().log.space);
@@ -445,6 +458,7 @@ impl<'t> Batch<'t> {
 
     /// Projects every touched document and writes the journal. After this, reads see what was done.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        self.settle_rivals()?;
         let mut changed_threads = BTreeSet::new();
         for (id, dirty) in std::mem::take(&mut self.dirty) {
             self.write_record(id, dirty, &mut changed_threads)?;

@@ -96,6 +96,9 @@ pub enum ControlOp {
     AcceptUpTo {
         /// The log and its new last position.
         cut: Cut,
+        /// The strands that lead to it, once it is known how the log is laid out. Never stored.
+        #[serde(skip)]
+        before: Vec<Cut>,
     },
     /// Written by a newer version: kept, forwarded, without effect here.
     #[serde(other)]
@@ -122,7 +125,7 @@ impl ControlOp {
             Self::Grant { node, role, .. } => format!("makes {node} a member as {role}"),
             Self::SetRole { node, role, .. } => format!("makes {node} a {role}"),
             Self::Revoke { node, .. } => format!("revokes {node}"),
-            Self::AcceptUpTo { cut } => format!("accepts what {} wrote up to {}", cut.log.author, cut.last),
+            Self::AcceptUpTo { cut, .. } => format!("accepts what {} wrote up to {}", cut.log.author, cut.last),
             Self::Unknown => "something that a newer version wrote".to_owned(),
         }
     }
@@ -130,7 +133,7 @@ impl ControlOp {
     fn subject(&self) -> Option<NodeKey> {
         match self {
             Self::Grant { node, .. } | Self::SetRole { node, .. } | Self::Revoke { node, .. } => Some(*node),
-            Self::AcceptUpTo { cut } => Some(cut.log.author),
+            Self::AcceptUpTo { cut, .. } => Some(cut.log.author),
             Self::Genesis { .. } | Self::Unknown => None,
         }
     }
@@ -372,10 +375,12 @@ impl Authority {
                     member.revoked = Some(by_log(cuts));
                 }
             }
-            ControlOp::AcceptUpTo { cut } => {
+            ControlOp::AcceptUpTo { cut, before } => {
                 if let Some(member) = self.members.get_mut(&cut.log.author) {
-                    let last = member.accepted.entry(cut.log).or_default();
-                    *last = (*last).max(cut.last);
+                    for cut in before.iter().chain([cut]).filter(|part| part.log.author == cut.log.author) {
+                        let last = member.accepted.entry(cut.log).or_default();
+                        *last = (*last).max(cut.last);
+                    }
                 }
             }
             ControlOp::Genesis { .. } | ControlOp::Unknown => {}
@@ -393,6 +398,11 @@ impl Member {
 /// which names no fleet.
 pub(crate) fn holds_control(header: &Header, fleet_space: SpaceId) -> bool {
     header.log.space == fleet_space || header.fleet == FleetId([0; 16])
+}
+
+/// Whether a control op stands in an entry of its kind: only the genesis entry founds a fleet.
+pub(crate) fn is_where_it_belongs(header: &Header, payload: &[u8]) -> bool {
+    header.fleet == FleetId([0; 16]) || !matches!(ControlOp::decode(payload), ControlOp::Genesis { .. })
 }
 
 fn by_log(cuts: &[Cut]) -> BTreeMap<LogId, u64> {

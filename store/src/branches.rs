@@ -16,7 +16,7 @@ use ctxnode_model::{DocumentId, Order, SpaceId};
 
 use crate::StoreError;
 use crate::apply::Batch;
-use crate::authority::{ControlOp, Cut, holds_control};
+use crate::authority::{ControlOp, Cut, holds_control, is_where_it_belongs};
 use crate::entry::{Op, VerifiedEntry};
 use crate::kv::{Direction, Kv};
 use crate::query;
@@ -175,7 +175,9 @@ pub(crate) fn attach(
     let sibling = query::entry(kv, strand.row.number, position + 1)?;
     let displaces = entry.hash() < sibling.hash();
     let log = LogId { epoch: branch_epoch(if displaces { sibling.hash() } else { entry.hash() }), ..header.log };
-    if strands.len() > MAX_BRANCHES || kv.get(Table::Logs, &rows::log_key(&log))?.is_some() {
+    // A history that goes first is let in beyond the bound: to make ever smaller hashes takes ever more work.
+    let bound = if displaces { 2 * MAX_BRANCHES } else { MAX_BRANCHES };
+    if strands.len() > bound || kv.get(Table::Logs, &rows::log_key(&log))?.is_some() {
         return Ok(Attached::TooMany);
     }
     Ok(if displaces { Attached::Displaces(strand.clone(), position) } else { Attached::Branch(strand.clone()) })
@@ -268,6 +270,9 @@ impl Batch<'_> {
         }
         if holds_control(entry.header(), self.fleet_space) {
             for payload in entry.ops().iter().filter_map(Op::control) {
+                if !is_where_it_belongs(entry.header(), payload) {
+                    continue;
+                }
                 let stamp = entry.header().stamp;
                 let order = |log: &LogId, seq| Order { stamp, author: log.author, epoch: log.epoch, seq };
                 tables.remove(Table::Control, &rows::order_key(&order(from, seq)))?;
@@ -281,13 +286,19 @@ impl Batch<'_> {
 /// Returns every control op with its place, and with the logs that it cuts as they lie now.
 pub(crate) fn control_ops(kv: &dyn Kv) -> Result<BTreeMap<Order, ControlOp>, StoreError> {
     let has_branches = kv.len(Table::Branches)? > 0;
+    let genesis = kv.get(Table::Meta, b"genesis")?.and_then(|bytes| VerifiedEntry::from_store(bytes).ok());
+    let genesis = genesis.map(|entry| entry.header().order());
     let mut ops = BTreeMap::new();
     for (key, payload) in kv.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)? {
         let mut op = ControlOp::decode(&payload);
         if has_branches {
             lay_out(kv, &mut op)?;
         }
-        ops.insert(rows::order_from_key(&key)?, op);
+        let order = rows::order_from_key(&key)?;
+        // Whoever else says that he founds the fleet is not believed, whatever time he claims.
+        if genesis == Some(order) || !matches!(op, ControlOp::Genesis { .. }) {
+            ops.insert(order, op);
+        }
     }
     Ok(ops)
 }
@@ -307,24 +318,29 @@ fn lay_out(kv: &dyn Kv, op: &mut ControlOp) -> Result<(), StoreError> {
             }
             *cuts = all.into_values().collect();
         }
-        // An admin has looked at one entry: it is accepted where it lies.
-        ControlOp::AcceptUpTo { cut } => *cut = parts(kv, *cut)?.first().copied().unwrap_or(*cut),
+        ControlOp::AcceptUpTo { cut, before } => {
+            let mut parts = parts(kv, *cut)?.into_iter();
+            *cut = parts.next().unwrap_or(*cut);
+            *before = parts.collect();
+        }
         ControlOp::Genesis { .. } | ControlOp::Grant { .. } | ControlOp::Unknown => {}
     }
     Ok(())
 }
 
-/// The strands that lead to the entry that a cut names, from the last one back, each with where it is left. The cut itself
-/// while that entry is not here.
+/// The strands that lead to the entry that a cut names, from the last one back, each with where it is left. While that entry
+/// is not here: the cut itself, as far as what is here can be the same history.
 fn parts(kv: &dyn Kv, cut: Cut) -> Result<Vec<Cut>, StoreError> {
     let Some(tip) = cut.tip.filter(|_| cut.last > 0) else { return Ok(vec![cut]) };
     let Some(payload) = kv.get(Table::Logs, &rows::log_key(&cut.log))? else { return Ok(vec![cut]) };
-    let (root, start) = origin(kv, LogRow::decode(&payload)?.number)?.unwrap_or((LogRow::decode(&payload)?.number, 1));
+    let row = LogRow::decode(&payload)?;
+    let (root, start) = origin(kv, row.number)?.unwrap_or((row.number, 1));
     let Some(root) = query::log_by_number(kv, root)? else { return Ok(vec![cut]) };
     let strands = strands(kv, &root)?;
     let mut parts = Vec::new();
     let mut seen = BTreeSet::new();
-    let (mut seq, mut hash) = (start + cut.last - 1, tip.0);
+    let Some(claimed) = start.checked_add(cut.last - 1) else { return Ok(vec![cut]) };
+    let (mut seq, mut hash) = (claimed, tip.0);
     while let Some((strand, position)) = holder(kv, &strands, seq, &hash)? {
         if !seen.insert(strand.log) {
             break;
@@ -336,5 +352,16 @@ fn parts(kv: &dyn Kv, cut: Cut) -> Result<Vec<Cut>, StoreError> {
         hash = query::entry(kv, strand.row.number, 1)?.header().prev;
         seq = strand.start - 1;
     }
-    if parts.is_empty() { Ok(vec![cut]) } else { Ok(parts) }
+    if !parts.is_empty() {
+        return Ok(parts);
+    }
+    // Which history it ends is not known here: what all of them have in common stands. Where there is only one, it may be the
+    // one that is meant until something else stands at its end.
+    let fork = strands.iter().map(|strand| strand.start).filter(|start| *start > 1).min();
+    let last = match fork {
+        Some(fork) => fork.saturating_sub(start).min(cut.last),
+        None if row.length >= cut.last => 0,
+        None => cut.last,
+    };
+    Ok(vec![Cut { last, ..cut }])
 }

@@ -42,6 +42,7 @@ impl Writer {
             tracing::error!(%error, "a group of commands failed");
             self.cache.clear();
             reopen(shared);
+            shared.reload();
         }
         done.is_ok()
     }

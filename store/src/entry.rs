@@ -289,6 +289,12 @@ pub fn decode(bytes: &[u8]) -> Result<(Header, Vec<Op>), EntryError> {
     Ok((Header { fleet, log: LogId { space, author, epoch }, seq, prev, stamp, time }, ops))
 }
 
+/// The space that an encoded entry names, without reading the rest of it.
+#[must_use]
+pub fn space_of(bytes: &[u8]) -> Option<SpaceId> {
+    Some(SpaceId(*bytes.get(17..)?.first_chunk()?))
+}
+
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

@@ -64,7 +64,9 @@ struct Taken {
     logs: Vec<Option<LogId>>,
     forked: BTreeSet<LogId>,
     own_renewed: bool,
-    /// Authors whose entries lie elsewhere than before, or whose cuts may mean others.
+    /// Cuts may mean other entries than before.
+    relaid: bool,
+    /// Authors whose entries lie elsewhere than before.
     moved: BTreeSet<NodeKey>,
 }
 
@@ -102,7 +104,7 @@ impl Group<'_, '_> {
             taken.outcomes.push(outcome);
             taken.logs.push(log);
         }
-        if !taken.moved.is_empty() {
+        if taken.relaid {
             self.batch.renew_authority()?;
             taken.moved.iter().for_each(|author| self.batch.unsettle(*author));
         }
@@ -137,16 +139,19 @@ impl Group<'_, '_> {
             }
             Attached::Displaces(strand, keep) => {
                 taken.forked.insert(header.log);
+                taken.relaid = true;
                 taken.moved.insert(header.log.author);
                 self.batch.displace(strand, keep)?
             }
         };
         let Strand { log, mut row, .. } = strand;
-        *self.clock = Stamp::max(*self.clock, header.stamp);
+        if header.stamp <= Stamp::MAX_FOLLOWED {
+            *self.clock = Stamp::max(*self.clock, header.stamp);
+        }
         let refusal = self.batch.take(entry, &log, &mut row, &mut Prepared::new())?;
         if self.batch.has_branches && branches::has_any(&self.batch.tables, &header.log)? {
             // The entry that a cut names may be this one, whether the cut counts at present or not.
-            taken.moved.insert(header.log.author);
+            taken.relaid = true;
         }
         Ok((refusal.map_or(Outcome::Applied, Outcome::Held), Some(log)))
     }

@@ -512,6 +512,20 @@ fn refuse_newer(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+impl Shared {
+    /// Takes over what is durable after a group that failed: it may have begun an epoch, or been durable after all.
+    pub(crate) fn reload(&self) {
+        let started = self.database().map_err(OpenError::from).and_then(|database| read_start(&database));
+        match started {
+            Ok(start) => {
+                self.epoch.store(start.epoch, Ordering::SeqCst);
+                *self.authority.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(start.authority);
+            }
+            Err(error) => tracing::error!(%error, "the store cannot be read after a failed write"),
+        }
+    }
+}
+
 /// What a store says about itself when it is opened.
 struct Start {
     fleet: FleetId,
@@ -536,7 +550,8 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     let authority = Authority::evaluate(&branches::control_ops(&snapshot)?, Space::Fleet.id(&fleet));
     let mut clock = Stamp::default();
     for (_, payload) in snapshot.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
-        clock = clock.max(LogRow::decode(&payload)?.stamp);
+        let last = LogRow::decode(&payload)?.stamp;
+        clock = if last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;
     Ok(Start { fleet, node, epoch, authority, journal, clock })

@@ -403,6 +403,14 @@ impl<'a> Reader<'a> {
         Ok(self.heads()?.frontier())
     }
 
+    /// Returns how often a part of a log has become a branch here. As long as it stays the same, logs only grow.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn layout(&self) -> Result<u64, StoreError> {
+        self.kv.len(Table::Branches)
+    }
+
     /// Returns where each known log ends.
     ///
     /// # Errors

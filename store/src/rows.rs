@@ -145,6 +145,11 @@ impl LogRow {
     }
 }
 
+/// The key of a change that waits: two entries may hold the same change, and each counts where it stands.
+pub(crate) fn waiting_key(id: DocumentId, hash: &[u8; 32], held: Held) -> Vec<u8> {
+    [&change_key(id, hash)[..], &held.encode()].concat()
+}
+
 /// Encodes what a branch is a branch of, and which position its first entry claims.
 pub(crate) fn branch_encode(origin: u32, start: u64) -> Vec<u8> {
     [&origin.to_be_bytes()[..], &start.to_be_bytes()].concat()

@@ -13,7 +13,7 @@ use crate::query::{self, Reader};
 use crate::rows::{self, Held};
 use crate::screen::{self, ChangeFacts};
 use crate::tables::Table;
-use crate::{StoreError, genesis};
+use crate::{StoreError, branches, genesis};
 
 /// How many entries in quarantine are searched for what a change waits for. Each is decoded; with more of them, some are
 /// said to be missing although they lie there, and what to do is the same.
@@ -75,6 +75,10 @@ impl Reader<'_> {
         let mut rows = Vec::new();
         for (key, payload) in found {
             let held = Held::decode(&payload)?;
+            if self.kv.get(Table::Quarantine, &held.encode())?.is_some() {
+                // It is listed there, and waits for nothing that could come.
+                continue;
+            }
             let id = key.get(..DOCUMENT_ID_LEN).and_then(DocumentId::from_bytes);
             let log = query::log_by_number(self.kv, held.log_no)?;
             let (Some(document), Some(log)) = (id, log) else { continue };
@@ -100,7 +104,7 @@ impl Reader<'_> {
             if self.kv.get(Table::Changes, &key)?.is_some() {
                 continue;
             }
-            if self.kv.get(Table::Waiting, &key)?.is_some() {
+            if !self.kv.scan_prefix(Table::Waiting, &key, Direction::Forward, 1)?.is_empty() {
                 missing.push(Missing::Waiting(hash));
                 continue;
             }
@@ -115,7 +119,8 @@ impl Reader<'_> {
             });
         }
         let authors = query::document_row(self.kv, id)?.map(|row| row.authors).unwrap_or_default();
-        let next = authors.get(&held.log_no).copied().unwrap_or(0) + 1;
+        let origin = branches::origin(self.kv, held.log_no)?.map_or(held.log_no, |(origin, _)| origin);
+        let next = authors.get(&origin).copied().unwrap_or(0) + 1;
         // Whoever refers to an author that is not here builds on a change of it, which is missing then.
         if missing.is_empty() && facts.seq > next {
             missing.push(Missing::Earlier);

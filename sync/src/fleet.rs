@@ -17,10 +17,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ctxnode_model::frontier::{Heads, LogId};
+use ctxnode_model::frontier::LogId;
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
 use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
-use ctxnode_sync_proto::{Hello, code, limits};
+use ctxnode_sync_proto::{Hello, OwnHeads, code, limits};
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, SecretKey};
 use iroh_mdns_address_lookup::MdnsAddressLookup;
@@ -63,7 +63,7 @@ pub enum StartError {
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) software: String,
-    pub(crate) heads: watch::Sender<Arc<Heads>>,
+    pub(crate) heads: watch::Sender<Arc<OwnHeads>>,
     /// Statements to pass on, with the peer from which each came.
     pub(crate) told: broadcast::Sender<(NodeKey, Arc<Vec<u8>>)>,
     standing: Arc<Standing>,
@@ -118,7 +118,7 @@ impl Fleet {
         let snapshot = store.read()?;
         let reader = snapshot.reader();
         let rows = read_rows(reader)?;
-        let heads = Arc::new(reader.heads()?);
+        let heads = Arc::new(OwnHeads { heads: reader.heads()?, layout: reader.layout()? });
         let alerts = Alerts::read(reader)?;
         drop(snapshot);
         let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::NodeKey;
 use ctxnode_model::frontier::{Heads, Run};
-use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, code, limits};
+use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, OwnHeads, code, limits};
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
@@ -189,7 +189,7 @@ struct Running<'a> {
     peer: NodeKey,
     link: &'a Arc<Link>,
     exchange: Exchange,
-    seen: Arc<Heads>,
+    seen: Arc<OwnHeads>,
     events: mpsc::Sender<Event>,
     batches: mpsc::Sender<Vec<Entries>>,
     out: mpsc::Sender<Message>,
@@ -372,16 +372,17 @@ impl Running<'_> {
         });
     }
 
-    fn grown(&mut self, now: Arc<Heads>) -> Option<Bye> {
+    fn grown(&mut self, now: Arc<OwnHeads>) -> Option<Bye> {
         let allowed = self.shared.allowed(self.peer);
         let over = self.handle(Event::Rights(allowed));
         if over.is_some() {
             return over;
         }
-        let new = now.0.iter().filter(|(log, head)| self.seen.0.get(log) != Some(head));
-        let new = Heads(new.map(|(log, head)| (*log, *head)).collect());
+        let new = now.heads.0.iter().filter(|(log, head)| self.seen.heads.0.get(log) != Some(head));
+        let heads = Heads(new.map(|(log, head)| (*log, *head)).collect());
+        let layout = now.layout;
         self.seen = now;
-        if new.0.is_empty() { None } else { self.handle(Event::Grown(new)) }
+        if heads.0.is_empty() { None } else { self.handle(Event::Grown(OwnHeads { heads, layout })) }
     }
 
     /// Notes what the peer said about itself, and tells it who is alive.

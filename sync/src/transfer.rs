@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ctxnode_model::frontier::{Heads, LogId, Run};
-use ctxnode_store::{Outcome, Store, StoreError};
-use ctxnode_sync_proto::{Bye, Entries, Event, code, limits};
+use ctxnode_model::frontier::{LogId, Run};
+use ctxnode_store::{Outcome, Store, StoreError, entry};
+use ctxnode_sync_proto::{Bye, Entries, Event, OwnHeads, code, limits};
 use tokio::sync::mpsc;
 
 use crate::fleet::Shared;
@@ -54,18 +54,21 @@ pub(crate) struct Taken {
 /// Takes a batch into the store and says how its logs stand afterwards.
 pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, StoreError> {
     let touched: BTreeSet<LogId> = runs.iter().map(|run| run.log).collect();
-    let before = heads_of(store, &touched)?;
-    let is_beyond = |run: &Entries| run.to() > before.0.get(&run.log).map_or(0, |head| head.length);
-    let own_came_back = runs.iter().any(|run| run.log.author == store.node() && is_beyond(run));
     let mut places = Vec::new();
     let mut entries = Vec::new();
     for run in runs {
+        if run.entries.iter().any(|entry| entry::space_of(entry) != Some(run.log.space)) {
+            let bad = Some(format!("an entry of {} that is not of the space that it was sent in", run.log.author));
+            let event = Event::Ingested { own: OwnHeads::default(), diverged: BTreeSet::new(), bad };
+            return Ok(Taken { event, own_came_back: false, forked: BTreeSet::new() });
+        }
         places.extend(std::iter::repeat_n(run.log, run.entries.len()));
         entries.extend(run.entries);
     }
     let report = store.ingest(entries).await?;
     let mut diverged = BTreeSet::new();
     let mut bad = None;
+    let mut own_came_back = report.own_renewed;
     for ((log, outcome), stands_in) in places.into_iter().zip(report.outcomes).zip(report.logs) {
         if let Some(other) = stands_in.filter(|other| *other != log) {
             // The peer has it in another strand: it lacks the history that moves it.
@@ -78,18 +81,20 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
             Outcome::Broken | Outcome::TooMany => {
                 tracing::warn!(author = %log.author, ?outcome, "an entry was kept out")
             }
-            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } => {}
+            Outcome::Applied | Outcome::Held(_) => own_came_back |= log.author == store.node(),
+            Outcome::Duplicate | Outcome::Gap { .. } => {}
         }
     }
-    let heads = heads_of(store, &touched)?;
-    let event = Event::Ingested { heads, diverged, bad };
+    let mut own = own(store)?;
+    own.heads.0.retain(|log, _| touched.contains(log));
+    let event = Event::Ingested { own, diverged, bad };
     Ok(Taken { event, own_came_back, forked: report.forked })
 }
 
-fn heads_of(store: &Store, logs: &BTreeSet<LogId>) -> Result<Heads, StoreError> {
-    let mut heads = store.read()?.reader().heads()?;
-    heads.0.retain(|log, _| logs.contains(log));
-    Ok(heads)
+/// Where all logs of a store end.
+pub(crate) fn own(store: &Store) -> Result<OwnHeads, StoreError> {
+    let snapshot = store.read()?;
+    Ok(OwnHeads { heads: snapshot.reader().heads()?, layout: snapshot.reader().layout()? })
 }
 
 /// Reads runs up to the size of a batch, from their beginning on.

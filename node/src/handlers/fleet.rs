@@ -240,7 +240,7 @@ pub(crate) async fn accept(cx: &Cx, _: PeerAction) -> Handled {
     let raised = cx.commit(move |draft| {
         let cuts = draft.cuts_of(node)?;
         for cut in &cuts {
-            draft.control(&ControlOp::AcceptUpTo { cut: *cut })?;
+            draft.control(&ControlOp::AcceptUpTo { cut: *cut, before: Vec::new() })?;
         }
         Ok((200, Done { changed: !cuts.is_empty() }))
     });

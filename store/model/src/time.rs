@@ -71,10 +71,14 @@ impl Stamp {
     /// be later than this is treated as broken, and its entries are refused instead of dragging every clock along.
     pub const MAX_ACCEPTED: Self = Self(100_000_000_000_000 << 16);
 
+    /// The largest stamp of another node that the own clock follows: the year 2200. What comes after it could leave no room
+    /// for anything that is written afterwards.
+    pub const MAX_FOLLOWED: Self = Self(7_258_118_400_000 << 16);
+
     /// Returns the stamp that follows both `self` and the wall clock.
     #[must_use]
     pub fn next(self, now: Timestamp) -> Self {
-        let wall = u64::try_from(now.0).unwrap_or(0).min(Self::MAX_ACCEPTED.0 >> 16) << 16;
+        let wall = u64::try_from(now.0).unwrap_or(0).min(Self::MAX_FOLLOWED.0 >> 16) << 16;
         Self(wall.max(self.0 + 1))
     }
 

@@ -9,8 +9,7 @@ use ctxnode_model::{DocumentId, Order};
 
 use super::{Batch, Place, Screened};
 use crate::entry::{Op, VerifiedEntry};
-use crate::kv::Kv as _;
-use crate::rows::{self, Held, LogRow, QuarantineReason};
+use crate::rows::{Held, QuarantineReason};
 use crate::tables::Table;
 use crate::{StoreError, query, recover, screen};
 
@@ -24,26 +23,26 @@ struct Candidate {
 }
 
 impl Batch<'_> {
-    /// Takes a change that is ready to be applied, but whose number another one of its author has.
+    /// Takes a change that is ready to be applied, but whose number another one of its author has. The document is built
+    /// again once, at the end of the batch, however many there are.
     pub(super) fn take_rival(
         &mut self,
         id: DocumentId,
         place: Place,
         facts: &screen::ChangeFacts,
     ) -> Result<(), StoreError> {
-        self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode())?;
-        // What was just written to a log without branches comes after everything else of its author. So a flood of such
-        // changes costs a lookup each, and not a look at the whole document.
-        if !self.has_branches && self.is_last(place)? {
-            return self.hold(place, &QuarantineReason::Rival);
-        }
-        let standing = recover::standing_of(&self.tables, recover::ops_of(&self.tables, id)?)?;
-        self.rebuild(id, place.log.space, &standing)
+        self.wait(id, place, facts)?;
+        self.rivalled.insert(id, place.log.space);
+        Ok(())
     }
 
-    fn is_last(&self, place: Place) -> Result<bool, StoreError> {
-        let row = self.tables.get(Table::Logs, &rows::log_key(&place.log))?;
-        Ok(row.map(|payload| LogRow::decode(&payload)).transpose()?.is_some_and(|row| row.length == place.seq))
+    /// Builds every document anew in which there were rivals.
+    pub(super) fn settle_rivals(&mut self) -> Result<(), StoreError> {
+        for (id, space) in std::mem::take(&mut self.rivalled) {
+            let standing = recover::standing_of(&self.tables, recover::ops_of(&self.tables, id)?)?;
+            self.rebuild(id, space, &standing)?;
+        }
+        Ok(())
     }
 
     /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there.
@@ -63,7 +62,7 @@ impl Batch<'_> {
             }
         }
         for Candidate { place, facts, .. } in candidates {
-            self.tables.put(Table::Waiting, &rows::change_key(id, &facts.hash), &place.held().encode())?;
+            self.wait(id, place, &facts)?;
             let is_ready = self.is_next(id, place.origin, &facts)? && self.known_deps(id, &facts.deps)?.is_some();
             if is_ready && self.is_taken(id, place.origin, &facts)? {
                 self.hold(place, &QuarantineReason::Rival)?;

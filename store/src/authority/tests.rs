@@ -109,7 +109,7 @@ fn what_an_admin_wrote_stands_when_it_comes_back_with_less() {
 #[test]
 fn a_revocation_cuts_the_log_and_can_be_raised() {
     let revoke = ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 5, tip: None }] };
-    let raise = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 7, tip: None } };
+    let raise = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 7, tip: None }, before: Vec::new() };
     let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Writer)), (order(3, 1), revoke)];
     assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Err(Refusal::Revoked));
     ops.push((order(4, 1), raise));
@@ -158,7 +158,10 @@ fn any_op() -> impl Strategy<Value = ControlOp> {
         (1_u8..5, role.clone()).prop_map(|(n, role)| grant(n, role)),
         (1_u8..5, role, cuts.clone()).prop_map(|(n, role, cuts)| ControlOp::SetRole { node: node(n), role, cuts }),
         (1_u8..5, cuts).prop_map(|(n, cuts)| ControlOp::Revoke { node: node(n), cuts }),
-        (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo { cut: Cut { log: log(n), last, tip: None } }),
+        (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo {
+            cut: Cut { log: log(n), last, tip: None },
+            before: Vec::new()
+        }),
     ]
 }
 
@@ -182,7 +185,7 @@ fn of_two_admins_who_revoke_each_other_the_first_in_order_stays() {
 
 #[test]
 fn what_an_admin_accepted_stands_until_the_author_is_demoted_or_revoked_again() {
-    let accept = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 6, tip: None } };
+    let accept = ControlOp::AcceptUpTo { cut: Cut { log: log(2), last: 6, tip: None }, before: Vec::new() };
     let mut ops = vec![genesis(), (order(2, 1), grant(2, Role::Reader)), (order(3, 1), accept)];
     assert_eq!(judge(&evaluate(ops.clone()), 2, 6, Kind::Note), Ok(()));
     assert_eq!(judge(&evaluate(ops.clone()), 2, 7, Kind::Note), Err(Refusal::Role));

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use ctxnode_model::frontier::{Heads, LogId};
-use ctxnode_model::{DocumentId, Edit, Space, Stamp, Timestamp};
+use ctxnode_model::{DocumentId, Edit, EntryHash, Space, Stamp, Timestamp};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry};
-use ctxnode_store::{ControlOp, Location, NodeSecret, Outcome, Role, SeededEntropy, Store};
+use ctxnode_store::{ControlOp, Cut, Location, NodeSecret, Outcome, Role, SeededEntropy, Store};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -161,27 +161,34 @@ struct Tree {
     secret: NodeSecret,
     log: LogId,
     entries: Vec<VerifiedEntry>,
+    /// Makes entries differ that are otherwise alike.
+    salt: u64,
 }
 
 impl Tree {
     fn new(of: &Node, seed: u64) -> Self {
         let secret = NodeSecret::generate(&SeededEntropy::new(seed));
         let log = LogId { space: Space::Fleet.id(&of.store.fleet()), author: secret.public(), epoch: 7 };
-        Self { secret, log, entries: Vec::new() }
+        Self { secret, log, entries: Vec::new(), salt: 0 }
     }
 
     /// Adds an entry behind another; behind nothing for `None`.
     fn grow(&mut self, of: &Node, parent: Option<usize>) {
+        let payload = (self.entries.len() as u64 + (self.salt << 32)).to_be_bytes().to_vec();
+        let stamp = Stamp((self.entries.len() as u64 + 1) << 20);
+        self.push(of, parent, stamp, Op::Unknown { kind: 200, payload });
+    }
+
+    fn push(&mut self, of: &Node, parent: Option<usize>, stamp: Stamp, op: Op) {
         let before = parent.map(|at| &self.entries[at]);
         let header = Header {
             fleet: of.store.fleet(),
             log: self.log,
             seq: before.map_or(0, |before| before.header().seq) + 1,
             prev: before.map_or([0; 32], |before| *before.hash()),
-            stamp: Stamp((self.entries.len() as u64 + 1) << 20),
+            stamp,
             time: Timestamp(0),
         };
-        let op = Op::Unknown { kind: 200, payload: self.entries.len().to_be_bytes().to_vec() };
         self.entries.push(VerifiedEntry::sign(header, vec![op], &self.secret).unwrap());
     }
 
@@ -283,4 +290,106 @@ fn branches_are_bounded_and_have_names_of_their_own() {
     let outcomes = ingest(&a.store, vec![other.entries[0].bytes().to_vec()]).outcomes;
     assert_eq!(outcomes, [Outcome::TooMany]);
     sound(&a.store);
+}
+
+/// A founder, and an author that it granted, whose entries are made here.
+fn author(seed: u64) -> (Node, Tree) {
+    let a = founder(seed);
+    let tree = Tree::new(&a, seed + 1);
+    let node = tree.log.author;
+    write(&a.store, move |draft| {
+        draft.control(&ControlOp::Grant { node, role: Role::Writer, spaces: None, name: "t".to_owned() })
+    });
+    (a, tree)
+}
+
+fn outcomes(to: &Store, entries: &[VerifiedEntry]) -> Vec<Outcome> {
+    ingest(to, entries.iter().map(|entry| entry.bytes().to_vec()).collect()).outcomes
+}
+
+fn cut(tree: &Tree, at: usize) -> Cut {
+    let entry = &tree.entries[at];
+    Cut { log: tree.log, last: entry.header().seq, tip: Some(EntryHash(*entry.hash())) }
+}
+
+/// What an admin accepted stays accepted when a part of it moves to a branch.
+#[test]
+fn what_was_accepted_is_accepted_wherever_it_lies() {
+    let (a, mut tree) = author(90);
+    (0..5).for_each(|at: usize| tree.grow(&a, at.checked_sub(1)));
+    outcomes(&a.store, &tree.entries);
+    let (node, revoked_at, accepted) = (tree.log.author, cut(&tree, 0), cut(&tree, 4));
+    write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node, cuts: vec![revoked_at] }));
+    assert_eq!(held(&a.store), 4);
+    write(&a.store, move |draft| draft.control(&ControlOp::AcceptUpTo { cut: accepted, before: Vec::new() }));
+    assert_eq!(held(&a.store), 0);
+    while tree.entries.last().unwrap().hash() >= tree.entries[3].hash() || tree.entries.len() == 5 {
+        tree.grow(&a, Some(2));
+    }
+    let displacing = tree.entries.last().unwrap().clone();
+    outcomes(&a.store, &[displacing]);
+    assert_eq!(heads(&a.store).0[&tree.log].length, 4, "the fourth and fifth moved");
+    assert_eq!(held(&a.store), 1, "nobody has accepted what displaced them");
+    sound(&a.store);
+}
+
+/// The history that a revocation lets stand is not here and cannot come: then nothing else stands in its place.
+#[test]
+fn a_cut_whose_entry_cannot_come_lets_no_other_history_stand() {
+    let (a, mut tree) = author(92);
+    (0..5).for_each(|at: usize| tree.grow(&a, at.checked_sub(1)));
+    let honest: Vec<VerifiedEntry> = tree.entries.clone();
+    let tip = cut(&tree, 4);
+    outcomes(&a.store, &honest[..2]);
+    // Smaller than what they are to keep out, so that this does not depend on luck.
+    while tree.entries.len() < 5 + 70 {
+        tree.grow(&a, Some(1));
+        if tree.entries.last().unwrap().hash() >= honest[2].hash() {
+            tree.entries.pop();
+        }
+        tree.salt += 1;
+    }
+    outcomes(&a.store, &tree.entries[5..]);
+    assert_eq!(outcomes(&a.store, &honest[2..3]), [Outcome::TooMany]);
+    let kept = heads(&a.store).0.iter().filter(|(log, _)| log.author == tree.log.author).count() as u64;
+    let node = tree.log.author;
+    write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node, cuts: vec![tip] }));
+    assert_eq!(held(&a.store), kept, "one entry of each of these histories");
+    sound(&a.store);
+}
+
+/// Only the entry by which a fleet was founded founds it, whatever time another one claims.
+#[test]
+fn nobody_founds_a_fleet_twice() {
+    let (a, mut tree) = author(94);
+    let thief = tree.log.author;
+    let genesis = ControlOp::Genesis { name: "mine".to_owned(), founder: thief, recovery: thief };
+    tree.push(&a, None, Stamp(1), Op::Control(genesis.encode()));
+    outcomes(&a.store, &tree.entries);
+    let authority = a.store.authority();
+    assert_eq!((authority.role(&a.store.node()), authority.role(&thief)), (Some(Role::Admin), Some(Role::Writer)));
+    assert_ne!(authority.recovery(), Some(thief));
+    let key = member(&a, 96).store.node();
+    write(&a.store, move |draft| {
+        draft.control(&ControlOp::Grant { node: key, role: Role::Writer, spaces: None, name: "n".to_owned() })
+    });
+}
+
+/// A stamp at the end of time leaves room for what is written afterwards.
+#[test]
+fn a_stamp_at_the_end_of_time_stops_nobody() {
+    let (a, mut tree) = author(97);
+    let b = member(&a, 99);
+    grant(&a, &b, Role::Writer);
+    for stamp in [Stamp::MAX_FOLLOWED, Stamp::MAX_ACCEPTED] {
+        tree.push(&a, tree.entries.len().checked_sub(1), stamp, Op::Unknown { kind: 200, payload: Vec::new() });
+        outcomes(&a.store, &tree.entries);
+        let id = add_note(&a.store, "afterwards", "x", &[]);
+        ingest(&b.store, all_entries(&a.store));
+        assert_eq!(title(&b.store, id), "afterwards");
+        set_body(&b.store, id, "by b", None);
+        ingest(&a.store, all_entries(&b.store));
+        assert_eq!(body(&a.store, id), "by b");
+        sound(&a.store);
+    }
 }

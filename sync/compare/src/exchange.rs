@@ -6,7 +6,7 @@ use std::time::Instant;
 use ctxnode_model::frontier::{Heads, LogId, Run};
 use ctxnode_model::{NodeKey, Space};
 use ctxnode_store::{Outcome, Store};
-use ctxnode_sync_proto::{Entries, Event, Exchange, Lacks, Me, Message, Output, frame, limits};
+use ctxnode_sync_proto::{Entries, Event, Exchange, Lacks, Me, Message, Output, OwnHeads, frame, limits};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -69,7 +69,7 @@ fn begin(store: &Store, peer: NodeKey) -> Exchange {
         fleet_space: Space::Fleet.id(&store.fleet()),
         software: format!("{} (0123456789ab)", env!("CARGO_PKG_VERSION")),
     };
-    Exchange::new(me, heads(store), spaces(&store.node()).meet(&spaces(&peer)))
+    Exchange::new(me, OwnHeads { heads: heads(store), layout: 0 }, spaces(&store.node()).meet(&spaces(&peer)))
 }
 
 /// Returns the heads of all logs of a store.
@@ -109,7 +109,7 @@ async fn take_batches(store: Store, mut batches: mpsc::Receiver<Vec<Entries>>, e
         take(&store, entries).await;
         let mut heads = heads(&store);
         heads.0.retain(|log, _| touched.contains(log));
-        if events.send(Event::Ingested { heads, forks: BTreeSet::new(), bad: None }).await.is_err() {
+        if events.send(Event::Ingested { own: OwnHeads { heads, layout: 0 }, diverged: BTreeSet::new(), bad: None }).await.is_err() {
             return;
         }
     }

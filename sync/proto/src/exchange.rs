@@ -20,6 +20,8 @@ use crate::plan::next_batch;
 
 /// How often a peer may refuse the same position of a log before it is left alone.
 const REFUSALS: u8 = 2;
+/// How often the histories of one log are compared whole in one exchange. A machine goes back once in a while.
+const COMPARISONS: u8 = 8;
 
 /// What this side says about itself.
 #[derive(Clone, Debug)]
@@ -32,6 +34,15 @@ pub struct Me {
     pub software: String,
 }
 
+/// Where own logs end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnHeads {
+    /// The heads.
+    pub heads: Heads,
+    /// How often a part of a log has become a branch here. Of two views with one layout the longer log is the newer.
+    pub layout: u64,
+}
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -42,14 +53,14 @@ pub enum Event {
     },
     /// The peer said something.
     Received(Message),
-    /// Own logs grew, by a local write or through another peer.
-    Grown(Heads),
+    /// OwnHeads logs grew, by a local write or through another peer.
+    Grown(OwnHeads),
     /// The answer to [`Output::Read`]: what of it was there, from its beginning on.
     Read(Vec<Entries>),
     /// The answer to [`Output::Ingest`].
     Ingested {
         /// Where the logs of the batch end now.
-        heads: Heads,
+        own: OwnHeads,
         /// Logs of which the two sides seem to have different histories.
         diverged: BTreeSet<LogId>,
         /// The batch held bytes that no honest peer sends.
@@ -121,6 +132,7 @@ pub struct Exchange {
     me: Me,
     allowed: Spaces,
     own: Heads,
+    layout: u64,
     state: State,
     /// What we had when we said hello; the digests of both hellos are compared, so that both sides conclude alike.
     greeted: Heads,
@@ -139,8 +151,8 @@ pub struct Exchange {
     refused: BTreeMap<LogId, (u64, u8)>,
     /// Logs of which the peer lacks entries although it states as many: up to where they were sent once more.
     again: BTreeMap<LogId, u64>,
-    /// Logs whose histories were compared whole in this exchange; once is enough.
-    compared: BTreeSet<LogId>,
+    /// Logs whose histories were compared whole in this exchange: what the own one ended in, and how often.
+    compared: BTreeMap<LogId, ([u8; 32], u8)>,
     /// When the peer last moved on.
     progress: u64,
     patience: Patience,
@@ -149,11 +161,12 @@ pub struct Exchange {
 impl Exchange {
     /// Makes an exchange that has not begun. `own` are the heads of all logs, `allowed` the spaces that both may read.
     #[must_use]
-    pub fn new(me: Me, own: Heads, allowed: Spaces) -> Self {
+    pub fn new(me: Me, own: OwnHeads, allowed: Spaces) -> Self {
         Self {
             me,
             allowed,
-            own,
+            own: own.heads,
+            layout: own.layout,
             state: State::New,
             greeted: Heads::default(),
             peer: None,
@@ -166,7 +179,7 @@ impl Exchange {
             waiting_ingests: 0,
             refused: BTreeMap::new(),
             again: BTreeMap::new(),
-            compared: BTreeSet::new(),
+            compared: BTreeMap::new(),
             progress: 0,
             patience: Patience::default(),
         }
@@ -211,9 +224,9 @@ impl Exchange {
         match event {
             Event::Start { clock_ms } => self.start(now, clock_ms, out),
             Event::Received(message) => self.received(now, message, out),
-            Event::Grown(heads) => self.grown(heads, out),
+            Event::Grown(own) => self.grown(own, out),
             Event::Read(runs) => self.read(now, runs, out),
-            Event::Ingested { heads, diverged, bad } => self.ingested(heads, &diverged, bad, out),
+            Event::Ingested { own, diverged, bad } => self.ingested(own, &diverged, bad, out),
             Event::Rights(None) => self.close(code::REVOKED, "not a member any more", out),
             Event::Rights(Some(allowed)) => self.rights(allowed, out),
             Event::Tick => self.tick(now, out),
@@ -311,7 +324,8 @@ impl Exchange {
         self.learn(&heads, out);
         for (log, length) in before.0 {
             // It had more of the log, and now asks for what comes behind this again, whatever it acknowledges meanwhile.
-            if self.said.length(&log) < length && self.own.0.contains_key(&log) {
+            let is_here = self.own.0.contains_key(&log) && self.allowed.contains(&log.space);
+            if is_here && self.said.length(&log) < length {
                 self.again.insert(log, self.said.length(&log));
             }
         }
@@ -334,15 +348,19 @@ impl Exchange {
     /// The two sides have different histories of these logs. Each sends the other all that it has of them, once, and both
     /// then have the same tree of entries.
     fn compare(&mut self, diverged: &BTreeSet<LogId>, out: &mut Vec<Output>) {
-        let is_new = |log: &&LogId| {
-            self.allowed.contains(&log.space) && self.own.0.contains_key(log) && !self.compared.contains(log)
-        };
-        let new = diverged.iter().filter(is_new);
-        let new: BTreeSet<LogId> = new.copied().collect();
+        let mut new = BTreeSet::new();
+        for log in diverged.iter().filter(|log| self.allowed.contains(&log.space)) {
+            let Some(own) = self.own.0.get(log) else { continue };
+            let (tip, times) = self.compared.get(log).copied().unwrap_or_default();
+            // Once for each state that the log is in here, and not without end with a peer that finds ever new reasons.
+            if (times == 0 || tip != own.tip) && times < COMPARISONS {
+                self.compared.insert(*log, (own.tip, times + 1));
+                new.insert(*log);
+            }
+        }
         if new.is_empty() {
             return;
         }
-        self.compared.extend(new.iter().copied());
         for log in &new {
             self.again.insert(*log, 0);
             self.refused.remove(log);
@@ -351,22 +369,34 @@ impl Exchange {
         self.state_heads(&new, out);
     }
 
-    fn grown(&mut self, heads: Heads, out: &mut Vec<Output>) {
-        if self.take_over(heads) {
+    fn grown(&mut self, own: OwnHeads, out: &mut Vec<Output>) {
+        if self.take_over(own) {
             self.state_heads(&BTreeSet::new(), out);
         }
     }
 
-    /// Takes over where own logs end; returns whether one goes back: a part of it has become a branch.
-    fn take_over(&mut self, heads: Heads) -> bool {
-        let goes_back = |(log, head): (&LogId, &Head)| {
-            self.own
-                .0
-                .get(log)
-                .is_some_and(|own| head.length < own.length || (head.length == own.length && head.tip != own.tip))
-        };
-        let went_back = heads.0.iter().any(goes_back);
-        self.own.0.extend(heads.0);
+    /// Takes over where own logs end; returns whether one goes back: a part of it has become a branch. Views that were taken
+    /// earlier may come later.
+    fn take_over(&mut self, own: OwnHeads) -> bool {
+        let mut went_back = false;
+        for (log, head) in own.heads.0 {
+            let goes_back = self.own.0.get(&log).is_some_and(|known| {
+                head.length < known.length || (head.length == known.length && head.tip != known.tip)
+            });
+            if goes_back && own.layout <= self.layout {
+                continue;
+            }
+            if goes_back {
+                went_back = true;
+                // What the peer has of it may be what has become the branch.
+                self.again.insert(log, 0);
+            }
+            self.own.0.insert(log, head);
+        }
+        self.layout = self.layout.max(own.layout);
+        if went_back {
+            self.resend_from_said();
+        }
         went_back && self.state == State::Open
     }
 
@@ -407,12 +437,13 @@ impl Exchange {
         out.push(Output::Ingest(runs));
     }
 
-    fn ingested(&mut self, heads: Heads, diverged: &BTreeSet<LogId>, bad: Option<String>, out: &mut Vec<Output>) {
+    fn ingested(&mut self, own: OwnHeads, diverged: &BTreeSet<LogId>, bad: Option<String>, out: &mut Vec<Output>) {
         self.waiting_ingests = self.waiting_ingests.saturating_sub(1);
         if let Some(reason) = bad {
             return self.close(code::VIOLATION, &reason, out);
         }
-        let went_back = self.take_over(heads.clone());
+        let heads = own.heads.clone();
+        let went_back = self.take_over(own);
         out.push(Output::Send(Message::Ack { batches: 1, heads }));
         if went_back {
             self.state_heads(&BTreeSet::new(), out);
@@ -434,6 +465,7 @@ impl Exchange {
         }
         let mut heads = heads.clone();
         heads.0.retain(|log, _| arrived.contains(log));
+        let said = self.said.clone();
         self.learn(&heads, out);
         self.resend_from_said();
         // What was sent, is not on its way any more and did not arrive was refused there.
@@ -446,7 +478,8 @@ impl Exchange {
             }
         }
         // What was refused for want of something else may be taken now that this has come.
-        let moved: BTreeSet<NodeKey> = heads.0.keys().map(|log| log.author).collect();
+        let grew = heads.0.iter().filter(|(log, head)| head.length > said.length(log));
+        let moved: BTreeSet<NodeKey> = grew.map(|(log, _)| log.author).collect();
         self.refused.retain(|log, _| heads.0.contains_key(log) || !moved.contains(&log.author));
     }
 
@@ -481,6 +514,8 @@ impl Exchange {
     fn rights(&mut self, allowed: Spaces, out: &mut Vec<Output>) {
         if allowed != self.allowed {
             self.allowed = allowed;
+            self.again.retain(|log, _| self.allowed.contains(&log.space));
+            self.compared.retain(|log, _| self.allowed.contains(&log.space));
             if self.state == State::Open {
                 self.state_heads(&BTreeSet::new(), out);
             }

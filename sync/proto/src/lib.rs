@@ -9,6 +9,6 @@ pub mod limits;
 pub mod message;
 mod plan;
 
-pub use exchange::{Event, Exchange, Lacks, Me, Output, Patience};
+pub use exchange::{Event, Exchange, Lacks, Me, Output, OwnHeads, Patience};
 pub use message::{Bye, Entries, Hello, Message, code};
 pub use plan::next_batch;

@@ -14,7 +14,7 @@ use super::dial::dial;
 use super::door::{self, Door, Knock};
 use crate::endpoint::{self, node_of};
 use crate::invite::any_open;
-use crate::{ALPN_JOIN, ALPN_ROUND, join};
+use crate::{ALPN_JOIN, ALPN_ROUND, join, transfer};
 
 /// How often a node says who is alive on it.
 const SPEAK: Duration = Duration::from_secs(20);
@@ -41,8 +41,8 @@ pub(super) async fn follow_store(shared: Arc<Shared>) {
         }
         first = false;
         journal.borrow_and_update();
-        match shared.store.read().and_then(|snapshot| snapshot.reader().heads()) {
-            Ok(heads) if heads != **shared.heads.borrow() => drop(shared.heads.send_replace(Arc::new(heads))),
+        match transfer::own(&shared.store) {
+            Ok(own) if own != **shared.heads.borrow() => drop(shared.heads.send_replace(Arc::new(own))),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the heads of the logs cannot be read"),
         }

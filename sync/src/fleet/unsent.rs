@@ -21,12 +21,12 @@ impl Shared {
     /// Returns how many entries that this node wrote each member is not known to have.
     pub(super) fn unsent(&self) -> BTreeMap<NodeKey, u64> {
         let own = self.store.node();
-        let heads = Arc::clone(&self.heads.borrow());
+        let own_heads = Arc::clone(&self.heads.borrow());
         let members: Vec<NodeKey> = self.store.authority().members().map(|(node, _)| node).collect();
         let mut found = BTreeMap::new();
         for node in members.into_iter().filter(|node| *node != own) {
             let Some(allowed) = self.allowed(node) else { continue };
-            let logs = heads.0.iter().filter(|(log, _)| log.author == own && allowed.contains(&log.space));
+            let logs = own_heads.heads.0.iter().filter(|(log, _)| log.author == own && allowed.contains(&log.space));
             let all: u64 = logs.map(|(_, head)| head.length).sum();
             let confirmed = self.peers.one(node, |peer| peer.row.confirmed);
             found.insert(node, all.saturating_sub(confirmed));

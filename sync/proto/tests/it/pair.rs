@@ -7,7 +7,7 @@ use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, SpaceId, Spaces};
 use ctxnode_sync_proto::frame;
 use ctxnode_sync_proto::limits::MAX_LOGS;
-use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Me, Message, Output, code};
+use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Me, Message, Output, OwnHeads, code};
 use proptest::prelude::*;
 
 const FLEET: SpaceId = SpaceId([1; 16]);
@@ -63,7 +63,7 @@ impl Replica {
         }
         let mut heads = self.heads();
         heads.0.retain(|log, _| touched.contains(log));
-        Event::Ingested { heads, diverged: forks, bad: None }
+        Event::Ingested { own: OwnHeads { heads, layout: 0 }, diverged: forks, bad: None }
     }
 }
 
@@ -86,7 +86,7 @@ struct Side {
 impl Side {
     fn new(replica: Replica, allowed: &Spaces) -> Self {
         let me = Me { fleet: FleetId([7; 16]), fleet_space: FLEET, software: "test".to_owned() };
-        let exchange = Exchange::new(me, replica.heads(), allowed.clone());
+        let exchange = Exchange::new(me, OwnHeads { heads: replica.heads(), layout: 0 }, allowed.clone());
         Self { replica, exchange, inbox: VecDeque::new(), closed: None, offered: BTreeSet::new(), frames: 0, bytes: 0 }
     }
 
@@ -212,7 +212,7 @@ fn what_is_written_later_is_sent_at_once_and_acknowledged() {
     talk(&mut one, &mut two, 500, usize::MAX);
     one.replica.write(log(2, 1));
     let heads = one.replica.heads();
-    two.inbox.extend(one.handle(Event::Grown(heads), 500));
+    two.inbox.extend(one.handle(Event::Grown(OwnHeads { heads, layout: 0 }), 500));
     assert_eq!(one.exchange.lacks().unwrap().peer, 1);
     talk(&mut one, &mut two, 500, usize::MAX);
     assert_eq!(one.replica, two.replica);

@@ -11,7 +11,7 @@ use ctxnode_store::{
     Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
     StoreError, WriteError,
 };
-use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, frame};
+use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, OwnHeads, frame};
 
 use super::disk::Disk;
 use super::liar::lie;
@@ -404,7 +404,7 @@ impl World {
     /// Tells every connection of a node that its logs grew.
     fn grown(&mut self, node: usize) {
         let Some(store) = self.nodes[node].store.clone() else { return };
-        let Ok(heads) = store.read().and_then(|snapshot| snapshot.reader().heads()) else { return };
+        let Ok(OwnHeads { heads, layout }) = transfer::own(&store) else { return };
         if heads == self.nodes[node].known {
             return;
         }
@@ -416,7 +416,7 @@ impl World {
             let peer = self.nodes[if pair.0 == node { pair.1 } else { pair.0 }].key;
             let allowed = self.nodes[node].standing.as_ref().and_then(|standing| standing.allowed(peer));
             self.handle(pair, side, Event::Rights(allowed));
-            self.handle(pair, side, Event::Grown(new.clone()));
+            self.handle(pair, side, Event::Grown(OwnHeads { heads: new.clone(), layout }));
         }
     }
 
@@ -442,13 +442,8 @@ impl World {
         let store = me.store.as_ref()?;
         let about =
             Me { fleet: store.fleet(), fleet_space: Space::Fleet.id(&store.fleet()), software: "sim".to_owned() };
-        let heads = store.read().and_then(|snapshot| snapshot.reader().heads()).ok()?;
-        Some(Side {
-            node,
-            exchange: Exchange::new(about, heads, allowed),
-            inbox: VecDeque::new(),
-            work: VecDeque::new(),
-        })
+        let own = transfer::own(store).ok()?;
+        Some(Side { node, exchange: Exchange::new(about, own, allowed), inbox: VecDeque::new(), work: VecDeque::new() })
     }
 
     fn handle(&mut self, pair: (usize, usize), side: usize, event: Event) {
