@@ -17,8 +17,14 @@ struct Seen<'a> {
 }
 
 impl World {
-    /// Checks what must hold.
+    /// Checks what must hold once all connections are new.
     pub(super) fn judge(&self) {
+        self.agree();
+        self.silence_is_cheap();
+    }
+
+    /// Checks what must hold whatever was said before.
+    pub(super) fn agree(&self) {
         for node in &self.nodes {
             self.nothing_acknowledged_is_lost(node);
         }
@@ -52,7 +58,6 @@ impl World {
             others.iter().for_each(|other| self.alike(first, other));
         }
         self.nothing_is_lost(&active);
-        self.silence_is_cheap();
     }
 
     fn alike(&self, one: &Seen<'_>, two: &Seen<'_>) {

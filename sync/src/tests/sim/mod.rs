@@ -3,6 +3,7 @@
 //!
 //! Long runs by hand choose their seeds and how they are run; CONTRIBUTING.md has the command. `runner` has the settings.
 
+mod again;
 mod disk;
 mod judge;
 mod liar;
@@ -25,6 +26,10 @@ fn run(seed: u64) {
     }
     world.heal();
     world.judge();
+    if seed % 5 == 2 {
+        world.go_back_again();
+        world.agree();
+    }
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl World {
         world
     }
 
-    fn below(&self, n: usize) -> usize {
+    pub(super) fn below(&self, n: usize) -> usize {
         usize::try_from(self.random.number() % n as u128).unwrap_or(0)
     }
 
@@ -200,7 +200,7 @@ impl World {
             }
             73..75 => {
                 self.note(|| format!("backup {node}"));
-                self.nodes[node].backup = Some((self.nodes[node].disk.copy(), self.nodes[node].incarnation));
+                self.keep_snapshot(node);
             }
             75..77 => self.restore(node),
             77..80 => self.govern(node),
@@ -209,7 +209,7 @@ impl World {
             84..86 => self.rewind(node),
             // In some fleets machines go back all the time, and admins govern meanwhile.
             86..90 if self.seed % 5 == 2 => {
-                self.nodes[node].backup = Some((self.nodes[node].disk.copy(), self.nodes[node].incarnation));
+                self.keep_snapshot(node);
             }
             90..96 if self.seed % 5 == 2 => self.rewind(node),
             96..99 if self.seed % 5 == 2 => self.govern(node),
@@ -223,7 +223,7 @@ impl World {
         self.run(moves);
     }
 
-    fn edit(&mut self, node: usize) {
+    pub(super) fn edit(&mut self, node: usize) {
         let venture = match self.below(3) {
             0 => None,
             n => Some(VENTURES[n - 1]),
@@ -358,7 +358,7 @@ impl World {
     }
 
     /// Goes back to a snapshot of the running machine, which it does not notice.
-    fn rewind(&mut self, node: usize) {
+    pub(super) fn rewind(&mut self, node: usize) {
         let Some((snapshot, incarnation)) = self.nodes[node].backup.take() else { return };
         self.note(|| format!("rewind {node}"));
         self.stop(node);
@@ -420,7 +420,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, a: usize, b: usize) {
+    pub(super) fn connect(&mut self, a: usize, b: usize) {
         let pair = (a.min(b), a.max(b));
         if a == b || self.wires.contains_key(&pair) {
             return;
@@ -486,7 +486,7 @@ impl World {
     }
 
     /// Does one thing that is due; returns whether there was any.
-    fn advance(&mut self) -> bool {
+    pub(super) fn advance(&mut self) -> bool {
         self.now += 1;
         self.wires.retain(|_, wire| wire.closed.is_none());
         let mut due = Vec::new();
@@ -535,6 +535,10 @@ impl World {
         true
     }
 
+    pub(super) fn keep_snapshot(&mut self, node: usize) {
+        self.nodes[node].backup = Some((self.nodes[node].disk.copy(), self.nodes[node].incarnation));
+    }
+
     /// Repairs every disk, connects everybody with everybody who may, and waits until nobody has anything to say.
     pub(super) fn heal(&mut self) {
         self.note(|| "heal".to_owned());
@@ -554,11 +558,7 @@ impl World {
                     self.connect(a, b);
                 }
             }
-            let mut moves = 0_u32;
-            while self.advance() {
-                moves += 1;
-                assert!(moves < 200_000, "they never fall silent: {}", self.tail());
-            }
+            self.fall_silent();
             if before == self.nodes.iter().map(Node::heads).collect::<Vec<_>>() {
                 return;
             }
