@@ -462,7 +462,7 @@ install_agent() { # <agent>
             fail "Agent CLIs: $1 needs npm" "Run this with --tools, or install Node.js 20 or newer; then run this again."
         fi
         # Into the user's own folder: nothing here needs root.
-        npm install --silent --no-audit --no-fund -g --prefix "$HOME/.local" "$(agent_package "$1")" >"$log" 2>&1
+        npm install --loglevel=error --no-audit --no-fund -g --prefix "$HOME/.local" "$(agent_package "$1")" >"$log" 2>&1
     fi
 }
 
@@ -508,11 +508,18 @@ install_agents() {
     if [ "$all" = yes ]; then ok "Agent CLIs:$(one_space "$agents")"; fi
 }
 
-# A run that was killed between the two halves of a new key is finished here.
+# Whether a public half is that of our key. One with a passphrase does not say so, and we make none.
+is_half_of_key() { # <public half>
+    local own
+    own=$(ssh-keygen -y -P '' -f "$key" 2>/dev/null </dev/null) || return 1
+    [ "$(printf '%s\n' "$own" | awk '{print $1, $2; exit}')" = "$(awk '{print $1, $2; exit}' "$1")" ]
+}
+
+# A run that was killed between the two halves of a new key is finished here, unless the key is somebody's own by now.
 finish_key() {
     local half
     for half in "$HOME/.ssh/.id_ed25519.new."*.pub; do
-        if [ -f "$half" ] && [ -f "$key" ] && [ ! -e "$key.pub" ]; then mv "$half" "$key.pub"; fi
+        if [ -f "$half" ] && [ -f "$key" ] && [ ! -e "$key.pub" ] && is_half_of_key "$half"; then mv -n "$half" "$key.pub"; fi
     done
     sweep "$HOME/.ssh/.id_ed25519"
 }
@@ -531,10 +538,17 @@ make_key() {
     fi
     may "SSH key: no $key" "make the Ed25519 key $key" || return 0
     mkdir -p "$HOME/.ssh" && chmod 700 "$HOME/.ssh"
-    if ! ssh-keygen -q -t ed25519 -N '' -C "$(id -un)@$(uname -n)" -f "$new" </dev/null || ! mv "$new" "$key"; then
+    # One that does not move because there is another by now is no failure; some versions of mv call it one.
+    if ! ssh-keygen -q -t ed25519 -N '' -C "$(id -un)@$(uname -n)" -f "$new" </dev/null \
+        || { ! mv -n "$new" "$key" && [ ! -e "$key" ]; }; then
         fail "SSH key: $key cannot be made" "Check who owns $HOME/.ssh."
     fi
-    if [ -f "$new.pub" ]; then mv "$new.pub" "$key.pub"; fi
+    # Somebody else's, made in this very moment, stays.
+    if [ -e "$new" ]; then
+        ok "SSH key: $key"
+        return
+    fi
+    if [ -f "$new.pub" ]; then mv -n "$new.pub" "$key.pub"; fi
     ok "SSH key: made $key"
 }
 
@@ -791,7 +805,7 @@ add_secrets_cli() {
     if command -v brew >/dev/null; then
         brew install infisical/get-cli/infisical
     else
-        npm install --silent --no-audit --no-fund -g --prefix "$HOME/.local" @infisical/cli
+        npm install --loglevel=error --no-audit --no-fund -g --prefix "$HOME/.local" @infisical/cli
     fi
 }
 

@@ -153,6 +153,18 @@ pub struct Explained {
 /// # Errors
 /// Every fault of every layer.
 pub fn load(inputs: &Inputs<'_>) -> Result<Config, ConfigErrors> {
+    match load_what_is_good(inputs)? {
+        (config, errors) if errors.is_empty() => Ok(config),
+        (_, errors) => Err(ConfigErrors(errors)),
+    }
+}
+
+/// Makes the configuration from what is good in all layers, with defaults in the place of the rest; also returns every fault.
+/// For a program that must go on whatever the files say.
+///
+/// # Errors
+/// When the paths have no place, so that there is no configuration at all.
+pub fn load_what_is_good(inputs: &Inputs<'_>) -> Result<(Config, Vec<ConfigError>), ConfigErrors> {
     let mut errors = Vec::new();
     let mut layers = Layer::default();
     for file in inputs.files {
@@ -172,7 +184,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Config, ConfigErrors> {
     let mut config = reader.config(paths, inputs.platform);
     config.unknown_variables = layer::unknown_variables(inputs.env);
     config.origins = reader.origins;
-    if reader.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(reader.errors)) }
+    Ok((config, reader.errors))
 }
 
 /// One port on every machine, so that firewalls and tailnets can allow it.
@@ -219,7 +231,7 @@ impl Reader<'_> {
     }
 
     /// Returns the strongest value of a setting; a bad one is noted and the default stands in, so that the remaining
-    /// settings are still checked. The caller never sees that stand-in, because `load` then fails.
+    /// settings are still checked. Who calls `load` never sees that stand-in, because it then fails.
     fn read<T>(&mut self, key: Key, default: T, parse: impl FnOnce(&Raw) -> Option<T>) -> T {
         let Some((raw, origin)) = self.layers.get(key) else {
             self.origins.insert(key, Origin::Default);

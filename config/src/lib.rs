@@ -25,7 +25,9 @@ mod layer;
 mod paths;
 mod value;
 
-pub use config::{Backup, Config, Explained, Inputs, LogLevel, Overrides, Relay, SyncSettings, load};
+pub use config::{
+    Backup, Config, Explained, Inputs, LogLevel, Overrides, Relay, SyncSettings, load, load_what_is_good,
+};
 pub use env::Environment;
 pub use error::{ConfigError, ConfigErrors};
 pub use file::{ConfigFile, FileRole, config_files};

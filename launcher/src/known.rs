@@ -16,8 +16,12 @@ use crate::refusal::Refusal;
 use crate::world::{Autostart, World};
 
 /// The file of the last answer, below the state directory.
-pub const FILE: &str = "ventures.json";
-/// How long the daemon may take while its last answer can stand in. It answers within milliseconds; one that does not is
+const FILE: &str = "ventures.json";
+/// How the names of its halves begin; a launcher that is killed while it writes leaves one.
+const HALF: &str = ".ventures.";
+/// How long the random part of such a name is.
+const RANDOM: usize = 6;
+/// How long the daemon may take to start, and to answer, while its last answer can stand in. It answers within milliseconds; one that does not is
 /// stopped, or stuck in a disk, and nobody who wants an agent should wait for that.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -66,10 +70,10 @@ impl World {
     }
 
     async fn ask(&self, start: Autostart, limit: Option<Duration>) -> Result<Known, Refusal> {
-        let mut daemon = self.client(start).await?;
-        if let Some(limit) = limit {
-            daemon = daemon.with_limit(limit);
-        }
+        let mut daemon = match limit {
+            Some(limit) => self.client_within(start, limit).await?.with_limit(limit),
+            None => self.client(start).await?,
+        };
         let (ventures, build) = self.ventures(&mut daemon).await?;
         Ok(Known { ventures, build, daemon: Some(daemon) })
     }
@@ -84,9 +88,20 @@ fn remember(state_dir: &Path, ventures: &List<VentureView>, at: Timestamp) -> st
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir)?;
     let text = serde_json::to_vec(&Kept { at, ventures: ventures.clone() })?;
     // Launchers that start together each write a file of their own; the last one stays.
-    let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
+    let mut file = half(state_dir)?;
     file.write_all(&text)?;
     file.persist(state_dir.join(FILE)).map(drop).map_err(|error| error.error)
+}
+
+fn half(state_dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().prefix(HALF).rand_bytes(RANDOM).tempfile_in(state_dir)
+}
+
+/// Whether a file of the state directory is the last answer, or the half of one.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    let is_random = |rest: &str| rest.len() == RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    name == FILE || name.strip_prefix(HALF).is_some_and(is_random)
 }
 
 fn recall(state_dir: &Path) -> Option<Kept> {
@@ -111,6 +126,9 @@ mod tests {
         let kept = recall(&state).unwrap();
         assert_eq!((kept.at, kept.ventures.items.len()), (Timestamp(2), 1));
         assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1, "no half file is left");
+        let half = half(&state).unwrap();
+        let name = half.path().file_name().unwrap().to_str().unwrap();
+        assert!(is_ours(name) && is_ours(FILE) && !is_ours("ventures.json.mine"), "{name}");
         std::fs::write(state.join(FILE), "{").unwrap();
         assert!(recall(&state).is_none());
     }

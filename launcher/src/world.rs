@@ -10,7 +10,9 @@ use ctxnode_api::caller::CallerKind;
 use ctxnode_api::client::Answer;
 use ctxnode_api::operations::VentureView;
 use ctxnode_api::{Call, Caller, Client, Endpoint, List};
-use ctxnode_config::{Config, ConfigFile, FileRole, Inputs, Key, Origin, Overrides, Platform, config_files};
+use ctxnode_config::{
+    Config, ConfigErrors, ConfigFile, FileRole, Inputs, Key, Origin, Overrides, Platform, config_files,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -21,6 +23,10 @@ use crate::refusal::{Refusal, Step};
 use crate::screen::Screen;
 use crate::secrets::MachineFile;
 
+/// How long a daemon may leave a caller in its queue. One that is stopped, or stuck in a disk, takes nobody out of it.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long after a look at a full queue the next one is worth it.
+const AGAIN: Duration = Duration::from_millis(50);
 /// How long a daemon may take to listen after it was started; the same as for the command line.
 const START: Duration = Duration::from_secs(10);
 /// What a shell over SSH is known by.
@@ -38,10 +44,10 @@ pub struct World {
 }
 
 impl World {
-    /// Reads the settings.
+    /// Reads the settings. What is wrong with them is said, and defaults stand in: an agent can start without them.
     ///
     /// # Errors
-    /// When they are not valid.
+    /// When they have no place.
     pub fn look(around: Surroundings, screen: Screen) -> Result<Self, Refusal> {
         let platform = Platform::current();
         let mut files = Vec::new();
@@ -49,12 +55,18 @@ impl World {
             match std::fs::read_to_string(&path) {
                 Ok(text) => files.push(ConfigFile { path, text }),
                 Err(error) if role == FileRole::Optional && error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(Refusal::Run { step: Step::Daemon, program: path, source }),
+                Err(error) => {
+                    screen.say(&format!("note: {} cannot be read ({error}); going on without it", path.display()));
+                }
             }
         }
-        let overrides = Overrides::default();
-        let mut config =
-            ctxnode_config::load(&Inputs { platform, env: &around.env, files: &files, overrides: &overrides })?;
+        let inputs = Inputs { platform, env: &around.env, files: &files, overrides: &Overrides::default() };
+        let (mut config, faults) = ctxnode_config::load_what_is_good(&inputs)?;
+        if !faults.is_empty() {
+            let refusal = Refusal::Settings(ConfigErrors(faults));
+            let (why, fix) = (refusal.why(), refusal.fix());
+            screen.say(&format!("note: {why} ({fix}); going on with the defaults in their place"));
+        }
         if *config.origin(Key::Socket) == Origin::Default
             && let Some(socket) = told_socket(&config.paths.data_dir)
         {
@@ -103,8 +115,26 @@ impl World {
     /// # Errors
     /// When there is no replica, or the daemon does not start.
     pub async fn client(&self, start: Autostart) -> Result<Client, Refusal> {
+        self.client_within(start, START).await
+    }
+
+    /// The same, with less patience for a daemon that starts.
+    ///
+    /// # Errors
+    /// As [`World::client`].
+    pub async fn client_within(&self, start: Autostart, patience: Duration) -> Result<Client, Refusal> {
         let paths = &self.config.paths;
-        if !answers(&paths.socket) {
+        let until = Instant::now() + ANSWER;
+        let mut queue = queue(&paths.socket);
+        while queue == Queue::Full {
+            if Instant::now() >= until {
+                // Another daemon could not take its place: it holds the replica.
+                return Err(ctxnode_api::ClientError::TooSlow(ANSWER).into());
+            }
+            tokio::time::sleep(AGAIN).await;
+            queue = self::queue(&paths.socket);
+        }
+        if queue == Queue::None {
             if !paths.data_dir.join("store.redb").exists() {
                 return Err(Refusal::NoReplica(paths.data_dir.clone()));
             }
@@ -112,7 +142,7 @@ impl World {
                 return Err(Refusal::DaemonDown);
             }
             self.screen.debug("starting the daemon");
-            ensure(&paths.socket, &self.starter()?, Instant::now() + START).await?;
+            ensure(&paths.socket, &self.starter()?, Instant::now() + patience).await?;
         }
         let caller = Caller {
             kind: CallerKind::Program,
@@ -152,13 +182,35 @@ pub enum Autostart {
     Never,
 }
 
-fn answers(socket: &Path) -> bool {
-    std::os::unix::net::UnixStream::connect(socket).is_ok()
+/// The queue in which a daemon finds its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    /// Nobody listens.
+    None,
+    /// It has room.
+    Open,
+    /// It has none now.
+    Full,
+}
+
+/// Looks whether somebody listens, without waiting: at a full queue a connect would wait for as long as it is full.
+fn queue(socket: &Path) -> Queue {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+    let connect = || {
+        let caller = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::io::ioctl_fionbio(&caller, true)?;
+        rustix::net::connect(&caller, &SocketAddrUnix::new(socket)?)
+    };
+    match connect() {
+        Ok(()) => Queue::Open,
+        Err(rustix::io::Errno::AGAIN) => Queue::Full,
+        Err(_) => Queue::None,
+    }
 }
 
 /// Returns the socket that a running daemon has written into its lock: the launcher may have been started with another
 /// runtime directory than the daemon.
 fn told_socket(data_dir: &Path) -> Option<PathBuf> {
     let lock = std::fs::read_to_string(data_dir.join("daemon.lock")).ok()?;
-    lock.lines().nth(1).map(PathBuf::from).filter(|socket| answers(socket))
+    lock.lines().nth(1).map(PathBuf::from).filter(|socket| queue(socket) != Queue::None)
 }

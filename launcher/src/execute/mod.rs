@@ -103,7 +103,10 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     let start = if options.dry_run { Autostart::Never } else { Autostart::Allowed };
     let Known { ventures, build, daemon } = world.known(start).await?;
     clock.step("ventures");
-    let machine = world.machine()?;
+    let (machine, unread) = match world.machine() {
+        Ok(machine) => (machine, None),
+        Err(refusal) => (provider::MachineFile::default(), Some(refusal)),
+    };
     let gather = || checkout::find(&world.config.dev_dirs, &world.around.directory);
     let inputs = |checkouts: &[checkout::Checkout]| {
         plan::plan(&Inputs {
@@ -119,13 +122,14 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
             remote: world.is_remote(),
         })
     };
-    let plan = match inputs(&gather()) {
+    let planned = match inputs(&gather()) {
         Err(Refusal::NoCheckout { code, repo: Some(repo), dev_dirs }) if world.screen.can_ask && !options.dry_run => {
             offer_clone(world, &code, &repo, &dev_dirs)?;
-            inputs(&gather())?
+            inputs(&gather())
         }
-        other => other?,
+        other => other,
     };
+    let plan = with_machine_file(planned, unread, world)?;
     clock.step("plan");
     if options.dry_run {
         let json = || serde_json::to_string_pretty(&plan).unwrap_or_default();
@@ -163,6 +167,20 @@ async fn prepare(world: &World, options: &Options, venture: &str, image: &heal::
     session::expect(world, &plan, daemon).await;
     clock.step("session");
     Ok(Prepared::Ready(Box::new(Ready { plan, directory, secrets, without })))
+}
+
+/// A file about secrets that cannot be used ends a launch that needs it, and no other.
+fn with_machine_file(planned: Result<Plan, Refusal>, unread: Option<Refusal>, world: &World) -> Result<Plan, Refusal> {
+    match (planned, unread) {
+        (Err(Refusal::Secrets(_)), Some(refusal)) => Err(refusal),
+        (Ok(plan), Some(refusal)) if plan.secrets.is_some() => Err(refusal),
+        (Ok(plan), Some(refusal)) => {
+            let (why, fix) = (refusal.why(), refusal.fix());
+            world.screen.say(&format!("note: {why} ({fix}); going on, since `{}` keeps no secrets", plan.venture));
+            Ok(plan)
+        }
+        (planned, _) => planned,
+    }
 }
 
 fn offer_clone(world: &World, code: &str, repo: &str, dev_dirs: &[PathBuf]) -> Result<(), Refusal> {

@@ -1,10 +1,16 @@
 //! From the command line to the agent's end.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ctxnode_api::{Call, Client, Endpoint};
 use ctxnode_testkit::{bin, wait_until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::service::Service;
 use super::support::{
@@ -160,6 +166,110 @@ fn l_07_the_agent_starts_whatever_state_ctxnode_is_in() {
     // Where nothing was ever known, there is no folder to start an agent in.
     fs::remove_file(sandbox.state_dir().join("ventures.json")).unwrap();
     assert_eq!(launcher(&sandbox, &["alpha"]).status.code(), Some(1));
+}
+
+/// L-07: settings that are not valid, and a file about secrets that nothing here needs, are said on one line each.
+#[test]
+fn l_07_a_bad_key_in_a_file_of_settings_stops_no_agent() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", "exit 7");
+    let settings = sandbox.home().join(".config/ctxnode");
+    fs::create_dir_all(&settings).unwrap();
+    fs::write(settings.join("config.toml"), "[sync]\nprot = 4748\n\n[log]\nlevel = \"loud\"\n").unwrap();
+    fs::write(settings.join("secrets.toml"), "[vault]\n").unwrap();
+    let done = launcher(&sandbox, &["alpha"]);
+    assert_eq!(done.status.code(), Some(7), "{}", all(&done));
+    let text = errors(&done);
+    let says = |parts: &[&str]| text.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+    assert!(says(&["note: ", "unknown key `sync.prot`", "`log.level` is", "going on with the defaults"]), "{text}");
+    assert!(says(&["note: ", "secrets.toml", "going on, since `alpha` keeps no secrets"]), "{text}");
+
+    fs::remove_file(settings.join("config.toml")).unwrap();
+    import(&sandbox, &ALPHA.replace("\"repos\"", "\"secrets\":{\"provider\":\"command\"},\"repos\""));
+    let refused = launcher(&sandbox, &["alpha"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", all(&refused));
+    assert!(
+        errors(&refused).contains("error: secrets: ") && errors(&refused).contains("secrets.toml"),
+        "{}",
+        all(&refused)
+    );
+}
+
+/// L-07: a daemon that hangs costs an agent a few seconds: one that is stopped, one that is stopped with its queue full, and
+/// one that starts and never listens.
+#[test]
+fn l_07_a_daemon_that_hangs_costs_an_agent_a_few_seconds() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox, ALPHA);
+    let _repo = checkout(&sandbox);
+    sandbox.fake_program("claude", "exit 7");
+    let ends_by_itself = |mut command: Command, most: Duration| {
+        let log = fs::File::create(sandbox.root().join("launcher.out")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let (began, mut child) = (Instant::now(), command.spawn().unwrap());
+        let mut code = None;
+        wait_until(SOON, "the launcher ends", || {
+            code = child.try_wait().unwrap();
+            code.is_some()
+        });
+        let text = printed(&sandbox);
+        assert_eq!(code.and_then(|code| code.code()), Some(7), "{text}");
+        assert!(began.elapsed() < most, "{:?}: {text}", began.elapsed());
+        text
+    };
+    let alpha = || {
+        let mut command = sandbox.command("launcher");
+        command.arg("alpha");
+        command
+    };
+    let kept = "going on with the ventures as they were known";
+    let first = ends_by_itself(alpha(), SOON);
+    assert!(!first.contains("note: "), "{first}");
+
+    let process = Pid::from_raw(i32::try_from(daemon.pid()).unwrap()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    let text = ends_by_itself(alpha(), Duration::from_secs(20));
+    assert!(text.contains("no answer within 2s") && text.contains(kept), "{text}");
+
+    // Its queue takes thousands; this one stands for it.
+    fs::remove_file(sandbox.socket()).unwrap();
+    let listener = UnixListener::bind(sandbox.socket()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let mut callers = Vec::new();
+    while let Some(caller) = queued(&sandbox.socket()) {
+        callers.push(caller);
+    }
+    let text = ends_by_itself(alpha(), Duration::from_secs(20));
+    assert!(text.contains("no answer within 2s") && text.contains(kept), "{text}");
+    drop((listener, callers));
+
+    daemon.kill();
+    let _ = fs::remove_file(sandbox.socket());
+    // A program of another name would not be found beside this launcher.
+    let installed = sandbox.root().join("installed");
+    fs::create_dir(&installed).unwrap();
+    let to = installed.join("launcher");
+    fs::hard_link(bin("launcher"), &to).or_else(|_| fs::copy(bin("launcher"), &to).map(drop)).unwrap();
+    let silent = "#!/bin/sh\ncase \"$*\" in *'daemon run') echo $$ >\"$HOME/silent\"; exec sleep 60 ;; esac\n";
+    fs::write(installed.join("ctxnode"), silent).unwrap();
+    fs::set_permissions(installed.join("ctxnode"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = sandbox.command(to.to_str().unwrap());
+    command.arg("alpha").env_remove("CTXNODE_NO_AUTOSTART");
+    let text = ends_by_itself(command, Duration::from_secs(9));
+    let silent = home_file(&sandbox, "silent").trim().parse().unwrap();
+    kill_process(Pid::from_raw(silent).unwrap(), Signal::KILL).unwrap();
+    assert!(text.contains("did not listen") && text.contains(kept), "{text}");
+}
+
+/// A caller in the queue of a socket, while there is room.
+fn queued(socket: &Path) -> Option<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+    let caller = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::io::ioctl_fionbio(&caller, true).unwrap();
+    rustix::net::connect(&caller, &SocketAddrUnix::new(socket).unwrap()).ok()?;
+    Some(caller)
 }
 
 /// Makes all calls that a person has in a minute.

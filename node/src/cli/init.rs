@@ -5,7 +5,7 @@ use ctxnode_store::{OsEntropy, Store};
 use serde_json::json;
 
 use super::failure::{Exit, Failure};
-use super::screen::Form;
+use super::screen::{Form, Screen};
 use super::world::World;
 use crate::daemon::lock::Lock;
 use crate::daemon::{host_name, init, private_dir};
@@ -30,8 +30,10 @@ pub(super) fn restore_command() -> Command {
 
 pub(super) fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
     let name = matches.get_one::<String>("name").cloned().unwrap_or_else(host_name);
-    let report = init(&world.config, &name)?;
+    let replica = init(&world.config, &name)?;
     let data_dir = world.config.paths.data_dir.display().to_string();
+    // The key comes before the replica: one that is in its place while nobody has seen its key could never be recovered.
+    let report = &replica.report;
     match world.screen.form {
         Form::Json => {
             let mut value = json!({
@@ -40,15 +42,22 @@ pub(super) fn run(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> 
             if matches.get_flag("show_recovery_key") {
                 value["recovery_key"] = report.recovery_key.as_str().into();
             }
-            world.screen.print_json(&value)?;
+            world.screen.print_json_surely(&value)?;
+            if let Err(error) = replica.finish() {
+                // There is one object on stdout already.
+                Screen { form: Form::People, ..world.screen }.failure(&error.into());
+                return Ok(Exit::Failed);
+            }
         }
         Form::People => {
             let key = report.recovery_key.as_str();
-            world.screen.print(&format!(
-                "replica made at {data_dir}\n\nrecovery key: {key}\n\n\
+            world.screen.print_surely(&format!(
+                "recovery key: {key}\n\n\
                  Write it down and keep it away from this machine. It is shown once and kept nowhere; whoever loses \
-                 every machine of the fleet needs it."
+                 every machine of the fleet needs it. It counts once `replica made at ...` follows."
             ))?;
+            replica.finish()?;
+            world.screen.print(&format!("\nreplica made at {data_dir}"))?;
             world.screen.notice("next: cd into a checkout and type  ctxnode sod");
         }
     }

@@ -96,6 +96,18 @@ impl Screen {
         }
     }
 
+    /// Prints text that must have arrived before anything else is done: a reader that went away is an error too.
+    pub(super) fn print_surely(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let text = text.trim_end_matches('\n');
+        writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Output)
+    }
+
+    /// The same for an object.
+    pub(super) fn print_json_surely(&self, value: &Value) -> Result<(), Failure> {
+        self.print_surely(&serde_json::to_string_pretty(value).unwrap_or_default())
+    }
+
     /// Prints text on stdout exactly as it is.
     pub(super) fn print_exactly(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();

@@ -100,6 +100,7 @@ pub enum InitError {
 
 /// A data directory in which a replica is being made. The store appears under its name only when it is whole, so that an
 /// attempt that was killed can simply be repeated.
+#[derive(Debug)]
 struct Making {
     files: Files,
     partial: PathBuf,
@@ -132,11 +133,31 @@ impl Making {
     }
 }
 
-/// Makes a replica with this node as the first of a new fleet, and seeds the doc requirements.
+/// A replica that is whole, and does not count yet: whoever makes it shows the recovery key first, since nobody could show it
+/// later. Dropped, it leaves nothing that a second try trips over.
+#[derive(Debug)]
+pub struct NewReplica {
+    /// What was made.
+    pub report: InitReport,
+    making: Making,
+    store: Store,
+}
+
+impl NewReplica {
+    /// Puts the replica in its place.
+    ///
+    /// # Errors
+    /// When the place cannot be used; then there is no replica.
+    pub fn finish(self) -> Result<(), InitError> {
+        self.making.finish(&self.store)
+    }
+}
+
+/// Makes a replica with this node as the first of a new fleet, and seeds the doc requirements. It counts when it is finished.
 ///
 /// # Errors
 /// When there is one already, or the place cannot be used; then nothing is left behind that a second try trips over.
-pub fn init(config: &Config, name: &str) -> Result<InitReport, InitError> {
+pub fn init(config: &Config, name: &str) -> Result<NewReplica, InitError> {
     let making = Making::begin(config)?;
     let secret = NodeSecret::load_or_create(&making.files.key, &OsEntropy)?;
     let created = Store::create(Options::file(&making.partial, secret), name)?;
@@ -151,8 +172,7 @@ pub fn init(config: &Config, name: &str) -> Result<InitReport, InitError> {
         node: created.store.node(),
         recovery_key: created.recovery.reveal(),
     };
-    making.finish(&created.store)?;
-    Ok(report)
+    Ok(NewReplica { report, making, store: created.store })
 }
 
 /// What [`join`] made.

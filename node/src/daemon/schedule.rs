@@ -110,6 +110,8 @@ pub(super) async fn purge(app: &App) -> Result<(), StoreError> {
     remove_where(app, LocalTable::Captures, &[], &[u8::MAX; 8], old).await?;
     let old = |bytes: &[u8]| at(bytes).is_some_and(|at| now.0 - at > conversations::KEPT_MS);
     remove_where(app, LocalTable::Bindings, &[], &[u8::MAX; 8], old).await?;
+    let (from, to) = handlers::expectations();
+    remove_where(app, LocalTable::Bindings, &from, &to, |bytes| handlers::is_old_expectation(bytes, now)).await?;
     let before = request_log::time_key(Timestamp(now.0 - request_log::KEPT_MS));
     remove_where(app, LocalTable::RequestLog, &[], &before, |_| true).await
 }

@@ -8,7 +8,8 @@ use ctxnode_config::{Environment, Inputs, Overrides, Platform};
 use ctxnode_model::frontier::Run;
 use ctxnode_model::{DocumentId, Timestamp};
 use ctxnode_store::{
-    Clock, ControlOp, Location, ManualClock, NodeSecret, Options, Outcome, Role, SeededEntropy, Store,
+    Clock, ControlOp, LocalTable, Location, ManualClock, NodeSecret, Options, Outcome, Role, SeededEntropy, Store,
+    StoreError,
 };
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::caller::{Bucket, Caller, Via};
 use crate::gate::{self, Incoming};
 use crate::handlers;
+use crate::process::{AgentProcess, ProcessId, parent_of};
 use crate::search_index::SearchIndex;
 
 /// 2026-11-23T12:00:00Z.
@@ -78,6 +80,22 @@ impl Node {
         let operation = call.operation.clone();
         let incoming = Incoming { call, caller: Ok(caller), correlation: None, idempotency_key: None, broken: None };
         gate::pass(&self.app, incoming).await.result.unwrap_or_else(|error| panic!("{operation}: {error:?}"))
+    }
+
+    /// Starts as the agent that this very process would be.
+    async fn start_as_own_process(&self) -> Value {
+        let process = ProcessId::of(std::process::id()).unwrap();
+        let caller = Caller {
+            actor_key_id: self.agent.clone(),
+            agent: self.agent.clone(),
+            right: Right::Admin,
+            via: Via::Socket,
+            agent_process: AgentProcess::of("claude", process),
+            ..Caller::nobody()
+        };
+        let call = Call::new("sod", json!({ "venture": "alpha", "repo": "alpha-org/console" }));
+        let incoming = Incoming { call, caller: Ok(caller), correlation: None, idempotency_key: None, broken: None };
+        gate::pass(&self.app, incoming).await.result.unwrap()
     }
 
     async fn do_(&self, operation: &str, input: Value) -> Value {
@@ -233,4 +251,45 @@ async fn q_03_a_week_of_heartbeats_and_calls_adds_nothing_to_what_replicates() {
     assert_eq!(busy.replicated(), mine);
     assert_eq!(meet(&[busy, peer, other]).await, 0, "no peer got anything");
     assert_eq!((peer.replicated(), journals()), (theirs, before));
+}
+
+/// L-12: what was said of an agent counts for ten minutes, and goes then. A handoff that is not to be had keeps nobody from
+/// starting, and is told.
+#[tokio::test]
+async fn l_12_what_was_said_of_an_agent_ends_after_ten_minutes() {
+    let node = Node::new(1, 0, None);
+    let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
+    node.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    let starter = parent_of(std::process::id()).and_then(ProcessId::of).unwrap();
+    let key = format!("\0expected\0{}\0{}", starter.pid, starter.started).into_bytes();
+    let say = || {
+        let said = json!({
+            "venture": "alpha", "repo": "alpha-org/console", "track": 3, "at": node.app.now().0,
+            "continues": "ho_01M8511TMBMHGNHEXKNZYZ446C",
+        });
+        let (key, said) = (key.clone(), said.to_string().into_bytes());
+        let written = node.app.store.write_blocking(move |draft| {
+            draft.put_local(LocalTable::Bindings, key, said);
+            Ok::<(), StoreError>(())
+        });
+        assert!(written.is_ok());
+    };
+    let waits = || node.app.store.read().unwrap().reader().local(LocalTable::Bindings, &key).unwrap().is_some();
+
+    say();
+    node.clock.advance(11 * MINUTE);
+    let late = node.start_as_own_process().await;
+    assert!(late["session"]["track"].is_null() && late["warnings"] == json!([]), "{late:#}");
+    assert!(waits());
+    node.clean_up().await;
+    assert!(!waits());
+
+    say();
+    node.clock.advance(9 * MINUTE);
+    node.clean_up().await;
+    let in_time = node.start_as_own_process().await;
+    assert_eq!(in_time["session"]["track"], 3, "{in_time:#}");
+    let told = in_time["warnings"][0].as_str().unwrap();
+    assert!(told.contains("does not go on from ho_01M8511TMBMHGNHEXKNZYZ446C") && told.contains("not exist"), "{told}");
+    assert!(!waits());
 }

@@ -197,7 +197,7 @@ pub(crate) async fn list(cx: &Cx, input: ClaimQuery) -> Handled {
     let reader = snapshot.reader();
     let now = cx.now();
     let codes = match input.venture {
-        Some(code) => vec![ventures::require(reader, &code)?.code.clone()],
+        Some(code) => vec![ventures::require(reader, &cx.caller, &code)?.code.clone()],
         None => ventures::all_living(reader)?.into_iter().map(|venture| venture.code.clone()).collect(),
     };
     let mut items = Vec::new();

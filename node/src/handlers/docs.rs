@@ -372,7 +372,7 @@ pub(crate) async fn audit(cx: &Cx, input: AuditQuery) -> Handled {
     let snapshot = cx.read()?;
     let reader = snapshot.reader();
     let wanted = match &input.venture {
-        Some(code) => vec![ventures::require(reader, code)?],
+        Some(code) => vec![ventures::require(reader, &cx.caller, code)?],
         None => ventures::all_living(reader)?,
     };
     let mut items = Vec::new();

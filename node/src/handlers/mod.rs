@@ -152,3 +152,4 @@ pub(crate) use machines::register_this_machine;
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;
 pub(crate) use sessions::{sweep, touch};
+pub(crate) use start::{expectations, is_old_expectation};

@@ -18,6 +18,7 @@ use super::sessions::refuse_secrets;
 use super::who::{self, Names};
 use super::{paging, ventures};
 use crate::app::{Answer, Cx, Handled};
+use crate::caller::Caller;
 use crate::failure::Failure;
 
 /// Finds the record that somebody names: by its id, a doc by scope and name, a venture by its code, the plan by its word.
@@ -152,14 +153,14 @@ async fn settle(cx: &Cx, id: DocumentId, input: ConflictResolve) -> Handled {
     if let Choice::Value(value) = &choice {
         refuse_secrets(secrets::scan_fields([("value".to_owned(), value.as_str())]))?;
     }
-    let (app, origin) = (std::sync::Arc::clone(&cx.app), cx.origin());
+    let (app, origin, caller) = (std::sync::Arc::clone(&cx.app), cx.origin(), cx.caller.clone());
     cx.commit(move |draft| {
         let reader = draft.reader();
         let meta = reader.meta(id)?.ok_or_else(|| Failure::not_found(id.kind.name(), &id.to_string()))?;
         let conflict = in_conflict(&meta, &field)?;
         let chosen = match &choice {
             Choice::Pick(number) => picked(conflict, *number)?,
-            Choice::Value(text) => note_value(reader, &field, text)?,
+            Choice::Value(text) => note_value(reader, &caller, &field, text)?,
         };
         let mut edits = vec![edit(id.kind, &field, &chosen)?];
         if id.kind == Kind::Note {
@@ -193,13 +194,13 @@ fn picked(conflict: &Conflict, number: usize) -> Result<Value, Failure> {
 }
 
 /// Checks a new value of a note's field.
-fn note_value(reader: Reader<'_>, field: &str, text: &str) -> Result<Value, Failure> {
+fn note_value(reader: Reader<'_>, caller: &Caller, field: &str, text: &str) -> Result<Value, Failure> {
     match field {
         "title" => {
             NoteChanges { title: Change::Set(text.to_owned()), ..NoteChanges::default() }.validate()?;
             Ok(text.into())
         }
-        "venture" => Ok(ventures::require(reader, text)?.code.clone().into()),
+        "venture" => Ok(ventures::require(reader, caller, text)?.code.clone().into()),
         "archived" => match text {
             "true" => Ok(true.into()),
             "false" => Ok(false.into()),

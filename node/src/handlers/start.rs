@@ -38,6 +38,7 @@ struct Standing {
 }
 
 pub(super) use expected::expect;
+pub(crate) use expected::{is_old as is_old_expectation, keys as expectations};
 pub(super) use gather::{live_others, row, warnings};
 
 /// Looks at the checkout that a call is about.
@@ -156,7 +157,7 @@ fn stand(cx: &Cx, input: &SodRequest, checkout: Option<Checkout>) -> Result<Resu
             return select("the venture is not known from here: pass `venture`", None);
         }
     };
-    let venture = ventures::require(reader, &code)?;
+    let venture = ventures::require(reader, &cx.caller, &code)?;
     if let Some(repo) = &input.repo {
         return Ok(Ok(Standing { venture, repo: repo.clone(), checkout }));
     }
@@ -200,6 +201,8 @@ struct Prepared {
     default_branch: Option<String>,
     checkout_branch: Option<String>,
     expected: Option<Expected>,
+    /// Why the handoff that was named beforehand is not gone on from.
+    not_continued: Option<String>,
 }
 
 fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared, Failure> {
@@ -224,10 +227,18 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
     cx.app.presence.revive(cx.now());
     let origin = cx.origin();
     let expected = if given.is_none() { Expected::of(cx, standing)? } else { None };
+    let mut not_continued = None;
     let continued = match (&input.continues, expected.as_ref().and_then(|expected| expected.continues())) {
         (Some(text), _) => Some(continued(cx, text, standing)?),
         // What somebody said of the agent beforehand must not keep it from starting.
-        (None, Some(text)) => continued(cx, text, standing).ok(),
+        (None, Some(text)) => match continued(cx, text, standing) {
+            Ok(handoff) => Some(handoff),
+            Err(failure) => {
+                let why = failure.into_body().message;
+                not_continued = Some(format!("this session does not go on from {text}, as its start was told: {why}"));
+                None
+            }
+        },
         (None, None) => None,
     };
     let of_handoff = |own: Option<u32>, of: fn(&Handoff) -> Option<u32>| own.or_else(|| of(continued.as_ref()?));
@@ -269,6 +280,7 @@ fn prepare(cx: &Cx, input: &SodRequest, standing: &Standing) -> Result<Prepared,
         default_branch: seen.and_then(|checkout| checkout.default_branch.clone()),
         checkout_branch: seen.and_then(|checkout| checkout.branch.clone()),
         expected,
+        not_continued,
     })
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::sessions::refuse_secrets;
 use super::who;
 use crate::app::{Answer, App, Cx, Handled, Origin};
+use crate::caller::Caller;
 use crate::checkouts;
 use crate::failure::Failure;
 
@@ -29,11 +30,11 @@ pub(super) fn all_living(reader: Reader<'_>) -> Result<Vec<Rec<Venture>>, Failur
 /// What an admin does about a code that nobody knows.
 const ADD: &str = "an admin adds one with `ctxnode venture set CODE`";
 
-/// Returns a venture, or refuses with the known codes and near matches.
-pub(super) fn require(reader: Reader<'_>, code: &str) -> Result<Rec<Venture>, Failure> {
+/// Returns a venture, or refuses with the known codes that the caller sees, and near matches.
+pub(super) fn require(reader: Reader<'_>, caller: &Caller, code: &str) -> Result<Rec<Venture>, Failure> {
     match reader.get::<Venture>(DocumentId::venture(code))? {
         Some(found) => Ok(found),
-        None => Err(unknown(format!("venture {}", not_known(reader, code)?)).into()),
+        None => Err(unknown(format!("venture {}", not_known(reader, caller, code)?)).into()),
     }
 }
 
@@ -57,7 +58,7 @@ pub(super) fn finish<'a>(
     for (field, code) in named {
         let is_named = invalid.fields.iter().any(|bad| bad.field == field);
         if !is_named && cx.caller.sees(Some(code)) && reader.get::<Venture>(DocumentId::venture(code))?.is_none() {
-            invalid.add(field, not_known(reader, code)?);
+            invalid.add(field, not_known(reader, &cx.caller, code)?);
         }
     }
     if invalid.fields.is_empty() {
@@ -72,9 +73,10 @@ pub(super) fn finish<'a>(
     Err(unknown(messages.join("; ")).details(invalid.fields).into())
 }
 
-/// Says that a code is not known, and what is.
-fn not_known(reader: Reader<'_>, code: &str) -> Result<String, Failure> {
-    let known = all_living(reader)?;
+/// Says that a code is not known, and what is, as far as the caller sees it.
+fn not_known(reader: Reader<'_>, caller: &Caller, code: &str) -> Result<String, Failure> {
+    let mut known = all_living(reader)?;
+    known.retain(|venture| caller.sees(Some(&venture.code)));
     let codes: Vec<&str> = known.iter().map(|venture| venture.code.as_str()).collect();
     let close = near(code, &codes);
     Ok(match close.first() {
@@ -159,9 +161,9 @@ fn write(draft: &mut Draft<'_>, before: &Venture, after: Venture, origin: &Origi
 pub(crate) async fn archive(cx: &Cx, input: VentureArchive) -> Handled {
     let code = cx.param("code").to_owned();
     cx.caller.require_venture(Some(&code))?;
-    let app = std::sync::Arc::clone(&cx.app);
+    let (app, caller) = (std::sync::Arc::clone(&cx.app), cx.caller.clone());
     cx.commit(move |draft| {
-        let mut found = require(draft.reader(), &code)?;
+        let mut found = require(draft.reader(), &caller, &code)?;
         let archived = input.archived.unwrap_or(true);
         let now = draft.now();
         draft.edit(

@@ -1,6 +1,7 @@
 //! An installation as a whole: what doctor finds and repairs, what set-up proves, and what uninstalling leaves.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -330,4 +331,61 @@ fn b_06_a_writer_stops_its_own_daemon() {
     let stopped = ctxnode(&laptop, &["daemon", "stop"]);
     assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     assert_eq!(ctxnode(&laptop, &["daemon", "status"]).status.code(), Some(3), "it is gone");
+}
+
+/// B-05: a recovery key that nobody could read belongs to no replica, and the next try makes one.
+#[test]
+fn b_05_a_recovery_key_that_was_not_shown_makes_no_replica() {
+    for form in [&["init"][..], &["init", "--json", "--show-recovery-key"]] {
+        let sandbox = Sandbox::new();
+        let store = sandbox.data_dir().join("store.redb");
+        let gone = |output: Stdio| {
+            let done = sandbox.command("ctxnode").args(form).stdout(output).stderr(Stdio::piped()).output().unwrap();
+            assert!(!done.status.success(), "{done:?}");
+            assert!(!done.stderr.is_empty() && !store.exists(), "{done:?}");
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        gone(writer.into());
+        if let Ok(full) = fs::File::options().write(true).open("/dev/full") {
+            gone(full.into());
+        }
+        let made = ctxnode(&sandbox, form);
+        let text = printed(&made);
+        assert!(made.status.success() && store.exists(), "{made:?}");
+        match form {
+            ["init"] => {
+                let key = text.find("recovery key: ctxr-").unwrap();
+                let counts = text.rfind("\nreplica made at ").unwrap();
+                assert!(key < counts, "{text}");
+            }
+            _ => assert!(serde_json::from_str::<Value>(&text).unwrap()["recovery_key"].is_string(), "{text}"),
+        }
+    }
+}
+
+/// What cannot be put in its place after the key was shown ends with an error, and stdout holds one object all the same.
+#[test]
+fn b_05_a_replica_that_cannot_be_put_in_its_place_is_an_error_after_its_key() {
+    let sandbox = Sandbox::new();
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let mut command = sandbox.command("ctxnode");
+    command.args(["init", "--json"]).stdout(writer.try_clone().unwrap()).stderr(Stdio::piped());
+    // Blanks mean nothing in JSON; while nobody reads them, the program waits with its object.
+    let blanks = std::thread::spawn(move || writer.write_all(&vec![b' '; 1 << 20]));
+    let child = command.spawn().unwrap();
+    drop(command);
+    let store = sandbox.data_dir().join("store.redb");
+    wait_until(SOON, "the replica is being made", || store.with_extension("new").exists());
+    fs::create_dir(&store).unwrap();
+    let mut printed = String::new();
+    reader.read_to_string(&mut printed).unwrap();
+    blanks.join().unwrap().unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let object: Value = serde_json::from_str(&printed).unwrap();
+    assert!(object["fleet"].is_string() && object["error"].is_null(), "{object}");
+    assert!(String::from_utf8_lossy(&done.stderr).contains("store.redb cannot be used"), "{done:?}");
+    fs::remove_dir(&store).unwrap();
+    assert!(ctxnode(&sandbox, &["init"]).status.success() && store.is_file());
 }

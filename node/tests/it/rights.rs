@@ -144,6 +144,20 @@ fn r_04_a_limited_token_sees_and_writes_only_its_venture() {
     assert_eq!(write(json!("beta")), Err(ErrorCode::Forbidden));
     assert_eq!(write(Value::Null), Err(ErrorCode::Forbidden));
     assert!(write(json!("alpha")).is_ok());
+    // What the caller does not see is not offered to it either.
+    let endpoint = Endpoint::Tcp { address: address.parse().unwrap(), token: secret.clone() };
+    for (operation, input) in [
+        ("sod", json!({ "venture": "alhpa", "repo": "alpha-org/console" })),
+        ("sod", json!({ "venture": "bteta", "repo": "alpha-org/console" })),
+        ("claim.list", json!({ "venture": "bteta" })),
+        ("doc.audit", json!({ "venture": "bteta" })),
+    ] {
+        let refused = block_on(async { Client::new(endpoint.clone()).call(&Call::new(operation, input)).await });
+        let Err(ClientError::Refused(body)) = refused else { panic!("{operation}: {refused:?}") };
+        assert_eq!(body.code, ErrorCode::UnknownVenture, "{operation}: {body:?}");
+        assert!(body.message.contains("known are: alpha") && !format!("{body:?}").contains("beta"), "{body:?}");
+    }
+    assert!(ada.refused_("sod", json!({ "venture": "bteta" })).message.contains("did you mean `beta`"));
 }
 
 #[test]

@@ -275,6 +275,8 @@ fn s_14_what_is_expected_of_a_session_is_checked() {
     let mut fields: Vec<&str> = bad.details.iter().map(|detail| detail.field.as_str()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["continues", "pid", "repo", "track", "venture"], "{bad:?}");
+    let first = ada.refused_("session.expect", json!({ "pid": 1, "venture": "alpha", "repo": "alpha-org/console" }));
+    assert!(first.details.len() == 1 && first.details[0].field == "pid", "{first:?}");
     let said = |venture: &str, continues: Option<&str>| json!({ "pid": own, "venture": venture, "repo": "alpha-org/console", "track": 1, "continues": continues });
     assert_eq!(ada.refused_("session.expect", said("alpah", None)).code, ErrorCode::UnknownVenture);
     let nobodys = "ho_01M8511TMBMHGNHEXKNZYZ446C";

@@ -134,7 +134,7 @@ fn is_log(name: &str) -> bool {
 
 fn is_state(name: &str) -> bool {
     let spool = ["hooks.spool", "hooks.spool.replay", "hooks.spool.new", "hooks.dropped"];
-    spool.contains(&name) || [super::RECORD, super::LEDGER, ctxnode_launcher::known::FILE].contains(&name)
+    spool.contains(&name) || [super::RECORD, super::LEDGER].contains(&name) || ctxnode_launcher::known::is_ours(name)
 }
 
 fn is_configuration(name: &str) -> bool {
@@ -160,6 +160,8 @@ mod tests {
         assert!(is_backup("2026-01-02T03-04-05Z.redb") && is_backup("2026-01-02T03-04-05-678Z.json"));
         assert!(!is_backup("2026-01-02.json") && !is_backup("photos.redb") && !is_backup("-------------------Z.zip"));
         assert!(is_of_the_index("0123456789abcdef0123456789abcdef.fieldnorm") && !is_of_the_index("index.html"));
+        assert!(is_state("ventures.json") && is_state(".ventures.aB3dE6"), "a launcher may be killed while it writes");
+        assert!(!is_state(".ventures.mine.json") && !is_state(".ventures."));
         assert!(is_log("daemon.2026-01-02.log") && !is_log("build.log"));
     }
 }

@@ -116,7 +116,7 @@ pub(super) async fn look(
             }
         }
         let denies = input.moment == Moment::BeforeTool && others.iter().any(|other| other.claims) && {
-            let venture = ventures::require(reader, &session.venture)?;
+            let venture = ventures::require(reader, &cx.caller, &session.venture)?;
             venture.settings.as_ref().and_then(|settings| settings.claims.as_deref()) == Some("deny")
         };
         (others, denies)

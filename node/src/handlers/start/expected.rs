@@ -10,7 +10,7 @@ use ctxnode_api::{ErrorBody, ErrorCode};
 use ctxnode_model::record::Handoff;
 use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::rules::session::{Start, StartFields};
-use ctxnode_model::{DocumentId, Invalid, Kind};
+use ctxnode_model::{DocumentId, Invalid, Kind, Timestamp};
 use ctxnode_store::{Draft, LocalTable};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,12 @@ use crate::app::{Cx, Handled};
 use crate::caller::{Caller, Via};
 use crate::failure::Failure;
 use crate::process::{ProcessId, parent_of};
+
+/// How long it waits. An agent starts within seconds of what is said of it; later, the process may have children of another
+/// purpose.
+const KEPT_MS: i64 = 10 * 60_000;
+/// How the keys begin. Agent ids, the other keys of the table, hold no control character.
+const KEY: &str = "\0expected\0";
 
 /// What waits for the first start of an agent.
 #[derive(Clone, Debug)]
@@ -34,13 +40,28 @@ struct Said {
     repo: String,
     track: Option<u32>,
     continues: Option<String>,
-    /// When it was said, in milliseconds; old ones are purged by it.
+    /// When it was said, in milliseconds; old ones are ignored and purged by it.
     at: i64,
 }
 
-// Agent ids, the other keys of the table, hold no control character.
+impl Said {
+    fn is_old(&self, now: Timestamp) -> bool {
+        now.0 - self.at > KEPT_MS
+    }
+}
+
 fn key(starter: ProcessId) -> Vec<u8> {
-    format!("\0expected\0{}\0{}", starter.pid, starter.started).into_bytes()
+    format!("{KEY}{}\0{}", starter.pid, starter.started).into_bytes()
+}
+
+/// The keys of all that was said, from the first to one behind the last.
+pub(crate) fn keys() -> (Vec<u8>, Vec<u8>) {
+    (KEY.into(), [KEY.as_bytes(), &[u8::MAX]].concat())
+}
+
+/// Whether what was said waits no longer; also when it cannot be read.
+pub(crate) fn is_old(value: &[u8], now: Timestamp) -> bool {
+    serde_json::from_slice::<Said>(value).map_or(true, |said| said.is_old(now))
 }
 
 /// Keeps what an agent's session will be about.
@@ -51,7 +72,7 @@ pub(crate) async fn expect(cx: &Cx, input: ExpectRequest) -> Handled {
     }
     let (starter, said, handoff) = check(cx, &input)?;
     cx.caller.require_venture(Some(&said.venture))?;
-    ventures::require(cx.read()?.reader(), &said.venture)?;
+    ventures::require(cx.read()?.reader(), &cx.caller, &said.venture)?;
     if let Some(id) = handoff {
         let found = cx.read()?.reader().get::<Handoff>(id)?.filter(|handoff| cx.caller.sees(Some(&handoff.venture)));
         let handoff = found.ok_or_else(|| Failure::not_found("handoff", &id.to_string()))?;
@@ -68,9 +89,10 @@ pub(crate) async fn expect(cx: &Cx, input: ExpectRequest) -> Handled {
 /// Checks every field before anything is looked up.
 fn check(cx: &Cx, input: &ExpectRequest) -> Result<(ProcessId, Said, Option<DocumentId>), Failure> {
     let mut invalid = Invalid::new();
-    let starter = input.pid.and_then(ProcessId::of);
+    let starter = input.pid.filter(|pid| *pid > 1).and_then(ProcessId::of);
     match input.pid {
         None => invalid.add("pid", "is required"),
+        Some(1) => invalid.add("pid", "is the process that adopts everybody's agents, which starts none"),
         Some(_) => invalid.require(starter.is_some(), "pid", "is no running process of this machine"),
     }
     let fields = StartFields {
@@ -102,7 +124,9 @@ impl Expected {
         let found = cx.read()?.reader().local(LocalTable::Bindings, &key)?;
         let said: Option<Said> = found.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         // An agent may start with something else; what was said waits.
-        let fits = |said: &Said| said.venture == standing.venture.code && same_repo(&said.repo, &standing.repo);
+        let fits = |said: &Said| {
+            !said.is_old(cx.now()) && said.venture == standing.venture.code && same_repo(&said.repo, &standing.repo)
+        };
         Ok(said.filter(fits).map(|said| Self { key, said }))
     }
 

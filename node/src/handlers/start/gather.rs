@@ -106,6 +106,7 @@ pub(super) fn context(
     let mut warnings: Vec<String> =
         branch::warnings(&me, &places, prepared.default_branch.as_deref()).iter().map(warning_text).collect();
     warnings.extend(clashes);
+    warnings.extend(prepared.not_continued.clone());
     let claim_total = claims.len() as u64;
     Ok(SodReply {
         state: StartState::Valid,

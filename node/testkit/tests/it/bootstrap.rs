@@ -77,7 +77,10 @@ fn sandbox() -> Sandbox {
 
 /// Stands in for npm: puts a program of the package's CLI where `--prefix` says.
 const NPM: &str = r#"
-[ -n "${FAIL_NPM:-}" ] && exit 1
+if [ -n "${FAIL_NPM:-}" ]; then
+    case " $* " in *" --silent "* | *" -s "*) ;; *) echo "npm error code SELF_SIGNED_CERT_IN_CHAIN" >&2 ;; esac
+    exit 1
+fi
 while [ $# -gt 0 ]; do
     case $1 in --prefix) prefix=$2; shift ;; @*) package=$1 ;; esac
     shift
@@ -246,6 +249,9 @@ fn b_02_agent_clis_are_installed_set_up_and_exercised() {
     for fault in ["FAIL_NPM", "FAIL_SETUP"] {
         let broken = bootstrap(&sandbox, &all, &[(fault, "1")]);
         assert_eq!(broken.status.code(), Some(1), "{fault}: {}", printed(&broken));
+        // The log that is named says why.
+        let log = fs::read_to_string(sandbox.root().join("target/bootstrap-claude.log")).expect("it is named");
+        assert_eq!(log.contains("SELF_SIGNED_CERT_IN_CHAIN"), fault == "FAIL_NPM", "{log}");
     }
     let done = bootstrap(&sandbox, &all, &[]);
     let text = printed(&done);

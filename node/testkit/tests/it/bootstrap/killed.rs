@@ -56,11 +56,21 @@ fn killed_after(sandbox: &Sandbox, arguments: &[&str], count: usize) {
     child.wait().expect("it was started here");
 }
 
-/// A sandbox whose keys are the same as in every other: two halves, as the real program makes them.
+/// A program for keys that are the same everywhere: two halves, as the real one makes them, and with `-y` the public half of
+/// a private one.
+const KEYGEN: &str = r#"
+how=$1
+while [ $# -gt 1 ]; do shift; done
+if [ "$how" = -y ]; then
+    sed 's/^private/ssh-ed25519/' "$1"
+else
+    echo private ours >"$1"; chmod 600 "$1"; echo ssh-ed25519 ours user@host >"$1.pub"
+fi
+"#;
+
 fn with_keys() -> Sandbox {
     let sandbox = sandbox();
-    let keys = r#"while [ $# -gt 1 ]; do shift; done; echo private >"$1"; chmod 600 "$1"; echo public >"$1.pub""#;
-    sandbox.fake_program("ssh-keygen", keys);
+    sandbox.fake_program("ssh-keygen", KEYGEN);
     sandbox
 }
 
@@ -161,8 +171,7 @@ fn b_02_a_daemon_of_the_build_before_is_restarted_by_the_run_after_a_killed_one(
 /// B-02: what a killed run leaves behind of a copy or of a key goes; what belongs to a run that goes on stays.
 #[test]
 fn b_02_halves_of_a_killed_run_are_cleared_away() {
-    let sandbox = sandbox();
-    sandbox.fake_program("ssh-keygen", "exit 1");
+    let sandbox = with_keys();
     let (bin, ssh) = (sandbox.home().join(".local/bin"), sandbox.home().join(".ssh"));
     for folder in [&bin, &ssh] {
         fs::create_dir_all(folder).expect("own folder");
@@ -176,13 +185,47 @@ fn b_02_halves_of_a_killed_run_are_cleared_away() {
         write(&bin.join(format!(".ctxnode.new.{id}")), "half");
     }
     // Killed after the first of two halves was in its place.
-    write(&ssh.join("id_ed25519"), "private");
-    write(&ssh.join(format!(".id_ed25519.new.{gone_id}.pub")), "public");
+    write(&ssh.join("id_ed25519"), "private ours");
+    write(&ssh.join(format!(".id_ed25519.new.{gone_id}.pub")), "ssh-ed25519 ours user@host\n");
     let done = bootstrap(&sandbox, &[], &[]);
     assert!(done.status.success(), "{}", printed(&done));
     assert!(
         !bin.join(format!(".ctxnode.new.{gone_id}")).exists() && bin.join(format!(".ctxnode.new.{own_id}")).exists()
     );
-    assert_eq!(fs::read(ssh.join("id_ed25519.pub")).expect("own file"), b"public");
+    assert_eq!(fs::read(ssh.join("id_ed25519.pub")).expect("own file"), b"ssh-ed25519 ours user@host\n");
     assert_eq!(fs::read_dir(&ssh).expect("own folder").count(), 2);
+}
+
+/// B-04: a key that somebody put there after a run was killed does not get the public half of ours.
+#[test]
+fn b_04_a_key_of_somebodys_own_gets_no_half_of_ours() {
+    let sandbox = with_keys();
+    let ssh = sandbox.home().join(".ssh");
+    fs::create_dir_all(&ssh).expect("own folder");
+    let mut gone = sandbox.command("true").spawn().expect("it starts");
+    let half = ssh.join(format!(".id_ed25519.new.{}", gone.id()));
+    gone.wait().expect("it was started here");
+    for (path, text) in [
+        (ssh.join("id_ed25519"), "private theirs"),
+        (half.clone(), "private ours"),
+        (half.with_extension(format!("{}.pub", gone.id())), "ssh-ed25519 ours user@host"),
+    ] {
+        fs::write(path, text).expect("own file");
+    }
+    let done = bootstrap(&sandbox, &[], &[]);
+    assert!(done.status.success(), "{}", printed(&done));
+    assert_eq!(fs::read(ssh.join("id_ed25519")).expect("own file"), b"private theirs");
+    assert_eq!(fs::read_dir(&ssh).expect("own folder").count(), 1, "the halves are gone, and no other is there");
+}
+
+/// B-04: the same when it appears while ours is made.
+#[test]
+fn b_04_a_key_that_appears_while_ours_is_made_stays() {
+    let sandbox = sandbox();
+    sandbox.fake_program("ssh-keygen", &format!("{KEYGEN}\necho private theirs >\"$HOME/.ssh/id_ed25519\"\n"));
+    let done = bootstrap(&sandbox, &[], &[]);
+    assert!(done.status.success(), "{}", printed(&done));
+    let ssh = sandbox.home().join(".ssh");
+    assert_eq!(fs::read(ssh.join("id_ed25519")).expect("own file"), b"private theirs\n");
+    assert_eq!(fs::read_dir(&ssh).expect("own folder").count(), 1);
 }
