@@ -462,7 +462,7 @@ impl Shared {
     async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey, is_guest: bool) -> bool {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
-        let link = Arc::new(Link::new(connection, dialled_by, is_guest));
+        let link = Arc::new(Link::new(connection, dialled_by, is_guest.then(|| self.pacing.share_of_one())));
         let is_wanted = self.peers.one(peer, |known| {
             if known.served >= limits::CONNECTIONS_OF_ONE {
                 return false;
