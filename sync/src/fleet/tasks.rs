@@ -186,7 +186,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = speak.tick() => shared.tell(),
             () = shared.speak.notified() => shared.tell(),
-            () = shared.save_soon.notified() => shared.save().await,
+            () = shared.save_soon.notified() => shared.save_or_warn().await,
             _ = save.tick() => {
                 let now = shared.store.clock().now();
                 if now.since(last) > SLEPT_MS {
@@ -194,7 +194,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
                     shared.network_changed().await;
                 }
                 last = now;
-                shared.save().await;
+                shared.save_or_warn().await;
             }
         }
     }
