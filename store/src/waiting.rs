@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::DOCUMENT_ID_LEN;
 use ctxnode_model::{DocumentId, Timestamp};
+use serde_json::Value;
 
 use crate::entry::Op;
 use crate::kv::Direction;
 use crate::query::{self, Reader};
-use crate::rows::{self, Held};
+use crate::rows::{self, Held, QuarantineReason};
 use crate::screen::{self, ChangeFacts};
 use crate::tables::Table;
 use crate::{StoreError, branches, genesis};
@@ -51,6 +52,8 @@ pub enum Missing {
         log: LogId,
         /// The position in the log.
         seq: u64,
+        /// Why it is held back, as in [`QuarantineRow::reason`](crate::QuarantineRow).
+        reason: Value,
     },
     /// Earlier changes of the same author to the record.
     Earlier,
@@ -95,7 +98,7 @@ impl Reader<'_> {
         id: DocumentId,
         held: Held,
         facts: &ChangeFacts,
-        quarantined: &mut Option<BTreeMap<[u8; 32], Held>>,
+        quarantined: &mut Option<BTreeMap<[u8; 32], (Held, Value)>>,
     ) -> Result<Vec<Missing>, StoreError> {
         let of_kind = genesis::genesis(id.kind).map(|genesis| genesis.hash);
         let mut missing = Vec::new();
@@ -111,10 +114,12 @@ impl Reader<'_> {
             if quarantined.is_none() {
                 *quarantined = Some(self.quarantined_changes()?);
             }
-            let place = quarantined.as_ref().and_then(|all| all.get(&hash)).copied();
-            let log = place.map(|held| query::log_by_number(self.kv, held.log_no)).transpose()?.flatten();
+            let place = quarantined.as_ref().and_then(|all| all.get(&hash));
+            let log = place.map(|(held, _)| query::log_by_number(self.kv, held.log_no)).transpose()?.flatten();
             missing.push(match (place, log) {
-                (Some(held), Some(log)) => Missing::Quarantined { hash, log, seq: held.seq },
+                (Some((held, reason)), Some(log)) => {
+                    Missing::Quarantined { hash, log, seq: held.seq, reason: reason.clone() }
+                }
                 _ => Missing::Change(hash),
             });
         }
@@ -128,16 +133,20 @@ impl Reader<'_> {
         Ok(missing)
     }
 
-    fn quarantined_changes(&self) -> Result<BTreeMap<[u8; 32], Held>, StoreError> {
+    fn quarantined_changes(&self) -> Result<BTreeMap<[u8; 32], (Held, Value)>, StoreError> {
         let mut found = BTreeMap::new();
-        for (key, _) in self.kv.scan_prefix(Table::Quarantine, &[], Direction::Forward, SEARCHED)? {
+        for (key, payload) in self.kv.scan_prefix(Table::Quarantine, &[], Direction::Forward, SEARCHED)? {
             let held = Held::decode(&key)?;
+            let reason = serde_json::to_value(QuarantineReason::decode(&payload)?).unwrap_or(Value::Null);
             let entry = query::entry(self.kv, held.log_no, held.seq)?;
-            for op in entry.ops() {
+            for (at, op) in entry.ops().iter().enumerate() {
+                if held.op != rows::WHOLE_ENTRY && usize::from(held.op) != at {
+                    continue;
+                }
                 if let Op::Change { change, .. } = op
                     && let Ok(facts) = screen::parse(change)
                 {
-                    found.insert(facts.hash, held);
+                    found.insert(facts.hash, (held, reason.clone()));
                 }
             }
         }

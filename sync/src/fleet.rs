@@ -8,16 +8,16 @@ mod dial;
 mod door;
 mod network;
 mod rounds;
+mod save;
 mod status;
 mod tasks;
 mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ctxnode_model::frontier::LogId;
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
 use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
 use ctxnode_sync_proto::{Hello, OwnHeads, code, limits};
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     alerts_unsaved: AtomicBool,
     /// Asks for what is known to be saved at once.
     save_soon: Notify,
+    /// Held by whoever saves.
+    saving: AsyncMutex<()>,
     dialled: Mutex<BTreeSet<NodeKey>>,
     /// Counts the times that every dialler should try at once: the network changed, or somebody asked.
     wake: watch::Sender<u64>,
@@ -143,6 +145,7 @@ impl Fleet {
             last_contact,
             alerts_unsaved: AtomicBool::new(false),
             save_soon: Notify::new(),
+            saving: AsyncMutex::default(),
             dialled: Mutex::default(),
             wake: watch::Sender::new(0),
             mdns: Mutex::default(),
@@ -272,10 +275,18 @@ impl Fleet {
     }
 
     /// Notes that a person has read all of it; returns what was open. Durable when this returns.
-    pub async fn acknowledge_alerts(&self) -> Vec<Alert> {
-        let open = self.shared.acknowledge();
-        self.shared.save().await;
-        open
+    ///
+    /// # Errors
+    /// When the storage fails: then it is open as before.
+    pub async fn acknowledge_alerts(&self) -> Result<Vec<Alert>, StoreError> {
+        let (at, open) = self.shared.acknowledge();
+        match self.shared.save().await {
+            Ok(()) => Ok(open),
+            Err(error) => {
+                self.shared.unacknowledge(at);
+                Err(error)
+            }
+        }
     }
 
     /// Says goodbye to every peer and ends all tasks.
@@ -295,7 +306,7 @@ impl Fleet {
         if let Some(endpoint) = endpoint {
             let _ = timeout(Duration::from_secs(2), endpoint.close()).await;
         }
-        self.shared.save().await;
+        self.shared.save_or_warn().await;
         self.tasks.lock().await.shutdown().await;
     }
 }
@@ -418,51 +429,13 @@ impl Shared {
         statement.sign(&self.store)
     }
 
-    /// A log has two histories. A node has a log for each space, and all of them went back together: that is one alert.
-    pub(crate) fn forked(&self, log: LogId) {
-        let about = format!("fork {} {}", log.author, log.epoch);
-        let text = if log.author == self.store.node() {
-            "this machine wrote two different histories (it went back to a snapshot, or a copy of it runs elsewhere): both are \
-             kept, and it goes on in new logs"
-                .to_owned()
-        } else {
-            format!(
-                "two different histories of node {} are in the fleet (it went back to a snapshot, or was cloned): both are kept",
-                log.author
-            )
-        };
-        self.alert_about(&about, &text);
-    }
-
-    async fn save(&self) {
-        self.note_unsent();
-        let rows = self.peers.take_unsaved();
-        let alerts =
-            self.alerts_unsaved.swap(false, Ordering::SeqCst).then(|| self.with_alerts(|alerts| alerts.clone()));
-        if rows.is_empty() && alerts.is_none() {
-            return;
-        }
-        let saved = self.store.write(move |draft| {
-            if let Some(alerts) = alerts {
-                alerts.save(draft);
-            }
-            for (node, row) in rows {
-                draft.put_local(LocalTable::Peers, node.0, serde_json::to_vec(&row).unwrap_or_default());
-            }
-            Ok::<(), StoreError>(())
-        });
-        if let Err(error) = saved.await {
-            tracing::warn!(%error, "what is known of peers could not be saved");
-        }
-    }
-
     /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
     /// that the lower key dialled; of two that the same node dialled, the newer. One that is older than any attempt gives
     /// way: its peer dials because it has lost it. Returns whether the peer said hello.
     async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey, is_guest: bool) -> bool {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
-        let link = Arc::new(Link::new(connection, dialled_by, is_guest));
+        let link = Arc::new(Link::new(connection, dialled_by, is_guest.then(|| self.pacing.share_of_one())));
         let is_wanted = self.peers.one(peer, |known| {
             if known.served >= limits::CONNECTIONS_OF_ONE {
                 return false;

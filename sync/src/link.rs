@@ -79,8 +79,8 @@ pub(crate) struct Link {
     opened: Instant,
     pub(crate) stop: watch::Sender<Option<Bye>>,
     pub(crate) figures: Mutex<Figures>,
-    /// It was answered between two rounds of this node.
-    pub(crate) is_guest: bool,
+    /// It was answered between two rounds of this node, and may take so many bytes while there is none.
+    guest: Option<u64>,
     counted: AtomicU64,
 }
 
@@ -110,7 +110,7 @@ impl Default for Heard {
 }
 
 impl Link {
-    pub(crate) fn new(connection: Connection, dialled_by: NodeKey, is_guest: bool) -> Self {
+    pub(crate) fn new(connection: Connection, dialled_by: NodeKey, guest: Option<u64>) -> Self {
         Self {
             frames: Arc::default(),
             connection,
@@ -118,7 +118,7 @@ impl Link {
             opened: Instant::now(),
             stop: watch::Sender::new(None),
             figures: Mutex::default(),
-            is_guest,
+            guest,
             counted: AtomicU64::new(0),
         }
     }
@@ -163,7 +163,7 @@ impl Link {
     /// Counts what was sent and received since the last call.
     pub(crate) fn spend(&self, shared: &Shared) {
         shared.count();
-        if self.is_guest {
+        if self.guest.is_some() {
             let Traffic { udp_sent, udp_received, .. } = self.traffic();
             let all = udp_sent + udp_received;
             let before = self.counted.fetch_max(all, Ordering::SeqCst);
@@ -174,7 +174,8 @@ impl Link {
     /// Whether more may be sent and received, now that bytes are counted.
     fn may_go_on(&self, shared: &Shared) -> bool {
         let pacing = &shared.pacing;
-        pacing.has_bytes() && (!self.is_guest || pacing.may_connect() || pacing.has_bytes_for_others())
+        let is_welcome = |share| pacing.has_bytes_for_others() && self.counted.load(Ordering::SeqCst) < share;
+        pacing.has_bytes() && (pacing.may_connect() || self.guest.is_none_or(is_welcome))
     }
 
     /// Asks the exchange to end.
@@ -412,7 +413,7 @@ impl Running<'_> {
         let text = if !pacing.has_bytes() {
             "in field mode, and its bytes for today are used up"
         } else if !self.link.may_go_on(self.shared) {
-            "in field mode, and what others may use of its bytes for today is used up"
+            "in field mode, and what a visit may use of its bytes for today is used up"
         } else if self.started.elapsed() > SETTLE && self.exchange.lacks() == Some(Lacks::default()) {
             "in field mode"
         } else if self.moved.1.elapsed() > STUCK {

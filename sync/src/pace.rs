@@ -11,6 +11,8 @@ use tokio::time::{Duration, Instant};
 
 /// For how long peers are looked for in a round. What was found by then goes on until it is equal.
 const ROUND: Duration = Duration::from_secs(15);
+/// What one visit may use up although it is more than half of the rest: less is hardly worth the handshake.
+const SMALL: u64 = 64 << 10;
 /// No budget.
 const UNLIMITED: u64 = u64::MAX;
 
@@ -152,6 +154,15 @@ impl Pacing {
         self.has_bytes() && self.left_for_others.load(Ordering::SeqCst) > 0
     }
 
+    /// Returns how many bytes one visit may take of those for others: half of what is left, so that nobody uses it all up
+    /// before another comes.
+    pub(crate) fn share_of_one(&self) -> u64 {
+        match self.left_for_others.load(Ordering::SeqCst) {
+            UNLIMITED => UNLIMITED,
+            left => (left / 2).max(left.min(SMALL)),
+        }
+    }
+
     pub(crate) fn is_metered(&self) -> bool {
         self.left.load(Ordering::SeqCst) != UNLIMITED
     }
@@ -232,6 +243,17 @@ mod tests {
         assert_eq!(pacing.take_spent(), Spent::default());
         pacing.set(Pace::Live);
         assert!(pacing.may_connect() && pacing.has_bytes());
+    }
+
+    #[test]
+    fn one_visit_takes_half_of_the_share_and_the_last_bytes_are_not_halved() {
+        let pacing = Pacing::default();
+        assert_eq!(pacing.share_of_one(), UNLIMITED);
+        let shares = [1_000_000, 2 * SMALL + 2, SMALL + 10, 10, 0].map(|left| {
+            pacing.set(rounds(2_000_000, left));
+            pacing.share_of_one()
+        });
+        assert_eq!(shares, [500_000, SMALL + 1, SMALL, 10, 0]);
     }
 
     #[test]

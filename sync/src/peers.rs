@@ -269,11 +269,32 @@ impl Peers {
             changed.collect()
         })
     }
+
+    /// Notes that rows which were taken were not saved.
+    pub(crate) fn give_back_unsaved(&self, nodes: &[NodeKey]) {
+        self.with(|peers| {
+            for node in nodes {
+                peers.entry(*node).or_default().unsaved = true;
+            }
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_were_taken_and_not_saved_are_taken_again_as_they_are_by_then() {
+        let (peers, node) = (Peers::default(), NodeKey([1; 32]));
+        peers.one(node, |peer| (peer.row.confirmed, peer.unsaved) = (1, true));
+        let confirmed = |rows: Vec<(NodeKey, Row)>| rows.iter().map(|(_, row)| row.confirmed).collect::<Vec<_>>();
+        assert_eq!(confirmed(peers.take_unsaved()), [1]);
+        assert!(peers.take_unsaved().is_empty());
+        peers.one(node, |peer| peer.row.confirmed = 2);
+        peers.give_back_unsaved(&[node]);
+        assert_eq!(confirmed(peers.take_unsaved()), [2]);
+    }
 
     #[test]
     fn the_reason_comes_from_the_close_code_and_else_from_what_was_said() {

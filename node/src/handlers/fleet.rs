@@ -79,7 +79,7 @@ pub(super) fn alert_line(app: &App) -> Option<String> {
 }
 
 pub(crate) async fn acknowledge(cx: &Cx, _: PlainAction) -> Handled {
-    let items: Vec<AlertView> = fleet(&cx.app)?.acknowledge_alerts().await.into_iter().map(alert).collect();
+    let items: Vec<AlertView> = fleet(&cx.app)?.acknowledge_alerts().await?.into_iter().map(alert).collect();
     cx.commit(move |_| Ok((200, List::all(items)))).await
 }
 

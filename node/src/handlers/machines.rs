@@ -8,10 +8,11 @@ use std::sync::Arc;
 use ctxnode_api::operations::{MachinePut, MachineQuery, MachineView};
 use ctxnode_api::{Iso, List};
 use ctxnode_model::record::{Machine, MachineStatus};
-use ctxnode_model::rules::machine::one_each;
+use ctxnode_model::rules::machine::{known_as, one_each};
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::{check_meta, merge_meta, meta_edits};
-use ctxnode_model::{Edit, Invalid, Kind, NodeKey, Rec, Scalar, Space};
+use ctxnode_model::{DocumentId, Edit, Invalid, Kind, NodeKey, Rec, Scalar, Space};
+use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
 
 pub(crate) use own::keep as register_this_machine;
@@ -20,6 +21,7 @@ pub(crate) use retire::{restore, retire};
 
 use super::sessions::refuse_secrets;
 use crate::app::{Answer, App, Cx, Handled};
+use crate::failure::Failure;
 
 pub(crate) async fn list(cx: &Cx, input: MachineQuery) -> Handled {
     let all = one_each(&cx.read()?.reader().all::<Machine>(Kind::Machine)?);
@@ -49,12 +51,21 @@ pub(crate) async fn register(cx: &Cx, input: MachinePut) -> Handled {
     invalid.finish()?;
     let (app, origin) = (Arc::clone(&cx.app), cx.origin());
     cx.commit(move |draft| {
-        let known = draft.reader().all::<Machine>(Kind::Machine)?;
-        let known = one_each(&known).into_iter().find(|machine| machine.hostname.eq_ignore_ascii_case(&hostname));
+        let all = draft.reader().all::<Machine>(Kind::Machine)?;
+        // Of several with one name, that of which no daemon keeps the record is meant.
+        let is_kept = |machine: &Rec<Machine>| {
+            machine.status != MachineStatus::Active
+                || machine.node_key.as_deref().is_some_and(|key| !is_revoked(&app, key))
+        };
+        let same_host = one_each(&all).into_iter().filter(|machine| machine.hostname.eq_ignore_ascii_case(&hostname));
+        let known = same_host.min_by_key(is_kept);
+        let ids = known.as_ref().and_then(|machine| known_as(&all, machine.id)).unwrap_or_default();
         let now = draft.now();
         let id = known.as_ref().map_or_else(|| draft.fresh_id(Kind::Machine), |machine| machine.id);
         let before = known.as_ref().map(|machine| machine.value.clone()).unwrap_or_default();
+        let node_key = before.node_key.clone().filter(|key| !is_revoked(&app, key));
         let after = Machine {
+            node_key,
             hostname,
             os,
             arch,
@@ -72,6 +83,7 @@ pub(crate) async fn register(cx: &Cx, input: MachinePut) -> Handled {
             edits.push(Edit::set("actor_key_id", origin.actor_key_id.as_str()));
             edits.push(Edit::set("creation_correlation_id", origin.correlation.as_str()));
         }
+        forget_revoked(draft, &app, &all, &ids)?;
         draft.edit(id, &Space::Fleet, edits)?;
         Ok((if known.is_some() { 200 } else { 201 }, view_of(&app, &id.to_string(), &after)))
     })
@@ -97,14 +109,28 @@ fn edits(machine: &Machine) -> Vec<Edit> {
     edits
 }
 
+fn is_revoked(app: &App, key: &str) -> bool {
+    key.parse::<NodeKey>().is_ok_and(|key| app.store.authority().revoked().any(|revoked| revoked == key))
+}
+
+/// Takes the keys of revoked nodes out of the records of a machine that somebody puts back into use: it reads retired as
+/// long as it names one, and goes on without a daemon, or with the node that it joins as anew.
+fn forget_revoked(draft: &mut Draft<'_>, app: &App, all: &[Rec<Machine>], ids: &[DocumentId]) -> Result<(), Failure> {
+    for record in all.iter().filter(|record| ids.contains(&record.id)) {
+        if record.node_key.as_deref().is_some_and(|key| is_revoked(app, key)) {
+            draft.edit(record.id, &Space::Fleet, [Edit::Unset { field: "node_key" }])?;
+        }
+    }
+    Ok(())
+}
+
 fn view(app: &App, machine: &Rec<Machine>) -> MachineView {
     view_of(app, &machine.id.to_string(), &machine.value)
 }
 
 fn view_of(app: &App, id: &str, machine: &Machine) -> MachineView {
     // A machine whose node is out of the fleet is out of use, whatever its record says: asked here, the two cannot differ.
-    let key = machine.node_key.as_deref().and_then(|key| key.parse::<NodeKey>().ok());
-    let revoked = key.is_some_and(|key| app.store.authority().revoked().any(|revoked| revoked == key));
+    let revoked = machine.node_key.as_deref().is_some_and(|key| is_revoked(app, key));
     MachineView {
         id: id.to_owned(),
         hostname: machine.hostname.clone(),

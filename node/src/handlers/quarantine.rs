@@ -3,6 +3,7 @@
 use ctxnode_api::node::{Empty, QuarantineView, WaitingView};
 use ctxnode_api::{Iso, List};
 use ctxnode_store::{Missing, QuarantineRow};
+use serde_json::Value;
 
 use super::who::Names;
 use crate::app::{Answer, Cx, Handled};
@@ -38,15 +39,36 @@ pub(crate) async fn list(cx: &Cx, _: Empty) -> Handled {
     Answer::ok(List { items, shown, total, has_more: (shown as u64) < total, next_cursor: None })
 }
 
+/// What applies something that is held back; what is better comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Remedy {
+    /// It is applied by itself when its author is known.
+    Itself,
+    /// An admin accepts it.
+    Accept,
+    /// Nothing does.
+    None { no_right: bool },
+}
+
+impl Remedy {
+    fn of(reason: &Value) -> Self {
+        match reason.pointer("/reason").and_then(Value::as_str) {
+            Some("revoked" | "role") => Self::Accept,
+            Some("unknown-author") => Self::Itself,
+            other => Self::None { no_right: other == Some("space") },
+        }
+    }
+}
+
 /// What can be done about an entry that is held back.
 fn fix_of(row: &QuarantineRow, machine: &str) -> String {
-    match row.reason.pointer("/reason").and_then(serde_json::Value::as_str) {
-        Some("revoked" | "role") => {
+    match Remedy::of(&row.reason) {
+        Remedy::Accept => {
             format!("look at it with that machine's user; an admin applies it with `ctxnode fleet accept {machine}`")
         }
-        Some("unknown-author") => "it is applied by itself when this machine learns who the author is".to_owned(),
-        Some("space") => "its author has no right to that venture; nothing applies it".to_owned(),
-        _ => "nothing applies it; its author's other entries are not affected".to_owned(),
+        Remedy::Itself => "it is applied by itself when this machine learns who the author is".to_owned(),
+        Remedy::None { no_right: true } => "its author has no right to that venture; nothing applies it".to_owned(),
+        Remedy::None { .. } => "nothing applies it; its author's other entries are not affected".to_owned(),
     }
 }
 
@@ -88,13 +110,57 @@ fn in_words(missing: &Missing, names: &Names) -> String {
     }
 }
 
+/// What can be done about a change that waits: it is helped when all is that it waits for.
 fn fix_of_waiting(missing: &[Missing], names: &Names) -> String {
-    let held = missing.iter().find_map(|missing| match missing {
-        Missing::Quarantined { log, .. } => Some(names.of(log.author)),
+    let held = missing.iter().filter_map(|missing| match missing {
+        Missing::Quarantined { log, reason, .. } => Some((Remedy::of(reason), log.author)),
         _ => None,
     });
-    match held {
-        Some(machine) => format!("look at `ctxnode quarantine`; `ctxnode fleet accept {machine}` applies both"),
+    match held.max_by_key(|(remedy, _)| *remedy) {
+        Some((Remedy::Accept, author)) => {
+            format!("look at `ctxnode quarantine`; `ctxnode fleet accept {}` applies both", names.of(author))
+        }
+        Some((Remedy::Itself, _)) => {
+            "both are applied by themselves when this machine learns who the author of the other is".to_owned()
+        }
+        Some((Remedy::None { .. }, _)) => {
+            "nothing applies what it builds on (`ctxnode quarantine` says why), so it stays out too: write what it said anew"
+                .to_owned()
+        }
         None => "it is applied by itself when the other arrives: let the machines meet that wrote to it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ctxnode_model::frontier::LogId;
+    use ctxnode_model::{NodeKey, SpaceId};
+    use serde_json::json;
+
+    use super::*;
+
+    /// `fleet accept` is named where it helps: not for what nothing applies, whatever else is missing.
+    #[test]
+    fn what_a_waiting_change_needs_depends_on_why_the_other_is_held_back() {
+        let author = NodeKey([1; 32]);
+        let held = |reason: &str| Missing::Quarantined {
+            hash: [0; 32],
+            log: LogId { author, space: SpaceId([0; 16]), epoch: 0 },
+            seq: 1,
+            reason: json!({ "reason": reason }),
+        };
+        let names = Names::default();
+        let accept = format!("ctxnode fleet accept {}", names.of(author));
+        let fix =
+            |reasons: &[&str]| fix_of_waiting(&reasons.iter().map(|reason| held(reason)).collect::<Vec<_>>(), &names);
+        for reason in ["revoked", "role"] {
+            assert!(fix(&[reason]).contains(&accept) && fix(&[reason, "unknown-author"]).contains(&accept));
+        }
+        assert!(fix(&["unknown-author"]).contains("by themselves"));
+        for hopeless in ["space", "malformed"] {
+            assert!(fix(&[hopeless]).contains("write what it said anew"));
+            assert!(!fix(&["revoked", hopeless]).contains("accept"));
+        }
+        assert!(fix_of_waiting(&[Missing::Earlier], &names).contains("when the other arrives"));
     }
 }

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 const KEY_CHARS: usize = 8;
 
 /// The names of all nodes that are known.
+#[derive(Default)]
 pub(super) struct Names(BTreeMap<NodeKey, String>);
 
 impl Names {

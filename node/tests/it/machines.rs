@@ -162,7 +162,11 @@ fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation(
     }
     laptop_daemon.stop();
 
-    assert!(ctxnode(&mac, &["machine", "restore", text(&row, "id")]).status.success());
+    let restored = person(&mac).ok(&Call::new("machine.restore", json!({})).param("id", text(&row, "id")));
+    assert_eq!((text(&restored, "status"), &restored["node_key"]), ("active", &Value::Null), "{restored}");
+    let list = machines(&mac, "it is listed again", |list| list["total"] == 3);
+    let again = list["items"].as_array().unwrap().iter().find(|again| again["id"] == row["id"]).unwrap();
+    assert_eq!((text(again, "status"), &again["revoked"]), ("active", &json!(false)), "{again}");
     let back = join(&mac, "laptop", &[]);
     let _back_daemon = Daemon::start(&back);
     let new_key = text(&person(&back).do_("node", json!({})), "node").to_owned();
@@ -208,6 +212,21 @@ fn f_03_a_machine_whose_node_is_revoked_reads_retired_an_admins_too() {
         until(sandbox, "its claims ended", &claims, |list| list["total"] == 0);
         let one = person(sandbox).ok(&Call::new("session.get", json!({})).param("id", &session));
         assert_eq!((text(&one, "status"), text(&one, "end_reason")), ("abandoned", "admin"));
+    }
+    // The host goes on without a daemon: whoever registers it by its name puts it back into use.
+    let again = json!({
+        "hostname": text(&row, "hostname"), "address": "10.0.0.9", "user": "ada", "os": "linux", "arch": "x86_64"
+    });
+    let again = person(&mac).do_("machine.register", again);
+    assert_eq!(
+        (&again["id"], text(&again, "status"), &again["node_key"]),
+        (&row["id"], "active", &Value::Null),
+        "{again}"
+    );
+    for sandbox in [&mac, &server] {
+        let list = machines(sandbox, "it is listed again", |list| list["total"] == 3);
+        let again = list["items"].as_array().unwrap().iter().find(|again| again["id"] == row["id"]).unwrap();
+        assert_eq!((text(again, "status"), &again["revoked"]), ("active", &json!(false)), "{again}");
     }
 }
 

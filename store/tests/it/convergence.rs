@@ -186,7 +186,8 @@ fn what_builds_on_a_change_in_quarantine_waits_for_it_by_name() {
     let rows = snapshot.reader().waiting(10).unwrap();
     assert!(matches!(&rows[..], [row] if row.log.author == a.store.node()), "{rows:?}");
     assert!(
-        matches!(&rows[0].missing[..], [Missing::Quarantined { log, .. }] if log.author == lost),
+        matches!(&rows[0].missing[..], [Missing::Quarantined { log, reason, .. }]
+            if log.author == lost && reason["reason"] == "revoked"),
         "{:?}",
         rows[0].missing
     );

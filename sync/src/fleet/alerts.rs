@@ -3,43 +3,66 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use ctxnode_model::Timestamp;
+use ctxnode_model::frontier::LogId;
+
 use super::Shared;
-use crate::alerts::{Alert, Alerts};
+use crate::alerts::{Alert, Alerts, Whose};
 
 impl Shared {
-    /// Notes what a person should know, once in the life of the daemon.
+    /// Notes what a person should know of this machine, once in the life of the daemon.
     pub(crate) fn alert_once(&self, text: &str) {
         let (now, since) = (self.store.clock().now(), self.started);
         self.add_alert(text, |alerts| alerts.happened_again(now, since, text));
     }
 
-    /// Notes something that lasts: it is said once, and not again after it was read.
-    pub(crate) fn alert_about(&self, about: &str, text: &str) {
-        let now = self.store.clock().now();
-        self.add_alert(text, |alerts| alerts.lasts(now, about, text));
+    /// A log has two histories. A node has a log for each space, and all of them went back together; who wants to can
+    /// begin new ones without end. So there is one alert of a node at a time.
+    pub(crate) fn forked(&self, log: LogId) {
+        let is_own = log.author == self.store.node();
+        let text = if is_own {
+            "this machine wrote two different histories (it went back to a snapshot, or a copy of it runs elsewhere): both are \
+             kept, and it goes on in new logs"
+                .to_owned()
+        } else {
+            format!(
+                "two different histories of node {} are in the fleet (it went back to a snapshot, or was cloned): both are kept",
+                log.author
+            )
+        };
+        let (now, about) = (self.store.clock().now(), format!("fork {}", log.author));
+        let whose = if is_own { Whose::Own } else { Whose::Others };
+        self.add_alert(&text, |alerts| alerts.lasts(now, whose, &about, &log.epoch.to_string(), &text));
     }
 
     fn add_alert(&self, text: &str, add: impl FnOnce(&mut Alerts) -> bool) {
-        if self.with_alerts(add) {
+        let (is_news, is_changed) = self.with_alerts(|alerts| {
+            let before = alerts.clone();
+            (add(alerts), *alerts != before)
+        });
+        self.alerts_unsaved.fetch_or(is_changed, Ordering::SeqCst);
+        if is_news {
             tracing::warn!(text, "alert");
-            self.alerts_changed();
+            // What was said must not be lost with the next second's power.
+            self.save_soon.notify_one();
         }
     }
 
-    /// Notes that all alerts were read; returns those that were open.
-    pub(super) fn acknowledge(&self) -> Vec<Alert> {
+    /// Notes that all alerts were read; returns when, and those that were open.
+    pub(super) fn acknowledge(&self) -> (Timestamp, Vec<Alert>) {
         let now = self.store.clock().now();
         let open = self.with_alerts(|alerts| alerts.acknowledge(now));
         if !open.is_empty() {
-            self.alerts_changed();
+            // Whoever calls saves it.
+            self.alerts_unsaved.store(true, Ordering::SeqCst);
         }
-        open
+        (now, open)
     }
 
-    /// What was said must not be lost with the next second's power.
-    fn alerts_changed(&self) {
+    /// Takes that back.
+    pub(super) fn unacknowledge(&self, at: Timestamp) {
+        self.with_alerts(|alerts| alerts.unacknowledge(at));
         self.alerts_unsaved.store(true, Ordering::SeqCst);
-        self.save_soon.notify_one();
     }
 
     pub(super) fn with_alerts<T>(&self, use_: impl FnOnce(&mut Alerts) -> T) -> T {

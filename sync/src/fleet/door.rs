@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ctxnode_sync_proto::limits::{HANDSHAKES, HANDSHAKES_OF_ONE, HANDSHAKES_UNPROVED};
 use iroh::endpoint::{Incoming, IncomingAddr};
 
+use crate::guests::Origin;
+
 /// Counts the handshakes that are going on.
 #[derive(Debug, Default)]
 pub(super) struct Door(Mutex<BTreeMap<Option<IpAddr>, usize>>);
@@ -35,7 +37,7 @@ pub(super) struct Permit {
 impl Door {
     /// Decides about somebody who knocks.
     pub(super) fn knock(self: &Arc<Self>, incoming: &Incoming) -> Knock {
-        self.decide(address(incoming), incoming.remote_addr_validated())
+        self.decide(origin(incoming).map(|from| from.address), incoming.remote_addr_validated())
     }
 
     fn decide(self: &Arc<Self>, from: Option<IpAddr>, is_proved: bool) -> Knock {
@@ -66,9 +68,9 @@ impl Drop for Permit {
 }
 
 /// Returns from where a handshake comes. What a relay passes on counts together: who is behind it, only the relay knows.
-pub(super) fn address(incoming: &Incoming) -> Option<IpAddr> {
+pub(super) fn origin(incoming: &Incoming) -> Option<Origin> {
     match incoming.remote_addr() {
-        IncomingAddr::Ip(address) => Some(network(address.ip())),
+        IncomingAddr::Ip(socket) => Some(Origin { socket, address: network(socket.ip()) }),
         _ => None,
     }
 }

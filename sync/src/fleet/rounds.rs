@@ -1,6 +1,5 @@
 //! Who is connected to and answered while this node keeps in touch in rounds only, and what that costs.
 
-use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use ctxnode_model::NodeKey;
@@ -8,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::endpoint;
+use crate::guests::{Answer, Origin};
 
 impl Shared {
     /// Whether a connection to this peer may be made now. In field mode, once in a round.
@@ -26,21 +26,21 @@ impl Shared {
     }
 
     /// Notes that a visitor was gone before it said hello.
-    pub(super) fn did_not_come(&self, node: NodeKey, from: Option<IpAddr>) {
+    pub(super) fn did_not_come(&self, node: NodeKey, from: Option<Origin>) {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner).did_not_come(node);
-        self.refused(from);
+        self.refused(Some(node), from);
     }
 
-    /// Whether packets of an address are left unanswered: between own rounds, when it was refused too often.
-    pub(super) fn is_ignored(&self, from: Option<IpAddr>) -> bool {
-        let Some(from) = from.filter(|_| !self.pacing.may_connect()) else { return false };
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner).is_ignored(Instant::now(), from)
+    /// Decides about somebody who knocks between own rounds. What comes over a relay is one of those at a time only.
+    pub(super) fn knock(&self, from: Option<Origin>, is_proved: bool) -> Answer {
+        let Some(from) = from.filter(|_| !self.pacing.may_connect()) else { return Answer::Enter };
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).knock(Instant::now(), from, is_proved)
     }
 
-    /// Notes that a handshake between own rounds led to nothing.
-    pub(super) fn refused(&self, from: Option<IpAddr>) {
+    /// Notes that a handshake that went through between own rounds led to nothing, a member's or a stranger's.
+    pub(super) fn refused(&self, member: Option<NodeKey>, from: Option<Origin>) {
         if let Some(from) = from.filter(|_| !self.pacing.may_connect()) {
-            self.guests.lock().unwrap_or_else(PoisonError::into_inner).refused(Instant::now(), from);
+            self.guests.lock().unwrap_or_else(PoisonError::into_inner).refused(Instant::now(), member, from);
         }
     }
 

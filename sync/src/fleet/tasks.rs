@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use ctxnode_model::Timestamp;
 use ctxnode_sync_proto::code;
-use iroh::endpoint::{Connection, Incoming, ServerConfig};
+use iroh::endpoint::{ConnectingError, Connection, ConnectionError, Incoming, ServerConfig};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
@@ -13,6 +13,7 @@ use super::Shared;
 use super::dial::dial;
 use super::door::{self, Door, Knock};
 use crate::endpoint::{self, node_of};
+use crate::guests::Answer;
 use crate::invite::any_open;
 use crate::{ALPN_JOIN, ALPN_ROUND, join, transfer};
 
@@ -86,10 +87,18 @@ pub(super) async fn accept(shared: Arc<Shared>) {
             Some(_) = tasks.join_next() => continue,
         };
         let Some(incoming) = incoming else { return };
-        let from = door::address(&incoming);
-        if shared.is_ignored(from) {
-            incoming.ignore();
-            continue;
+        let from = door::origin(&incoming);
+        match shared.knock(from, incoming.remote_addr_validated()) {
+            Answer::Enter => {}
+            Answer::Prove => {
+                // An error means that it has done so, which was asked.
+                let _ = incoming.retry();
+                continue;
+            }
+            Answer::Ignore => {
+                incoming.ignore();
+                continue;
+            }
         }
         let permit = match door.knock(&incoming) {
             Knock::Enter(permit) => permit,
@@ -108,13 +117,17 @@ pub(super) async fn accept(shared: Arc<Shared>) {
         tasks.spawn(async move {
             // What a peer may send before it is read has been paid for when bytes are counted.
             let metered = shared.pacing.is_metered().then(|| endpoint::metered(&endpoint, shared.config.keep_alive));
-            let connection = shake_hands(incoming, metered).await;
+            let shaken = shake_hands(incoming, metered).await;
             drop(permit);
-            let Some(connection) = connection else { return shared.refused(from) };
+            let connection = match shaken {
+                Shaken::Through(connection) => connection,
+                Shaken::Refused => return shared.refused(None, from),
+                Shaken::Lost => return,
+            };
             let peer = node_of(&connection);
             if connection.alpn() == ALPN_JOIN {
                 // One machine joins once; who guesses secrets comes often.
-                shared.refused(from);
+                shared.refused(None, from);
                 let Ok(_permit) = joining.try_acquire_owned() else { return };
                 let addresses = shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default();
                 join::welcome(&shared.store, &connection, addresses).await;
@@ -127,25 +140,38 @@ pub(super) async fn accept(shared: Arc<Shared>) {
             } else {
                 // The peer learns why, and leaves this node alone for a while.
                 connection.close(u32::from(code::AWAY).into(), b"in field mode");
-                shared.refused(from);
+                shared.refused(Some(peer), from);
             }
         });
     }
 }
 
-async fn shake_hands(incoming: Incoming, config: Option<Arc<ServerConfig>>) -> Option<Connection> {
+/// How a handshake went.
+enum Shaken {
+    Through(Connection),
+    /// It ended with a no: a stranger, or somebody who speaks something else.
+    Refused,
+    /// The line broke, or was too slow: nobody's fault.
+    Lost,
+}
+
+async fn shake_hands(incoming: Incoming, config: Option<Arc<ServerConfig>>) -> Shaken {
     let accepting = match config {
         Some(config) => incoming.accept_with(config),
         None => incoming.accept(),
     };
-    let accepting = accepting.ok()?;
+    let Ok(accepting) = accepting else { return Shaken::Refused };
     match timeout(HANDSHAKE, accepting).await {
-        Ok(Ok(connection)) => Some(connection),
+        Ok(Ok(connection)) => Shaken::Through(connection),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a connection was not admitted");
-            None
+            let is_lost = matches!(
+                error,
+                ConnectingError::ConnectionError { source: ConnectionError::TimedOut | ConnectionError::Reset, .. }
+            );
+            if is_lost { Shaken::Lost } else { Shaken::Refused }
         }
-        Err(_) => None,
+        Err(_) => Shaken::Lost,
     }
 }
 
@@ -160,7 +186,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
             () = shared.stop.cancelled() => return,
             _ = speak.tick() => shared.tell(),
             () = shared.speak.notified() => shared.tell(),
-            () = shared.save_soon.notified() => shared.save().await,
+            () = shared.save_soon.notified() => shared.save_or_warn().await,
             _ = save.tick() => {
                 let now = shared.store.clock().now();
                 if now.since(last) > SLEPT_MS {
@@ -168,7 +194,7 @@ pub(super) async fn speak(shared: Arc<Shared>) {
                     shared.network_changed().await;
                 }
                 last = now;
-                shared.save().await;
+                shared.save_or_warn().await;
             }
         }
     }

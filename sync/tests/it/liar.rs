@@ -7,7 +7,9 @@ use ctxnode_model::{NodeKey, Space};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
 use ctxnode_store::{NodeSecret, Store};
 use ctxnode_sync_proto::{Entries, Hello, Message, frame};
-use iroh::endpoint::{Connection, RecvStream, SendStream, presets};
+use iroh::endpoint::{
+    ConnectOptions, ConnectingError, Connection, ConnectionError, QuicTransportConfig, RecvStream, SendStream, presets,
+};
 use iroh::{Endpoint, EndpointAddr, SecretKey, TransportAddr};
 
 use crate::support::Node;
@@ -27,13 +29,21 @@ pub(crate) async fn dial(endpoint: &Endpoint, to: &Node) -> Connection {
     endpoint.connect(address, EXCHANGE).await.unwrap()
 }
 
-/// Knocks at a node until it says no.
-pub(crate) async fn knock(endpoint: &Endpoint, at: &Node) {
+/// Knocks at a node until it says no; returns whether it said anything.
+pub(crate) async fn knock(endpoint: &Endpoint, at: &Node) -> bool {
     let id = iroh::EndpointId::from_bytes(&at.key().0).unwrap();
     let address = EndpointAddr::from_parts(id, at.fleet.addresses().into_iter().map(TransportAddr::Ip));
-    // It may say so before the handshake has ended for this side.
-    if let Ok(connection) = endpoint.connect(address, EXCHANGE).await {
-        connection.closed().await;
+    // An endpoint gives up by itself after silence, and only then: a busy machine is slow, but it says something.
+    let silence = Duration::from_secs(10).try_into().unwrap();
+    let config = QuicTransportConfig::builder().max_idle_timeout(Some(silence)).build();
+    let options = ConnectOptions::new().with_transport_config(config);
+    match endpoint.connect_with_opts(address, EXCHANGE, options).await.unwrap().await {
+        Ok(connection) => {
+            connection.closed().await;
+            true
+        }
+        // It may say so before the handshake has ended for this side.
+        Err(error) => !matches!(error, ConnectingError::ConnectionError { source: ConnectionError::TimedOut, .. }),
     }
 }
 

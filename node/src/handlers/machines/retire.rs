@@ -12,12 +12,13 @@ use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Rec, Space};
 use ctxnode_store::{ControlOp, Draft, Role};
 
 use super::super::{paging, sessions};
-use super::view;
+use super::{forget_revoked, is_revoked, view};
 use crate::app::{App, Cx, Handled, Origin};
 use crate::failure::Failure;
 
 /// A machine with every id under which it is known.
 struct Found {
+    all: Vec<Rec<Machine>>,
     machine: Rec<Machine>,
     ids: Vec<DocumentId>,
 }
@@ -28,7 +29,7 @@ fn find(cx: &Cx) -> Result<Found, Failure> {
     let missing = || Failure::not_found("machine", &id.to_string());
     let ids = known_as(&all, id).ok_or_else(missing)?;
     let machine = one_each(&all).into_iter().find(|machine| ids.contains(&machine.id)).ok_or_else(missing)?;
-    Ok(Found { machine, ids })
+    Ok(Found { all, machine, ids })
 }
 
 pub(crate) async fn retire(cx: &Cx, _: PlainAction) -> Handled {
@@ -63,12 +64,17 @@ pub(crate) async fn retire(cx: &Cx, _: PlainAction) -> Handled {
     .await
 }
 
-/// Puts a machine back into lists. Its node stays revoked: it comes back by a new invitation, and its daemon then takes
-/// this record over.
+/// Puts a machine back into lists. A node that was revoked stays so, and the record lets go of it: the machine comes back by
+/// a new invitation, and its daemon then takes this record over.
 pub(crate) async fn restore(cx: &Cx, _: PlainAction) -> Handled {
-    let found = find(cx)?;
+    let mut found = find(cx)?;
     let app = Arc::clone(&cx.app);
-    cx.commit(move |draft| set_status(draft, &app, found, MachineStatus::Active)).await
+    cx.commit(move |draft| {
+        forget_revoked(draft, &app, &found.all, &found.ids)?;
+        found.machine.value.node_key.take_if(|key| is_revoked(&app, key));
+        set_status(draft, &app, found, MachineStatus::Active)
+    })
+    .await
 }
 
 fn set_status(

@@ -1,0 +1,61 @@
+//! Saving what is known of peers, and the alerts: one save at a time, and what could not be saved is saved by the next.
+
+use std::sync::atomic::Ordering;
+
+use ctxnode_model::NodeKey;
+use ctxnode_store::{LocalTable, StoreError, WriteError};
+
+use super::Shared;
+
+/// What was taken for a save. It is taken by the next one when it was not saved, be it that the storage failed or that
+/// nobody waited for it.
+struct Taken<'a> {
+    shared: &'a Shared,
+    nodes: Vec<NodeKey>,
+    alerts: bool,
+    is_saved: bool,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.is_saved {
+            self.shared.peers.give_back_unsaved(&self.nodes);
+            self.shared.alerts_unsaved.fetch_or(self.alerts, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Shared {
+    /// Saves what changed since it was last saved; all of that is durable when this returns, whoever began to save it.
+    pub(super) async fn save(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.saving.lock().await;
+        self.note_unsent();
+        let rows = self.peers.take_unsaved();
+        let alerts = self.alerts_unsaved.swap(false, Ordering::SeqCst);
+        if rows.is_empty() && !alerts {
+            return Ok(());
+        }
+        let nodes = rows.iter().map(|(node, _)| *node).collect();
+        let mut taken = Taken { shared: self, nodes, alerts, is_saved: false };
+        let alerts = alerts.then(|| self.with_alerts(|alerts| alerts.clone()));
+        let saved = self.store.write(move |draft| {
+            if let Some(alerts) = alerts {
+                alerts.save(draft);
+            }
+            for (node, row) in rows {
+                draft.put_local(LocalTable::Peers, node.0, serde_json::to_vec(&row).unwrap_or_default());
+            }
+            Ok::<(), StoreError>(())
+        });
+        saved.await.map_err(WriteError::flatten)?;
+        taken.is_saved = true;
+        Ok(())
+    }
+
+    /// The same where nobody waits for it: the next save tries again.
+    pub(super) async fn save_or_warn(&self) {
+        if let Err(error) = self.save().await {
+            tracing::warn!(%error, "what is known of peers could not be saved");
+        }
+    }
+}
