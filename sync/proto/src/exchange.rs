@@ -375,21 +375,23 @@ impl Exchange {
         }
     }
 
-    /// Takes over where own logs end; returns whether one goes back: a part of it has become a branch. Views that were taken
-    /// earlier may come later.
+    /// Takes over where own logs end; returns whether a part of one has become a branch. Views that were taken earlier
+    /// may come later.
     fn take_over(&mut self, own: OwnHeads) -> bool {
         let mut went_back = false;
+        let is_laid_anew = own.layout > self.layout;
         for (log, head) in own.heads.0 {
-            let goes_back = self.own.0.get(&log).is_some_and(|known| {
-                head.length < known.length || (head.length == known.length && head.tip != known.tip)
-            });
-            if goes_back && own.layout <= self.layout {
+            let known = self.own.0.get(&log).copied();
+            let is_older =
+                |known: Head| head.length < known.length || (head.length == known.length && head.tip != known.tip);
+            if !is_laid_anew && known.is_some_and(is_older) {
                 continue;
             }
-            if goes_back {
+            // A part of it may have become a branch, and other entries may have made it longer than before at once.
+            if is_laid_anew && known.is_some_and(|known| known != head) {
                 went_back = true;
-                // What the peer has of it may be what has become the branch.
                 self.again.insert(log, 0);
+                self.refused.remove(&log);
             }
             self.own.0.insert(log, head);
         }

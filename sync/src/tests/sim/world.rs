@@ -359,7 +359,8 @@ impl World {
 
     /// Goes back to a snapshot of the running machine, which it does not notice.
     pub(super) fn rewind(&mut self, node: usize) {
-        let Some((snapshot, incarnation)) = self.nodes[node].backup.take() else { return };
+        let kept = self.nodes[node].backup.as_ref().map(|(disk, incarnation)| (disk.copy(), *incarnation));
+        let Some((snapshot, incarnation)) = kept else { return };
         self.note(|| format!("rewind {node}"));
         self.stop(node);
         self.nodes[node].disk = snapshot;
