@@ -46,7 +46,6 @@ pub(crate) async fn run(store: Store, peer: NodeKey, end: End, equal: watch::Sen
                     tasks.spawn_blocking(move || drop(events.blocking_send(Event::Read(read_runs(&store, &runs)))));
                 }
                 Output::Presence(_) => {}
-                Output::Fork(log) => panic!("a fork of {log:?}, of which no side wrote two"),
                 Output::Close(bye) => panic!("the exchange ended: {}", bye.text),
             }
         }
