@@ -33,7 +33,7 @@ pub(crate) async fn search(cx: &Cx, input: SearchQuery) -> Handled {
         has_more: results.next.is_some(),
         next_cursor: results.next.map(|offset| offset.to_string()),
         items: results.hits.into_iter().map(|hit| row(hit, now)).collect(),
-        incomplete: incomplete(cx)?,
+        incomplete: incomplete(cx, results.total == 0)?,
     })
 }
 
@@ -108,16 +108,21 @@ fn failed(error: SearchError) -> Failure {
     }
 }
 
-/// Says how much is missing while the index is far behind; a write of this moment is no news.
-fn incomplete(cx: &Cx) -> Result<Option<String>, Failure> {
+/// Says how much is missing while the index is far behind; a write of this moment is no news. But that nothing was found is
+/// said only of what was looked at.
+fn incomplete(cx: &Cx, found_nothing: bool) -> Result<Option<String>, Failure> {
     /// The journal rows that a busy machine may be behind within the time that a write may take to be findable.
     const USUAL: u64 = 500;
     let state = cx.app.search.state();
     let snapshot = cx.read()?;
     let reader = snapshot.reader();
-    if reader.journal_end()?.saturating_sub(state.watermark) <= USUAL {
+    let behind = reader.journal_end()?.saturating_sub(state.watermark);
+    if behind == 0 || (behind <= USUAL && !found_nothing) {
         return Ok(None);
     }
     let all = crate::search_index::searchable(reader)?;
+    if behind <= USUAL && state.documents >= all {
+        return Ok(None);
+    }
     Ok(Some(format!("index incomplete: {} of {all}", state.documents.min(all))))
 }
