@@ -4,25 +4,25 @@
 //! already, a foreign one passes the screener and the panic boundary first.
 
 mod context;
+mod foreign;
 mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use automerge::{Automerge, Change, ChangeHash};
+use automerge::{Automerge, ChangeHash};
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
 
 use crate::authority::{Authority, Refusal, holds_control, is_where_it_belongs};
-use crate::document::{self, DocumentCache, Fault};
+use crate::document::{self, DocumentCache};
 use crate::entry::{Op, VerifiedEntry};
-use crate::fresh::{Facts, Fresh, only_adds};
+use crate::fresh::{Facts, Fresh};
 use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::project::{Document, project};
 use crate::query;
 use crate::rows::{self, ChangeRow, DocumentRow, Held, JournalRow, LogRow, QuarantineReason, StoredRecord};
-use crate::screen;
 use crate::tables::Table;
 use crate::{StoreError, branches, genesis, threads};
 
@@ -52,13 +52,6 @@ pub(crate) enum State {
     Fresh(Fresh),
 }
 
-/// A foreign change that passed the screener, and the highest ops of what it depends on.
-struct Screened<'a> {
-    facts: &'a screen::ChangeFacts,
-    deps: &'a MaxOps,
-    bytes: &'a [u8],
-}
-
 /// One transaction being filled.
 pub(crate) struct Batch<'t> {
     pub(crate) tables: WriteTables<'t>,
@@ -68,8 +61,11 @@ pub(crate) struct Batch<'t> {
     next_ordinal: u64,
     journal: Vec<JournalRow>,
     unsettled: BTreeSet<NodeKey>,
-    /// Documents in which two changes want one place, with their spaces: built again before anybody reads them.
-    rivalled: BTreeMap<DocumentId, SpaceId>,
+    /// Documents in which two changes want one place, or that grew while a change did not fit them, with their spaces:
+    /// built again before anybody reads them.
+    unsettled_documents: BTreeMap<DocumentId, SpaceId>,
+    /// Whether any change waits; where none does, nothing is looked up.
+    has_waiting: bool,
     pub(crate) fleet_space: SpaceId,
     /// Whether any log has branches; where none has, nothing is looked up.
     pub(crate) has_branches: bool,
@@ -118,6 +114,7 @@ impl<'t> Batch<'t> {
         let last = tables.scan_prefix(Table::Journal, &[], Direction::Backward, 1)?;
         let next_ordinal = last.first().map_or(1, |(key, _)| rows::be_u64(key) + 1);
         let has_branches = tables.len(Table::Branches)? > 0;
+        let has_waiting = tables.len(Table::Waiting)? > 0;
         Ok(Self {
             tables,
             authority,
@@ -126,7 +123,8 @@ impl<'t> Batch<'t> {
             next_ordinal,
             journal: Vec::new(),
             unsettled: BTreeSet::new(),
-            rivalled: BTreeMap::new(),
+            unsettled_documents: BTreeMap::new(),
+            has_waiting,
             fleet_space,
             has_branches,
         })
@@ -234,132 +232,8 @@ impl<'t> Batch<'t> {
             None => self.row(id, entry.header().log.space)?,
         };
         self.dirty.insert(id, Dirty::new(row, made.state));
-        self.note(id, entry, place, &made.facts)
-    }
-
-    /// Screens a foreign change, applies it when all that it depends on is here, and keeps it waiting otherwise.
-    fn take_foreign(
-        &mut self,
-        id: DocumentId,
-        entry: &VerifiedEntry,
-        place: Place,
-        bytes: &[u8],
-    ) -> Result<(), StoreError> {
-        let header = entry.header();
-        let facts = match screen::parse(bytes) {
-            Ok(facts) => facts,
-            Err(error) => {
-                let reason = QuarantineReason::Screened { error: error.to_string() };
-                return self.hold(place, &reason);
-            }
-        };
-        if facts.actor != document::actor(&header.log).to_bytes() || genesis::is_reserved(&facts.actor) {
-            return self.hold(place, &QuarantineReason::WrongActor);
-        }
-        self.load(id, header.log.space)?;
-        if self.rivalled.contains_key(&id) {
-            return self.wait(id, place, &facts);
-        }
-        let ready = self.is_next(id, place.origin, &facts)?;
-        let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
-            return self.wait(id, place, &facts);
-        };
-        if self.is_taken(id, place.origin, &facts)? {
-            return self.take_rival(id, place, &facts);
-        }
-        self.apply_screened(id, entry, place, &Screened { facts: &facts, deps: &deps, bytes })?;
+        self.note(id, entry, place, &made.facts)?;
         self.drain_waiting(id)
-    }
-
-    /// Keeps a change until it can be applied.
-    fn wait(&self, id: DocumentId, place: Place, facts: &screen::ChangeFacts) -> Result<(), StoreError> {
-        let held = place.held();
-        self.tables.put(Table::Waiting, &rows::waiting_key(id, &facts.hash, held), &held.encode())
-    }
-
-    /// Applies waiting changes of a document until none of them has all it needs.
-    fn drain_waiting(&mut self, id: DocumentId) -> Result<(), StoreError> {
-        while !self.rivalled.contains_key(&id) {
-            let waiting = self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)?;
-            let mut progress = false;
-            for (key, payload) in waiting {
-                let held = Held::decode(&payload)?;
-                if self.tables.get(Table::Quarantine, &held.encode())?.is_some() {
-                    continue;
-                }
-                let (entry, bytes) = query::change_bytes(&self.tables, held)?;
-                let Ok(facts) = screen::parse(&bytes) else { continue };
-                let place = self.place(held)?;
-                let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
-                if !self.is_next(id, place.origin, &facts)? {
-                    continue;
-                }
-                if self.is_taken(id, place.origin, &facts)? {
-                    self.take_rival(id, place, &facts)?;
-                    progress = true;
-                    break;
-                }
-                self.tables.remove(Table::Waiting, &key)?;
-                progress = true;
-                self.apply_screened(id, &entry, place, &Screened { facts: &facts, deps: &deps, bytes: &bytes })?;
-            }
-            if !progress {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_screened(
-        &mut self,
-        id: DocumentId,
-        entry: &VerifiedEntry,
-        place: Place,
-        screened: &Screened<'_>,
-    ) -> Result<(), StoreError> {
-        let Screened { facts, deps, bytes } = *screened;
-        if let Err(error) = self.check_context(id, place.origin, facts, deps)? {
-            return self.hold(place, &QuarantineReason::Screened { error: error.to_string() });
-        }
-        match self.state_after(id, facts, bytes)? {
-            Ok(state) => {
-                self.dirty.get_mut(&id).ok_or(StoreError::Closed)?.state = state;
-                let facts = Facts {
-                    hash: ChangeHash(facts.hash),
-                    actor_seq: facts.seq,
-                    max_op: facts.max_op,
-                    deps: facts.deps.iter().map(|hash| ChangeHash(*hash)).collect(),
-                };
-                self.note(id, entry, place, &facts)
-            }
-            Err(fault) => self.hold(place, &QuarantineReason::from(fault)),
-        }
-    }
-
-    /// Applies a change that passed the screener; the first one of a record often needs no more than its facts.
-    fn state_after(
-        &mut self,
-        id: DocumentId,
-        facts: &screen::ChangeFacts,
-        bytes: &[u8],
-    ) -> Result<Result<State, Fault>, StoreError> {
-        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
-        if dirty.row.changes == 0
-            && let Some(fresh) = Fresh::of_change(id.kind, facts)
-        {
-            return Ok(Ok(State::Fresh(fresh)));
-        }
-        if let State::Fresh(_) = dirty.state {
-            dirty.state = State::Loaded(query::build_document(&self.tables, id)?);
-        }
-        let State::Loaded(doc) = &dirty.state else { return Err(StoreError::Closed) };
-        let change = std::panic::catch_unwind(|| Change::from_bytes(bytes.to_vec())).ok().and_then(Result::ok);
-        let applied = match change {
-            Some(change) if only_adds(id.kind, facts) => document::apply_additions(doc, change),
-            Some(change) => document::apply_foreign(doc, change),
-            None => Err(Fault::Panicked),
-        };
-        Ok(applied.map(State::Loaded))
     }
 
     /// Notes an applied change: its row, the document's heads, counts and order.
@@ -458,7 +332,7 @@ impl<'t> Batch<'t> {
 
     /// Projects every touched document and writes the journal. After this, reads see what was done.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
-        self.settle_rivals()?;
+        self.settle_documents()?;
         let mut changed_threads = BTreeSet::new();
         for (id, dirty) in std::mem::take(&mut self.dirty) {
             self.write_record(id, dirty, &mut changed_threads)?;

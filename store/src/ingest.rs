@@ -11,7 +11,9 @@ use crate::apply::Prepared;
 use crate::authority::Refusal;
 use crate::branches::{self, Attached, Strand};
 use crate::entry::{EntryError, Op, VerifiedEntry};
+use crate::findings::Finding;
 use crate::open::Shared;
+use crate::tables::Table;
 use crate::writer::Group;
 use crate::{Store, StoreError};
 
@@ -48,11 +50,8 @@ pub struct IngestReport {
     pub outcomes: Vec<Outcome>,
     /// For each entry the log in which it stands now; `None` for what was kept out.
     pub logs: Vec<Option<LogId>>,
-    /// Logs of which a second history was found in this batch.
-    pub forked: BTreeSet<LogId>,
-    /// Somebody wrote in the present logs of this node with its key: it went back to an earlier moment, or runs twice. It
-    /// has gone on in new logs.
-    pub own_renewed: bool,
+    /// What a person should be told of it. [`Reader::findings`](crate::Reader::findings) has it until it was.
+    pub findings: BTreeSet<Finding>,
     /// The journal position afterwards.
     pub journal: u64,
 }
@@ -62,8 +61,7 @@ pub struct IngestReport {
 struct Taken {
     outcomes: Vec<Outcome>,
     logs: Vec<Option<LogId>>,
-    forked: BTreeSet<LogId>,
-    own_renewed: bool,
+    findings: BTreeSet<Finding>,
     /// Cuts may mean other entries than before.
     relaid: bool,
     /// Authors whose entries lie elsewhere than before.
@@ -81,9 +79,9 @@ impl Store {
         let verified: Vec<Result<VerifiedEntry, EntryError>> = batch.into_iter().map(VerifiedEntry::verify).collect();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.submit(Box::new(move |group: &mut Group<'_, '_>| {
-            let Taken { outcomes, logs, forked, own_renewed, .. } = group.ingest(verified)?;
+            let Taken { outcomes, logs, findings, .. } = group.ingest(verified)?;
             Ok(Box::new(move |committed: Result<u64, Arc<str>>| {
-                let report = committed.map(|journal| IngestReport { outcomes, logs, forked, own_renewed, journal });
+                let report = committed.map(|journal| IngestReport { outcomes, logs, findings, journal });
                 let report = report.map_err(StoreError::Group);
                 // A caller that went away no longer wants to hear.
                 let _ = sender.send(report);
@@ -108,6 +106,9 @@ impl Group<'_, '_> {
             self.batch.renew_authority()?;
             taken.moved.iter().for_each(|author| self.batch.unsettle(*author));
         }
+        for finding in &taken.findings {
+            self.batch.tables.put(Table::Findings, &finding.key(), &[])?;
+        }
         self.batch.flush()?;
         crate::recover::judge_again(&mut self.batch)?;
         Ok(taken)
@@ -124,7 +125,7 @@ impl Group<'_, '_> {
         if is_new && header.log.author == self.shared.secret.public() && header.log.epoch == self.shared.epoch() {
             // The signature is the proof: this replica would write the same positions again.
             self.renew_epoch()?;
-            taken.own_renewed = true;
+            taken.findings.insert(Finding::OwnCameBack);
         }
         let strand = match attached {
             Attached::Known(log) => return Ok((Outcome::Duplicate, Some(log))),
@@ -134,16 +135,19 @@ impl Group<'_, '_> {
             Attached::TooMany => return Ok((Outcome::TooMany, None)),
             Attached::Next(strand) => strand,
             Attached::Branch(of) => {
-                taken.forked.insert(header.log);
+                taken.findings.insert(Finding::Forked(header.log));
                 self.batch.begin_branch(&of, entry)?
             }
             Attached::Displaces(strand, keep) => {
-                taken.forked.insert(header.log);
+                taken.findings.insert(Finding::Forked(header.log));
                 taken.relaid = true;
                 taken.moved.insert(header.log.author);
                 self.batch.displace(strand, keep)?
             }
         };
+        if header.log.author == self.shared.secret.public() {
+            taken.findings.insert(Finding::OwnCameBack);
+        }
         let Strand { log, mut row, .. } = strand;
         if header.stamp <= Stamp::MAX_FOLLOWED {
             *self.clock = Stamp::max(*self.clock, header.stamp);

@@ -77,6 +77,8 @@ tables! {
     Invites = "local_invites_v1",
     /// Node key -> where it was last reached and what it said. Node-local.
     Peers = "local_peers_v1",
+    /// What taking entries in showed and nobody was told yet. Node-local. Owner: findings.
+    Findings = "local_findings_v1",
 }
 
 impl Table {
@@ -112,6 +114,8 @@ pub enum LocalTable {
     Invites,
     /// What is known of each peer.
     Peers,
+    /// What taking entries in showed and nobody was told yet.
+    Findings,
 }
 
 impl LocalTable {
@@ -126,6 +130,7 @@ impl LocalTable {
             Self::Caches => Table::Caches,
             Self::Invites => Table::Invites,
             Self::Peers => Table::Peers,
+            Self::Findings => Table::Findings,
         }
     }
 }

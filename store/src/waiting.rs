@@ -107,7 +107,10 @@ impl Reader<'_> {
             if self.kv.get(Table::Changes, &key)?.is_some() {
                 continue;
             }
-            if !self.kv.scan_prefix(Table::Waiting, &key, Direction::Forward, 1)?.is_empty() {
+            let waiting = self.kv.scan_prefix(Table::Waiting, &key, Direction::Forward, 1)?;
+            if let Some((_, held)) = waiting.first()
+                && self.kv.get(Table::Quarantine, held)?.is_none()
+            {
                 missing.push(Missing::Waiting(hash));
                 continue;
             }

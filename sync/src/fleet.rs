@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
-use ctxnode_store::{LocalTable, NodeSecret, Store, StoreError};
+use ctxnode_store::{Finding, LocalTable, NodeSecret, Store, StoreError};
 use ctxnode_sync_proto::{Hello, OwnHeads, code, limits};
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, SecretKey};
@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     started: Timestamp,
     last_contact: Option<Timestamp>,
     alerts_unsaved: AtomicBool,
+    /// What alerts tell of, which the store is to forget when they are saved.
+    findings_told: Mutex<BTreeSet<Finding>>,
     /// Asks for what is known to be saved at once.
     save_soon: Notify,
     /// Held by whoever saves.
@@ -122,6 +124,7 @@ impl Fleet {
         let rows = read_rows(reader)?;
         let heads = Arc::new(OwnHeads { heads: reader.heads()?, layout: reader.layout()? });
         let alerts = Alerts::read(reader)?;
+        let findings = reader.findings()?;
         drop(snapshot);
         let inviter = rows.iter().find(|(_, row)| row.inviter).map(|(node, _)| *node);
         let last_contact = rows.values().filter_map(|row| row.last_seen).max();
@@ -144,6 +147,7 @@ impl Fleet {
             started,
             last_contact,
             alerts_unsaved: AtomicBool::new(false),
+            findings_told: Mutex::default(),
             save_soon: Notify::new(),
             saving: AsyncMutex::default(),
             dialled: Mutex::default(),
@@ -154,6 +158,7 @@ impl Fleet {
             guests: Mutex::default(),
             stop: CancellationToken::new(),
         });
+        findings.into_iter().for_each(|finding| shared.found(finding));
         shared.pacing.set(shared.config.pace);
         let mut running = JoinSet::new();
         running.spawn(tasks::follow_store(Arc::clone(&shared)));

@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ctxnode_model::frontier::{LogId, Run};
-use ctxnode_store::{Outcome, Store, StoreError, entry};
+use ctxnode_store::{Finding, Outcome, Store, StoreError, entry};
 use ctxnode_sync_proto::{Bye, Entries, Event, OwnHeads, code, limits};
 use tokio::sync::mpsc;
 
 use crate::fleet::Shared;
 
-const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
-                         and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
 /// The most entries that are read from the store at a time.
 const READ_STEP: usize = 64;
 
@@ -24,10 +22,7 @@ pub(crate) async fn take_batches(
     while let Some(runs) = batches.recv().await {
         let event = match ingest(&shared.store, runs).await {
             Ok(taken) => {
-                if taken.own_came_back {
-                    shared.alert_once(CAME_BACK);
-                }
-                taken.forked.iter().for_each(|log| shared.forked(*log));
+                taken.findings.iter().for_each(|finding| shared.found(*finding));
                 taken.event
             }
             Err(error) => {
@@ -45,10 +40,8 @@ pub(crate) async fn take_batches(
 pub(crate) struct Taken {
     /// For the exchange.
     pub(crate) event: Event,
-    /// Entries of this very node came back from others, so this is an older copy of the replica, or there is another.
-    pub(crate) own_came_back: bool,
-    /// Logs of which a second history came.
-    pub(crate) forked: BTreeSet<LogId>,
+    /// For people.
+    pub(crate) findings: BTreeSet<Finding>,
 }
 
 /// Takes a batch into the store and says how its logs stand afterwards.
@@ -60,7 +53,7 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
         if run.entries.iter().any(|entry| entry::space_of(entry) != Some(run.log.space)) {
             let bad = Some(format!("an entry of {} that is not of the space that it was sent in", run.log.author));
             let event = Event::Ingested { own: OwnHeads::default(), diverged: BTreeSet::new(), bad };
-            return Ok(Taken { event, own_came_back: false, forked: BTreeSet::new() });
+            return Ok(Taken { event, findings: BTreeSet::new() });
         }
         places.extend(std::iter::repeat_n(run.log, run.entries.len()));
         entries.extend(run.entries);
@@ -68,7 +61,6 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
     let report = store.ingest(entries).await?;
     let mut diverged = BTreeSet::new();
     let mut bad = None;
-    let mut own_came_back = report.own_renewed;
     for ((log, outcome), stands_in) in places.into_iter().zip(report.outcomes).zip(report.logs) {
         if let Some(other) = stands_in.filter(|other| *other != log) {
             // The peer has it in another strand: it lacks the history that moves it.
@@ -81,14 +73,13 @@ pub(crate) async fn ingest(store: &Store, runs: Vec<Entries>) -> Result<Taken, S
             Outcome::Broken | Outcome::TooMany => {
                 tracing::warn!(author = %log.author, ?outcome, "an entry was kept out")
             }
-            Outcome::Applied | Outcome::Held(_) => own_came_back |= log.author == store.node(),
-            Outcome::Duplicate | Outcome::Gap { .. } => {}
+            Outcome::Applied | Outcome::Held(_) | Outcome::Duplicate | Outcome::Gap { .. } => {}
         }
     }
     let mut own = own(store)?;
     own.heads.0.retain(|log, _| touched.contains(log));
     let event = Event::Ingested { own, diverged, bad };
-    Ok(Taken { event, own_came_back, forked: report.forked })
+    Ok(Taken { event, findings: report.findings })
 }
 
 /// Where all logs of a store end.

@@ -7,7 +7,8 @@
 
 use ctxnode_model::{DocumentId, Order};
 
-use super::{Batch, Place, Screened};
+use super::foreign::Screened;
+use super::{Batch, Place};
 use crate::entry::{Op, VerifiedEntry};
 use crate::rows::{Held, QuarantineReason};
 use crate::tables::Table;
@@ -22,6 +23,15 @@ struct Candidate {
     facts: screen::ChangeFacts,
 }
 
+/// What became of one of them.
+enum Attempt {
+    Applied,
+    /// Something before it is not applied, or its number is taken.
+    NotYet,
+    /// It does not fit the document as it is.
+    Refused(QuarantineReason),
+}
+
 impl Batch<'_> {
     /// Takes a change that is ready to be applied, but whose number another one of its author has. The document is built
     /// again once, at the end of the batch, however many there are.
@@ -32,34 +42,47 @@ impl Batch<'_> {
         facts: &screen::ChangeFacts,
     ) -> Result<(), StoreError> {
         self.wait(id, place, facts)?;
-        self.rivalled.insert(id, place.log.space);
+        self.unsettled_documents.insert(id, place.log.space);
         Ok(())
     }
 
-    /// Builds every document anew in which there were rivals.
-    pub(super) fn settle_rivals(&mut self) -> Result<(), StoreError> {
-        for (id, space) in std::mem::take(&mut self.rivalled) {
+    /// Builds every document anew in which there were rivals, or that a change did not fit.
+    pub(super) fn settle_documents(&mut self) -> Result<(), StoreError> {
+        for (id, space) in std::mem::take(&mut self.unsettled_documents) {
             let standing = recover::standing_of(&self.tables, recover::ops_of(&self.tables, id)?)?;
             self.rebuild(id, space, &standing)?;
         }
         Ok(())
     }
 
-    /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there.
+    /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there. What does not
+    /// fit is tried again when nothing else can be applied any more.
     pub(super) fn apply_in_order(&mut self, id: DocumentId, ops: &[Held]) -> Result<(), StoreError> {
         let mut candidates = self.candidates(ops)?;
+        let mut refused = Vec::new();
+        let mut has_grown = false;
         loop {
             let mut left = Vec::new();
-            let before = candidates.len();
+            let mut progress = false;
             for candidate in candidates {
-                if !self.apply_candidate(id, &candidate)? {
-                    left.push(candidate);
+                match self.apply_candidate(id, &candidate)? {
+                    Attempt::Applied => progress = true,
+                    Attempt::NotYet => left.push(candidate),
+                    Attempt::Refused(reason) => refused.push((candidate, reason)),
                 }
             }
             candidates = left;
-            if candidates.len() == before {
-                break;
+            has_grown |= progress;
+            if !progress {
+                if refused.is_empty() || !std::mem::take(&mut has_grown) {
+                    break;
+                }
+                candidates.extend(std::mem::take(&mut refused).into_iter().map(|(candidate, _)| candidate));
+                candidates.sort_by_key(|candidate| candidate.order);
             }
+        }
+        for (Candidate { place, facts, .. }, reason) in refused {
+            self.refuse(id, place, &facts, &reason)?;
         }
         for Candidate { place, facts, .. } in candidates {
             self.wait(id, place, &facts)?;
@@ -87,14 +110,13 @@ impl Batch<'_> {
         Ok(candidates)
     }
 
-    /// Returns whether it could be applied, or was refused for good.
-    fn apply_candidate(&mut self, id: DocumentId, candidate: &Candidate) -> Result<bool, StoreError> {
+    fn apply_candidate(&mut self, id: DocumentId, candidate: &Candidate) -> Result<Attempt, StoreError> {
         let Candidate { place, entry, bytes, facts, .. } = candidate;
         if self.is_taken(id, place.origin, facts)? || !self.is_next(id, place.origin, facts)? {
-            return Ok(false);
+            return Ok(Attempt::NotYet);
         }
-        let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(false) };
-        self.apply_screened(id, entry, *place, &Screened { facts, deps: &deps, bytes })?;
-        Ok(true)
+        let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(Attempt::NotYet) };
+        let applied = self.apply_screened(id, entry, *place, &Screened { facts, deps: &deps, bytes })?;
+        Ok(applied.map_or_else(Attempt::Refused, |()| Attempt::Applied))
     }
 }

@@ -1,7 +1,8 @@
 //! A member that signs changes which no honest store makes.
 
+use automerge::{Change, ChangeHash};
 use ctxnode_model::frontier::{LogId, Run};
-use ctxnode_model::{Kind, Space};
+use ctxnode_model::{DocumentId, Edit, Kind, Space};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
 use ctxnode_store::{ControlOp, NodeSecret, Outcome, Role, SeededEntropy, Store};
 use sha2::{Digest as _, Sha256};
@@ -106,4 +107,68 @@ fn a_revoked_admin_takes_nothing_back_in_another_space() {
     assert!(matches!(outcomes.as_slice(), [Outcome::Held(_)]), "{outcomes:?}");
     let authority = first.store.authority();
     assert_eq!((authority.role(&founder_), authority.role(&node)), (Some(Role::Admin), None));
+}
+
+/// A founder with a note, and a writer who has it; equal every time, ids and keys included.
+fn founder_and_liar() -> (Node, Node, DocumentId) {
+    let founder_ = founder(64);
+    let liar = member(&founder_, SEED);
+    grant(&founder_, &liar, Role::Writer);
+    let id = add_note(&founder_.store, "first", "body", &[]);
+    sync(&founder_.store, &liar.store);
+    (founder_, liar, id)
+}
+
+fn set_title(store: &Store, id: DocumentId, title: &'static str) {
+    write(store, move |draft| draft.edit(id, &alpha(), [Edit::set("title", title)]));
+}
+
+/// A liar's change refers to an op of another author without building on it, so that it fits where that op is known and
+/// does not where it is yet to come. It counts everywhere in the end, or nowhere.
+#[test]
+fn a_change_that_refers_to_what_it_does_not_build_on_ends_alike_in_every_order() {
+    let (founder_, liar, id) = founder_and_liar();
+    set_title(&founder_.store, id, "second");
+    sync(&founder_.store, &liar.store);
+    set_title(&liar.store, id, "third");
+    let (bytes, op) = last_change(&liar.store);
+    let Op::Change { document, change } = op else { unreachable!() };
+    let mut expanded = Change::from_bytes(change).unwrap().decode();
+    let (_, first) = last_change(&founder_and_liar().0.store);
+    let Op::Change { change: first, .. } = first else { unreachable!() };
+    expanded.deps = vec![ChangeHash(Change::from_bytes(first).unwrap().hash().0)];
+    expanded.hash = None;
+    let forged = Change::from(expanded).raw_bytes().to_vec();
+    let (header, _) = decode(&bytes).unwrap();
+    let secret = NodeSecret::generate(&SeededEntropy::new(SEED ^ 0x5eed));
+    let forged = VerifiedEntry::sign(header, vec![Op::Change { document, change: forged }], &secret).unwrap();
+    let forged = vec![forged.bytes().to_vec()];
+
+    let after = member(&founder_, 65);
+    ingest(&after.store, all_entries(&founder_.store));
+    ingest(&after.store, forged.clone());
+    let before = member(&founder_, 66);
+    ingest(&before.store, all_entries(&founder_and_liar().0.store));
+    ingest(&before.store, forged.clone());
+    let held = before.store.read().unwrap().reader().quarantine(10).unwrap();
+    assert_eq!(held.1, 1, "it does not fit yet: {held:?}");
+    ingest(&before.store, all_entries(&founder_.store));
+    // And where the op that it refers to is written afterwards.
+    let (author, _, _) = founder_and_liar();
+    ingest(&author.store, forged.clone());
+    set_title(&author.store, id, "second");
+    let reader = member(&founder_, 68);
+    ingest(&reader.store, all_entries(&author.store));
+    // And where all of it comes in one batch, the liar's part first.
+    let at_once = member(&founder_, 67);
+    ingest(&at_once.store, [forged, all_entries(&founder_.store)].concat());
+
+    let view = |node: &Node| node.store.read().unwrap().reader().view_bytes(id).unwrap();
+    let pairs = [("before", &before, &after), ("author", &author, &reader), ("at once", &at_once, &after)];
+    for (name, node, other) in pairs {
+        assert_eq!(view(node), view(other), "{name}");
+        assert_eq!(note(&node.store, id).title.as_deref(), Some("third"), "{name}");
+        assert_eq!(node.store.read().unwrap().reader().quarantine(10).unwrap().1, 0, "{name}");
+        assert_eq!(node.store.read().unwrap().check(|_| ()).unwrap().problem_count, 0, "{name}");
+    }
 }

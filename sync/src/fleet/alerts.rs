@@ -5,20 +5,33 @@ use std::sync::atomic::Ordering;
 
 use ctxnode_model::Timestamp;
 use ctxnode_model::frontier::LogId;
+use ctxnode_store::Finding;
 
 use super::Shared;
 use crate::alerts::{Alert, Alerts, Whose};
 
+const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
+                         and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
+
 impl Shared {
+    /// Tells what the store found. The store has it until that is saved.
+    pub(crate) fn found(&self, finding: Finding) {
+        match finding {
+            Finding::OwnCameBack => self.alert_once(CAME_BACK),
+            Finding::Forked(log) => self.forked(log),
+        }
+        self.with_told(|told| told.insert(finding));
+    }
+
     /// Notes what a person should know of this machine, once in the life of the daemon.
-    pub(crate) fn alert_once(&self, text: &str) {
+    fn alert_once(&self, text: &str) {
         let (now, since) = (self.store.clock().now(), self.started);
         self.add_alert(text, |alerts| alerts.happened_again(now, since, text));
     }
 
     /// A log has two histories. A node has a log for each space, and all of them went back together; who wants to can
     /// begin new ones without end. So there is one alert of a node at a time.
-    pub(crate) fn forked(&self, log: LogId) {
+    fn forked(&self, log: LogId) {
         let is_own = log.author == self.store.node();
         let text = if is_own {
             "this machine wrote two different histories (it went back to a snapshot, or a copy of it runs elsewhere): both are \

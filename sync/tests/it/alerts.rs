@@ -1,9 +1,10 @@
-//! Alerts on a disk that fails.
+//! Alerts on a disk that fails, and of a daemon that ends before it could give them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ctxnode_store::{Location, Options, Store};
+use ctxnode_model::frontier::Run;
+use ctxnode_store::{Finding, Location, Options, Store};
 use ctxnode_sync::remember_alert;
 
 use crate::support::{block_on, options, run, secret};
@@ -62,5 +63,41 @@ fn an_alert_is_not_read_when_that_could_not_be_saved() {
         assert!(node.fleet.acknowledge_alerts().await.is_err());
         assert_eq!(texts(), ["another copy"]);
         assert!(node.fleet.acknowledge_alerts().await.is_err(), "and again, not only the first time");
+    });
+}
+
+/// Entries that come a first time never do again: what they show is told even if the daemon ends between taking them in
+/// and telling.
+#[test]
+fn what_entries_show_is_told_by_the_next_daemon() {
+    block_on(async {
+        let secret = secret();
+        let store = Store::create(options(&secret), "test").unwrap().store;
+        let copy = Store::create_member(options(&secret), store.genesis().unwrap()).unwrap();
+        let original = run(store, secret.clone());
+        original.note(None, "of the original").await;
+        let mut entries = Vec::new();
+        let snapshot = original.store.read().unwrap();
+        for (log, head) in snapshot.reader().heads().unwrap().0 {
+            entries.extend(snapshot.reader().entries(&Run { log, from: 1, to: head.length }, usize::MAX).unwrap());
+        }
+        // No daemon is there, as when it was killed after the commit.
+        copy.ingest(entries).await.unwrap();
+        let findings = || copy.read().unwrap().reader().findings().unwrap();
+        assert_eq!(findings(), [Finding::OwnCameBack]);
+
+        for life in ["the next", "one more"] {
+            let node = run(copy.clone(), secret.clone());
+            let alerts = node.fleet.alerts();
+            assert_eq!(alerts.len(), 1, "{life}");
+            assert!(alerts[0].text.contains("came back from others"), "{alerts:?}");
+            node.fleet.stop().await;
+            assert_eq!(findings(), [], "it is told and saved");
+        }
+        let node = run(copy.clone(), secret);
+        node.fleet.acknowledge_alerts().await.unwrap();
+        node.fleet.stop().await;
+        let node = run(copy.clone(), node.secret);
+        assert!(node.fleet.alerts().is_empty(), "somebody has read it");
     });
 }

@@ -1,13 +1,20 @@
 //! A member that says something else than an honest node would.
 
+use automerge::{Change, ChangeHash};
 use ctxnode_model::NodeKey;
-use ctxnode_store::{Entropy as _, SeededEntropy};
+use ctxnode_store::entry::{Op, VerifiedEntry, decode};
+use ctxnode_store::genesis::genesis;
+use ctxnode_store::{Entropy as _, NodeSecret, SeededEntropy};
 use ctxnode_sync_proto::{Entries, Message};
 
 /// Says something else than an honest node would.
-pub(super) fn lie(random: &SeededEntropy, message: Message) -> Message {
-    let dice = random.number() % 6;
+pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, message: Message) -> Message {
+    let dice = random.number() % 8;
     match message {
+        Message::Entries(mut runs) if dice >= 6 => {
+            forge(secret, &mut runs);
+            Message::Entries(runs)
+        }
         Message::Entries(mut runs) if dice < 4 => {
             lie_about(&mut runs, dice, random);
             Message::Entries(runs)
@@ -35,5 +42,30 @@ fn lie_about(runs: &mut [Entries], dice: u128, random: &SeededEntropy) {
         1 => run.from += 1,
         2 => run.log.author = NodeKey([9; 32]),
         _ => run.entries.reverse(),
+    }
+}
+
+/// Signs other entries in the place of its own last ones: their changes say that they build on nothing but what every record
+/// begins with, and refer to the ops of others as before.
+fn forge(secret: &NodeSecret, runs: &mut [Entries]) {
+    for run in runs.iter_mut().filter(|run| run.log.author == secret.public()) {
+        let Some(last) = run.entries.last_mut() else { continue };
+        let Ok((header, ops)) = decode(last) else { continue };
+        let ops = ops.into_iter().map(|op| match op {
+            Op::Change { document, change } => match Change::from_bytes(change.clone()) {
+                Ok(honest) => {
+                    let mut expanded = honest.decode();
+                    expanded.deps =
+                        genesis(document.kind).map(|genesis| ChangeHash(genesis.hash)).into_iter().collect();
+                    expanded.hash = None;
+                    Op::Change { document, change: Change::from(expanded).raw_bytes().to_vec() }
+                }
+                Err(_) => Op::Change { document, change },
+            },
+            op => op,
+        });
+        if let Ok(forged) = VerifiedEntry::sign(header, ops.collect(), secret) {
+            *last = forged.bytes().to_vec();
+        }
     }
 }

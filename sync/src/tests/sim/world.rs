@@ -453,12 +453,12 @@ impl World {
         let [one, two] = &mut wire.sides;
         let (own, other) = if side == 0 { (one, two) } else { (two, one) };
         own.exchange.handle(self.now, event, &mut outputs);
-        let Node { lies, newer, .. } = self.nodes[own.node];
+        let Node { lies, newer, ref secret, .. } = self.nodes[own.node];
         for output in outputs {
             match output {
                 Output::Send(mut message) => {
                     if lies {
-                        message = lie(&self.random, message);
+                        message = lie(&self.random, secret, message);
                     }
                     if newer {
                         if let Message::Hello(hello) = &mut message {
