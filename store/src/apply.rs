@@ -16,7 +16,7 @@ use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId,
 
 use crate::authority::{Authority, Refusal, holds_control, is_where_it_belongs};
 use crate::document::{self, DocumentCache};
-use crate::entry::{Op, VerifiedEntry};
+use crate::entry::{Header, Op, VerifiedEntry};
 use crate::fresh::{Facts, Fresh};
 use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
@@ -33,13 +33,21 @@ const SAVE_EVERY: u32 = 32;
 struct Dirty {
     row: DocumentRow,
     state: State,
-    /// The greatest op counter of each log's changes, once somebody had to know.
-    max_ops: Option<BTreeMap<u32, u64>>,
+    /// The last change of each log, once somebody had to know.
+    last: Option<BTreeMap<u32, Last>>,
+}
+
+/// The last change of a log to a document.
+#[derive(Clone, Copy)]
+struct Last {
+    ordinal: u32,
+    hash: [u8; 32],
+    max_op: u64,
 }
 
 impl Dirty {
     fn new(row: DocumentRow, state: State) -> Self {
-        Self { row, state, max_ops: None }
+        Self { row, state, last: None }
     }
 }
 
@@ -61,9 +69,8 @@ pub(crate) struct Batch<'t> {
     next_ordinal: u64,
     journal: Vec<JournalRow>,
     unsettled: BTreeSet<NodeKey>,
-    /// Documents in which two changes want one place, or that grew while a change did not fit them, with their spaces:
-    /// built again before anybody reads them.
-    unsettled_documents: BTreeMap<DocumentId, SpaceId>,
+    /// Documents in which two changes want one place, with their spaces: built again before anybody reads them.
+    rivalled: BTreeMap<DocumentId, SpaceId>,
     /// Whether any change waits; where none does, nothing is looked up.
     has_waiting: bool,
     pub(crate) fleet_space: SpaceId,
@@ -98,9 +105,9 @@ impl Place {
     }
 
     /// Its place in the causal order.
-    fn order(self, entry: &VerifiedEntry) -> Order {
+    fn order(self, header: &Header) -> Order {
         let LogId { author, epoch, .. } = self.log;
-        Order { stamp: entry.header().stamp, author, epoch, seq: self.seq }
+        Order { stamp: header.stamp, author, epoch, seq: self.seq }
     }
 }
 
@@ -123,7 +130,7 @@ impl<'t> Batch<'t> {
             next_ordinal,
             journal: Vec::new(),
             unsettled: BTreeSet::new(),
-            unsettled_documents: BTreeMap::new(),
+            rivalled: BTreeMap::new(),
             has_waiting,
             fleet_space,
             has_branches,
@@ -152,7 +159,7 @@ impl<'t> Batch<'t> {
         let mut control = false;
         let ops = if holds_control(header, self.fleet_space) { entry.ops() } else { &[] };
         for payload in ops.iter().filter_map(Op::control).filter(|payload| is_where_it_belongs(header, payload)) {
-            self.tables.put(Table::Control, &rows::order_key(&place.order(entry)), payload)?;
+            self.tables.put(Table::Control, &rows::order_key(&place.order(header)), payload)?;
             control = true;
         }
         if control {
@@ -232,13 +239,19 @@ impl<'t> Batch<'t> {
             None => self.row(id, entry.header().log.space)?,
         };
         self.dirty.insert(id, Dirty::new(row, made.state));
-        self.note(id, entry, place, &made.facts)?;
-        self.drain_waiting(id)
+        self.note(id, entry.header(), place, &made.facts)
+    }
+
+    fn dirty(&self, id: DocumentId) -> Result<&Dirty, StoreError> {
+        self.dirty.get(&id).ok_or(StoreError::Closed)
+    }
+
+    fn dirty_mut(&mut self, id: DocumentId) -> Result<&mut Dirty, StoreError> {
+        self.dirty.get_mut(&id).ok_or(StoreError::Closed)
     }
 
     /// Notes an applied change: its row, the document's heads, counts and order.
-    fn note(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, facts: &Facts) -> Result<(), StoreError> {
-        let header = entry.header();
+    fn note(&mut self, id: DocumentId, header: &Header, place: Place, facts: &Facts) -> Result<(), StoreError> {
         let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
         let row = &mut dirty.row;
         let change = ChangeRow {
@@ -252,16 +265,15 @@ impl<'t> Batch<'t> {
         row.heads.retain(|head| !facts.deps.contains(head));
         row.heads.push(facts.hash);
         row.authors.insert(place.origin, facts.actor_seq);
-        if let Some(max_ops) = &mut dirty.max_ops {
-            let max = max_ops.entry(place.origin).or_default();
-            *max = (*max).max(facts.max_op);
+        if let Some(last) = &mut dirty.last {
+            last.insert(place.origin, Last { ordinal: change.ordinal, hash: facts.hash.0, max_op: facts.max_op });
         }
-        row.touch(place.order(entry), header.log.space);
+        row.touch(place.order(header), header.log.space);
         self.tables.put(Table::Changes, &rows::change_key(id, &facts.hash.0), &change.encode())
     }
 
     fn mark(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, hides: bool) -> Result<(), StoreError> {
-        let order = place.order(entry);
+        let order = place.order(entry.header());
         self.tables.put(Table::Marks, &rows::mark_key(id, &order), &rows::mark_value(place.held(), hides))?;
         self.load(id, entry.header().log.space)?;
         let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
@@ -332,7 +344,7 @@ impl<'t> Batch<'t> {
 
     /// Projects every touched document and writes the journal. After this, reads see what was done.
     pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
-        self.settle_documents()?;
+        self.settle_rivals()?;
         let mut changed_threads = BTreeSet::new();
         for (id, dirty) in std::mem::take(&mut self.dirty) {
             self.write_record(id, dirty, &mut changed_threads)?;

@@ -317,6 +317,13 @@ impl Authority {
         self.pinned.contains(node)
     }
 
+    /// Whether a revocation, a change of role or an acceptance says something of positions in a node's logs.
+    pub(crate) fn has_cuts(&self, node: &NodeKey) -> bool {
+        let is_cut =
+            |member: &Member| member.revoked.is_some() || !member.earlier.is_empty() || !member.accepted.is_empty();
+        self.members.get(node).is_some_and(is_cut)
+    }
+
     /// Returns the active members with their roles.
     pub fn members(&self) -> impl Iterator<Item = (NodeKey, Role)> + '_ {
         self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))

@@ -287,18 +287,21 @@ impl Batch<'_> {
 pub(crate) fn control_ops(kv: &dyn Kv) -> Result<BTreeMap<Order, ControlOp>, StoreError> {
     let has_branches = kv.len(Table::Branches)? > 0;
     let genesis = kv.get(Table::Meta, b"genesis")?.and_then(|bytes| VerifiedEntry::from_store(bytes).ok());
-    let genesis = genesis.map(|entry| entry.header().order());
     let mut ops = BTreeMap::new();
     for (key, payload) in kv.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)? {
         let mut op = ControlOp::decode(&payload);
         if has_branches {
             lay_out(kv, &mut op)?;
         }
-        let order = rows::order_from_key(&key)?;
         // Whoever else says that he founds the fleet is not believed, whatever time he claims.
-        if genesis == Some(order) || !matches!(op, ControlOp::Genesis { .. }) {
-            ops.insert(order, op);
+        if !matches!(op, ControlOp::Genesis { .. }) {
+            ops.insert(rows::order_from_key(&key)?, op);
         }
+    }
+    // Last, so that nothing takes its place.
+    if let Some(entry) = genesis {
+        let founding = entry.ops().iter().find_map(Op::control).map(ControlOp::decode);
+        ops.extend(founding.map(|op| (entry.header().order(), op)));
     }
     Ok(ops)
 }

@@ -153,9 +153,10 @@ impl Group<'_, '_> {
             *self.clock = Stamp::max(*self.clock, header.stamp);
         }
         let refusal = self.batch.take(entry, &log, &mut row, &mut Prepared::new())?;
-        if self.batch.has_branches && branches::has_any(&self.batch.tables, &header.log)? {
+        if self.batch.has_branches {
             // The entry that a cut names may be this one, whether the cut counts at present or not.
-            taken.relaid = true;
+            taken.relaid |= self.batch.authority.has_cuts(&header.log.author)
+                || branches::has_any(&self.batch.tables, &header.log)?;
         }
         Ok((refusal.map_or(Outcome::Applied, Outcome::Held), Some(log)))
     }

@@ -251,7 +251,8 @@ impl DocumentRow {
     /// Widens the span of orders; the first touch sets both ends. The document belongs to the space of its first op:
     /// which op arrived first plays no part.
     pub(crate) fn touch(&mut self, order: Order, space: SpaceId) {
-        if self.created == Order::FIRST || order < self.created {
+        // A log has one entry at an order, and each space has logs of its own.
+        if self.created == Order::FIRST || (order, space) < (self.created, self.space) {
             self.created = order;
             self.space = space;
         }

@@ -204,8 +204,10 @@ impl<'a> Reader<'a> {
         self.raw().get(Table::Logs, &rows::log_key(log))?.map(|payload| LogRow::decode(&payload)).transpose()
     }
 
+    /// The space of a record that is here. One of which only something waits may be of any.
     fn document_space(&self, id: DocumentId) -> Result<Option<SpaceId>, StoreError> {
-        Ok(query::document_row(self.raw(), id)?.map(|row| row.space))
+        let row = query::document_row(self.raw(), id)?.filter(|row| row.changes > 0);
+        Ok(row.map(|row| row.space))
     }
 }
 

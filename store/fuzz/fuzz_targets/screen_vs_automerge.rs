@@ -32,7 +32,8 @@ fn run(bytes: &[u8]) {
         actor: &facts.actor,
         next_seq: 1,
         deps_max_op: &|dep| (*dep == first.hash).then_some(first.max_op),
-        actor_known: &|actor| actor == first.actor,
+        is_previous: &|_| false,
+        past: &|actor| if *actor == first.actor { first.max_op } else { 0 },
     };
     if check(&facts, &expected).is_err() {
         return;

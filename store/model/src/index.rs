@@ -3,6 +3,8 @@
 //! An index row is `(index, prefix, sort, id)`. Rows of one prefix are read newest first, and the number of rows of each
 //! prefix is counted as they change, so that a list can say its total without walking it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::{DocumentId, Kind, RecordMeta};
@@ -96,9 +98,10 @@ pub fn rows(id: DocumentId, meta: &RecordMeta, view: &Map<String, Value>) -> Vec
                 out.push(row(Index::NoteArchived, &[venture], at));
             } else {
                 out.push(row(Index::NoteLive, std::slice::from_ref(&venture), at));
-                for tag in view.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-                    out.push(row(Index::NoteTag, &[venture.clone(), tag.replace('\0', "")], at));
-                }
+                let tags = view.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+                // Tags that were written past validation may become one.
+                let tags: BTreeSet<String> = tags.map(|tag| tag.replace('\0', "")).collect();
+                out.extend(tags.into_iter().map(|tag| row(Index::NoteTag, &[venture.clone(), tag], at)));
             }
         }
         Kind::Doc | Kind::GeneratedDoc => {

@@ -1,100 +1,109 @@
-//! What a foreign change is checked against: the changes and authors that its document has here.
+//! What a foreign change is checked against: its own past, the changes that it depends on and all before them. What else has
+//! come plays no part, so that every replica decides alike, whatever came first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use automerge::ChangeHash;
 use ctxnode_model::DocumentId;
 
-use super::{Batch, MaxOps};
+use super::{Batch, Last, MaxOps, State};
 use crate::kv::{Direction, Kv as _};
 use crate::rows::{self, ChangeRow};
+use crate::screen::{ACTOR_BYTES, ChangeFacts, Expected, ScreenError, check};
 use crate::tables::Table;
-use crate::{StoreError, document, genesis, query, screen};
+use crate::{StoreError, document, genesis, query};
+
+/// The greatest op counters of actors in the past of a change.
+type Past = BTreeMap<[u8; ACTOR_BYTES], u64>;
 
 impl Batch<'_> {
+    /// Applies the rules that need to know the document. The dependencies are applied, and the number is the next one.
     pub(super) fn check_context(
         &mut self,
         id: DocumentId,
         origin: u32,
-        facts: &screen::ChangeFacts,
+        facts: &ChangeFacts,
         deps: &MaxOps,
-    ) -> Result<Result<(), screen::ScreenError>, StoreError> {
-        let actors = self.actors(id, facts)?;
-        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let expected = screen::Expected {
-            actor: &facts.actor,
-            next_seq: dirty.row.authors.get(&origin).copied().unwrap_or(0) + 1,
-            deps_max_op: &|dep| deps.get(dep).copied(),
-            actor_known: &|actor| actors.contains(actor),
-        };
-        let checked = screen::check(facts, &expected);
-        if checked.is_ok() && facts.seq > 1 {
-            // Two ops of one author with one counter would wedge the document: it could never be saved and read again.
-            let min = self.max_op_by(id, origin)? + 1;
-            if facts.start_op < min {
-                return Ok(Err(screen::ScreenError::StaleStartOp { found: facts.start_op, min }));
-            }
+    ) -> Result<Result<(), ScreenError>, StoreError> {
+        let genesis = genesis::genesis(id.kind);
+        if genesis.is_some() && facts.deps.is_empty() {
+            return Ok(Err(ScreenError::NoDeps));
         }
-        Ok(checked)
+        let last = if facts.seq > 1 { self.last_by(id, origin)? } else { None };
+        // Every change builds on the genesis, so that most need no more than that.
+        let mut past: Past = genesis.map(|genesis| (genesis.actor, genesis.max_op)).into_iter().collect();
+        if facts.other_actors.iter().any(|actor| !past.contains_key(actor)) {
+            past.extend(self.past_of(id, facts)?);
+        }
+        let next_seq = self.dirty(id)?.row.authors.get(&origin).copied().unwrap_or(0) + 1;
+        let expected = Expected {
+            actor: &facts.actor,
+            next_seq,
+            deps_max_op: &|dep| deps.get(dep).copied(),
+            is_previous: &|dep| last.is_some_and(|last| last.hash == *dep),
+            past: &|actor| past.get(actor).copied().unwrap_or(0),
+        };
+        Ok(check(facts, &expected))
     }
 
-    /// Returns the greatest op counter of a log's changes of a loaded document, those of its branches included.
-    fn max_op_by(&mut self, id: DocumentId, origin: u32) -> Result<u64, StoreError> {
-        if self.dirty.get(&id).ok_or(StoreError::Closed)?.max_ops.is_none() {
-            let rows = self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)?;
-            let mut found: BTreeMap<u32, u64> = BTreeMap::new();
-            for (_, payload) in rows {
-                let change = ChangeRow::decode(&payload)?;
-                let max = found.entry(self.origin(change.held.log_no)?).or_default();
-                *max = (*max).max(change.max_op);
+    /// Returns the last change of a log to a document, those of its branches included.
+    fn last_by(&mut self, id: DocumentId, origin: u32) -> Result<Option<Last>, StoreError> {
+        if self.dirty(id)?.last.is_none() {
+            let mut found: BTreeMap<u32, Last> = BTreeMap::new();
+            for (key, payload) in
+                self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)?
+            {
+                let row = ChangeRow::decode(&payload)?;
+                let hash = *key.last_chunk().ok_or(StoreError::Closed)?;
+                let last = Last { ordinal: row.ordinal, hash, max_op: row.max_op };
+                let known = found.entry(self.origin(row.held.log_no)?).or_insert(last);
+                if known.ordinal < last.ordinal {
+                    *known = last;
+                }
             }
-            self.dirty.get_mut(&id).ok_or(StoreError::Closed)?.max_ops = Some(found);
+            self.dirty_mut(id)?.last = Some(found);
         }
-        let max_ops = self.dirty.get(&id).and_then(|dirty| dirty.max_ops.as_ref());
-        Ok(max_ops.and_then(|max_ops| max_ops.get(&origin)).copied().unwrap_or(0))
+        Ok(self.dirty(id)?.last.as_ref().and_then(|last| last.get(&origin)).copied())
+    }
+
+    /// Returns the greatest counters in the past of a change, for the actors that its ops refer to. The changes of an actor
+    /// follow each other, so what lies outside is the end of its sequence.
+    fn past_of(&mut self, id: DocumentId, facts: &ChangeFacts) -> Result<Past, StoreError> {
+        let origins: Vec<u32> = self.dirty(id)?.row.authors.keys().copied().collect();
+        let mut past = Past::new();
+        for origin in origins {
+            let Some(log) = query::log_by_number(&self.tables, origin)? else { continue };
+            let Ok(actor) = <[u8; ACTOR_BYTES]>::try_from(document::actor(&log).to_bytes()) else { continue };
+            if facts.other_actors.contains(&actor)
+                && let Some(last) = self.last_by(id, origin)?
+            {
+                past.insert(actor, last.max_op);
+            }
+        }
+        let is_dep = |head: &ChangeHash| facts.deps.contains(&head.0);
+        if self.dirty(id)?.row.heads.iter().all(is_dep) {
+            return Ok(past);
+        }
+        self.load_fully(id)?;
+        let State::Loaded(doc) = &self.dirty(id)?.state else { return Err(StoreError::Closed) };
+        let deps: Vec<ChangeHash> = facts.deps.iter().map(|dep| ChangeHash(*dep)).collect();
+        for outside in doc.get_changes_meta(&deps) {
+            if let Some(last) = past.get_mut(outside.actor.to_bytes()) {
+                *last = (*last).min(outside.start_op - 1);
+            }
+        }
+        Ok(past)
+    }
+
+    /// Whether a change comes next of its author. Until then it waits.
+    pub(super) fn is_next(&self, id: DocumentId, origin: u32, facts: &ChangeFacts) -> Result<bool, StoreError> {
+        let next = self.dirty(id)?.row.authors.get(&origin).copied().unwrap_or(0) + 1;
+        Ok(facts.seq <= next)
     }
 
     /// Whether another change of its author has a change's number in the document already.
-    pub(super) fn is_taken(
-        &self,
-        id: DocumentId,
-        origin: u32,
-        facts: &screen::ChangeFacts,
-    ) -> Result<bool, StoreError> {
-        let dirty = self.dirty.get(&id).ok_or(StoreError::Closed)?;
-        Ok(facts.seq <= dirty.row.authors.get(&origin).copied().unwrap_or(0))
-    }
-
-    /// Whether a change comes next of its author, and refers only to authors that are here. Until then it waits: what is
-    /// refused must not depend on what happened to arrive first.
-    pub(super) fn is_next(&self, id: DocumentId, origin: u32, facts: &screen::ChangeFacts) -> Result<bool, StoreError> {
-        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let next = dirty.row.authors.get(&origin).copied().unwrap_or(0) + 1;
-        if facts.seq > next {
-            return Ok(false);
-        }
-        let known = self.actors(id, facts)?;
-        Ok(facts.other_actors.iter().all(|actor| known.contains(actor)))
-    }
-
-    /// Returns the actors of a document; only the one of its containers when a change refers to no other.
-    fn actors(
-        &self,
-        id: DocumentId,
-        facts: &screen::ChangeFacts,
-    ) -> Result<BTreeSet<[u8; screen::ACTOR_BYTES]>, StoreError> {
-        let Some(dirty) = self.dirty.get(&id) else { return Err(StoreError::Closed) };
-        let genesis = genesis::genesis(id.kind).map(|genesis| genesis.actor);
-        let mut actors: BTreeSet<[u8; screen::ACTOR_BYTES]> = genesis.into_iter().collect();
-        // Most changes refer to nobody but the genesis: the others need not be looked up for them.
-        if facts.other_actors.iter().any(|actor| !actors.contains(actor)) {
-            for other in dirty.row.authors.keys() {
-                let log = query::log_by_number(&self.tables, *other)?;
-                actors.extend(
-                    log.and_then(|log| <[u8; screen::ACTOR_BYTES]>::try_from(document::actor(&log).to_bytes()).ok()),
-                );
-            }
-        }
-        Ok(actors)
+    pub(super) fn is_taken(&self, id: DocumentId, origin: u32, facts: &ChangeFacts) -> Result<bool, StoreError> {
+        Ok(facts.seq <= self.dirty(id)?.row.authors.get(&origin).copied().unwrap_or(0))
     }
 
     fn max_op_of(&self, id: DocumentId, hash: &[u8; 32]) -> Result<Option<u64>, StoreError> {

@@ -1,16 +1,11 @@
-//! Changes of others: screened, then applied, kept until what they build on is here, or refused.
-//!
-//! What a change holds by itself is judged once. Whether it fits its document depends on what else is there: a liar can
-//! refer to an op that it does not build on, which has come in one replica and not yet in another. So a change that did not
-//! fit is kept as one that waits, named in quarantine, and whenever its document grows that is built again in the causal
-//! order. What fits in the end is a function of the set of changes.
+//! Changes of others: screened, then applied, kept until what they build on is here, or refused for good.
 
 use automerge::{Change, ChangeHash};
 use ctxnode_model::DocumentId;
 
 use super::{Batch, MaxOps, Place, State};
 use crate::document::{self, Fault};
-use crate::entry::VerifiedEntry;
+use crate::entry::{Header, VerifiedEntry};
 use crate::fresh::{Facts, Fresh, only_adds};
 use crate::kv::{Direction, Kv as _};
 use crate::rows::{self, Held, QuarantineReason};
@@ -45,7 +40,7 @@ impl Batch<'_> {
             return self.hold(place, &QuarantineReason::WrongActor);
         }
         self.load(id, header.log.space)?;
-        if self.unsettled_documents.contains_key(&id) {
+        if self.rivalled.contains_key(&id) {
             return self.wait(id, place, &facts);
         }
         let ready = self.is_next(id, place.origin, &facts)?;
@@ -55,10 +50,8 @@ impl Batch<'_> {
         if self.is_taken(id, place.origin, &facts)? {
             return self.take_rival(id, place, &facts);
         }
-        match self.apply_screened(id, entry, place, &Screened { facts: &facts, deps: &deps, bytes })? {
-            Ok(()) => self.drain_waiting(id),
-            Err(reason) => self.refuse(id, place, &facts, &reason),
-        }
+        self.apply_screened(id, header, place, &Screened { facts: &facts, deps: &deps, bytes })?;
+        self.drain_waiting(id)
     }
 
     /// Keeps a change until it can be applied.
@@ -68,35 +61,19 @@ impl Batch<'_> {
         self.tables.put(Table::Waiting, &rows::waiting_key(id, &facts.hash, held), &held.encode())
     }
 
-    /// Keeps a change that does not fit its document as it is.
-    pub(super) fn refuse(
-        &mut self,
-        id: DocumentId,
-        place: Place,
-        facts: &screen::ChangeFacts,
-        reason: &QuarantineReason,
-    ) -> Result<(), StoreError> {
-        self.wait(id, place, facts)?;
-        self.hold(place, reason)
-    }
-
-    /// Applies waiting changes of a document that has grown, until none of them has all it needs.
+    /// Applies waiting changes of a document until none of them has all it needs.
     pub(super) fn drain_waiting(&mut self, id: DocumentId) -> Result<(), StoreError> {
-        while self.has_waiting && !self.unsettled_documents.contains_key(&id) {
+        while self.has_waiting && !self.rivalled.contains_key(&id) {
             let waiting = self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)?;
             let mut progress = false;
             for (key, payload) in waiting {
                 let held = Held::decode(&payload)?;
-                let place = self.place(held)?;
-                if let Some(reason) = self.tables.get(Table::Quarantine, &held.encode())? {
-                    if QuarantineReason::decode(&reason)? != QuarantineReason::Rival {
-                        self.unsettled_documents.insert(id, place.log.space);
-                        return Ok(());
-                    }
+                if self.tables.get(Table::Quarantine, &held.encode())?.is_some() {
                     continue;
                 }
                 let (entry, bytes) = query::change_bytes(&self.tables, held)?;
                 let Ok(facts) = screen::parse(&bytes) else { continue };
+                let place = self.place(held)?;
                 let Some(deps) = self.known_deps(id, &facts.deps)? else { continue };
                 if !self.is_next(id, place.origin, &facts)? {
                     continue;
@@ -105,10 +82,8 @@ impl Batch<'_> {
                     return self.take_rival(id, place, &facts);
                 }
                 let screened = Screened { facts: &facts, deps: &deps, bytes: &bytes };
-                match self.apply_screened(id, &entry, place, &screened)? {
-                    Ok(()) => drop(self.tables.remove(Table::Waiting, &key)?),
-                    Err(reason) => self.hold(place, &reason)?,
-                }
+                self.tables.remove(Table::Waiting, &key)?;
+                self.apply_screened(id, entry.header(), place, &screened)?;
                 progress = true;
             }
             if !progress {
@@ -118,30 +93,30 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Applies a change whose dependencies are here; says why it does not fit, if so.
+    /// Applies a change whose dependencies are here, or keeps it in quarantine for good.
     pub(super) fn apply_screened(
         &mut self,
         id: DocumentId,
-        entry: &VerifiedEntry,
+        header: &Header,
         place: Place,
         screened: &Screened<'_>,
-    ) -> Result<Result<(), QuarantineReason>, StoreError> {
+    ) -> Result<(), StoreError> {
         let Screened { facts, deps, bytes } = *screened;
         if let Err(error) = self.check_context(id, place.origin, facts, deps)? {
-            return Ok(Err(QuarantineReason::Screened { error: error.to_string() }));
+            return self.hold(place, &QuarantineReason::Screened { error: error.to_string() });
         }
         let state = match self.state_after(id, facts, bytes)? {
             Ok(state) => state,
-            Err(fault) => return Ok(Err(QuarantineReason::from(fault))),
+            Err(fault) => return self.hold(place, &QuarantineReason::from(fault)),
         };
-        self.dirty.get_mut(&id).ok_or(StoreError::Closed)?.state = state;
+        self.dirty_mut(id)?.state = state;
         let facts = Facts {
             hash: ChangeHash(facts.hash),
             actor_seq: facts.seq,
             max_op: facts.max_op,
             deps: facts.deps.iter().map(|hash| ChangeHash(*hash)).collect(),
         };
-        self.note(id, entry, place, &facts).map(Ok)
+        self.note(id, header, place, &facts)
     }
 
     /// Applies a change that passed the screener; the first one of a record often needs no more than its facts.
@@ -151,16 +126,13 @@ impl Batch<'_> {
         facts: &screen::ChangeFacts,
         bytes: &[u8],
     ) -> Result<Result<State, Fault>, StoreError> {
-        let dirty = self.dirty.get_mut(&id).ok_or(StoreError::Closed)?;
-        if dirty.row.changes == 0
+        if self.dirty(id)?.row.changes == 0
             && let Some(fresh) = Fresh::of_change(id.kind, facts)
         {
             return Ok(Ok(State::Fresh(fresh)));
         }
-        if let State::Fresh(_) = dirty.state {
-            dirty.state = State::Loaded(query::build_document(&self.tables, id)?);
-        }
-        let State::Loaded(doc) = &dirty.state else { return Err(StoreError::Closed) };
+        self.load_fully(id)?;
+        let State::Loaded(doc) = &self.dirty(id)?.state else { return Err(StoreError::Closed) };
         let change = std::panic::catch_unwind(|| Change::from_bytes(bytes.to_vec())).ok().and_then(Result::ok);
         let applied = match change {
             Some(change) if only_adds(id.kind, facts) => document::apply_additions(doc, change),
@@ -168,5 +140,14 @@ impl Batch<'_> {
             None => Err(Fault::Panicked),
         };
         Ok(applied.map(State::Loaded))
+    }
+
+    /// Gives a document to the document library that was never given to it.
+    pub(super) fn load_fully(&mut self, id: DocumentId) -> Result<(), StoreError> {
+        if let State::Fresh(_) = self.dirty(id)?.state {
+            let doc = query::build_document(&self.tables, id)?;
+            self.dirty_mut(id)?.state = State::Loaded(doc);
+        }
+        Ok(())
     }
 }

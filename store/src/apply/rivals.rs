@@ -9,7 +9,7 @@ use ctxnode_model::{DocumentId, Order};
 
 use super::foreign::Screened;
 use super::{Batch, Place};
-use crate::entry::{Op, VerifiedEntry};
+use crate::entry::{Header, Op};
 use crate::rows::{Held, QuarantineReason};
 use crate::tables::Table;
 use crate::{StoreError, query, recover, screen};
@@ -18,18 +18,9 @@ use crate::{StoreError, query, recover, screen};
 struct Candidate {
     order: (Order, u16),
     place: Place,
-    entry: VerifiedEntry,
+    header: Header,
     bytes: Vec<u8>,
     facts: screen::ChangeFacts,
-}
-
-/// What became of one of them.
-enum Attempt {
-    Applied,
-    /// Something before it is not applied, or its number is taken.
-    NotYet,
-    /// It does not fit the document as it is.
-    Refused(QuarantineReason),
 }
 
 impl Batch<'_> {
@@ -42,47 +33,34 @@ impl Batch<'_> {
         facts: &screen::ChangeFacts,
     ) -> Result<(), StoreError> {
         self.wait(id, place, facts)?;
-        self.unsettled_documents.insert(id, place.log.space);
+        self.rivalled.insert(id, place.log.space);
         Ok(())
     }
 
-    /// Builds every document anew in which there were rivals, or that a change did not fit.
-    pub(super) fn settle_documents(&mut self) -> Result<(), StoreError> {
-        for (id, space) in std::mem::take(&mut self.unsettled_documents) {
+    /// Builds every document anew in which there were rivals.
+    pub(super) fn settle_rivals(&mut self) -> Result<(), StoreError> {
+        for (id, space) in std::mem::take(&mut self.rivalled) {
             let standing = recover::standing_of(&self.tables, recover::ops_of(&self.tables, id)?)?;
             self.rebuild(id, space, &standing)?;
         }
         Ok(())
     }
 
-    /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there. What does not
-    /// fit is tried again when nothing else can be applied any more.
+    /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there.
     pub(super) fn apply_in_order(&mut self, id: DocumentId, ops: &[Held]) -> Result<(), StoreError> {
         let mut candidates = self.candidates(ops)?;
-        let mut refused = Vec::new();
-        let mut has_grown = false;
         loop {
             let mut left = Vec::new();
-            let mut progress = false;
+            let before = candidates.len();
             for candidate in candidates {
-                match self.apply_candidate(id, &candidate)? {
-                    Attempt::Applied => progress = true,
-                    Attempt::NotYet => left.push(candidate),
-                    Attempt::Refused(reason) => refused.push((candidate, reason)),
+                if !self.apply_candidate(id, &candidate)? {
+                    left.push(candidate);
                 }
             }
             candidates = left;
-            has_grown |= progress;
-            if !progress {
-                if refused.is_empty() || !std::mem::take(&mut has_grown) {
-                    break;
-                }
-                candidates.extend(std::mem::take(&mut refused).into_iter().map(|(candidate, _)| candidate));
-                candidates.sort_by_key(|candidate| candidate.order);
+            if candidates.len() == before {
+                break;
             }
-        }
-        for (Candidate { place, facts, .. }, reason) in refused {
-            self.refuse(id, place, &facts, &reason)?;
         }
         for Candidate { place, facts, .. } in candidates {
             self.wait(id, place, &facts)?;
@@ -99,24 +77,31 @@ impl Batch<'_> {
         for held in ops {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
             let Some(Op::Change { change, .. }) = entry.ops().get(usize::from(held.op)) else { continue };
-            // It passed when it came; what did not is not among the ops that may stand.
-            let Ok(facts) = screen::parse(change) else { continue };
             let place = self.place(*held)?;
+            // It passed when it came; what did not is not among the ops that may stand.
+            let facts = match screen::parse(change) {
+                Ok(facts) => facts,
+                Err(error) => {
+                    self.hold(place, &QuarantineReason::Screened { error: error.to_string() })?;
+                    continue;
+                }
+            };
             self.tables.remove(Table::Quarantine, &held.encode())?;
-            let bytes = change.clone();
-            candidates.push(Candidate { order: (place.order(&entry), held.op), place, entry, bytes, facts });
+            let (header, bytes) = (entry.header().clone(), change.clone());
+            candidates.push(Candidate { order: (place.order(&header), held.op), place, header, bytes, facts });
         }
         candidates.sort_by_key(|candidate| candidate.order);
         Ok(candidates)
     }
 
-    fn apply_candidate(&mut self, id: DocumentId, candidate: &Candidate) -> Result<Attempt, StoreError> {
-        let Candidate { place, entry, bytes, facts, .. } = candidate;
+    /// Returns whether it could be applied, or was refused for good.
+    fn apply_candidate(&mut self, id: DocumentId, candidate: &Candidate) -> Result<bool, StoreError> {
+        let Candidate { place, header, bytes, facts, .. } = candidate;
         if self.is_taken(id, place.origin, facts)? || !self.is_next(id, place.origin, facts)? {
-            return Ok(Attempt::NotYet);
+            return Ok(false);
         }
-        let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(Attempt::NotYet) };
-        let applied = self.apply_screened(id, entry, *place, &Screened { facts, deps: &deps, bytes })?;
-        Ok(applied.map_or_else(Attempt::Refused, |()| Attempt::Applied))
+        let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(false) };
+        self.apply_screened(id, header, *place, &Screened { facts, deps: &deps, bytes })?;
+        Ok(true)
     }
 }

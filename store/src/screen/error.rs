@@ -184,17 +184,23 @@ pub enum ScreenError {
         /// Its hash.
         hash: [u8; 32],
     },
-    /// The first op's counter is not greater than all that the change depends on.
-    #[error("start op is {found}, at least {min} is needed")]
-    StaleStartOp {
+    /// The first op's counter is not the next one after all that the change depends on.
+    #[error("start op is {found}, next is {next}")]
+    StartOp {
         /// The change's.
         found: u64,
-        /// The least possible.
-        min: u64,
+        /// The one that would be next.
+        next: u64,
     },
-    /// An actor that the ops refer to has written nothing in this document.
-    #[error("another actor is not known")]
-    UnknownActor {
+    /// The change depends on nothing, although records of its kind begin with a genesis change.
+    #[error("it does not build on the beginning of the record")]
+    NoDeps,
+    /// The change does not depend on the one before it of its actor.
+    #[error("the actor's change before it is no dependency")]
+    NotAfterOwn,
+    /// The ops refer to an op of another actor that the change does not build on.
+    #[error("it refers to what it does not build on")]
+    NotInPast {
         /// Its index, the author being 0.
         index: usize,
     },

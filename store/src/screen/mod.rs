@@ -6,8 +6,11 @@
 //! stricter than Automerge and accepts only what Automerge's own encoder writes, because a change that it would encode
 //! differently gets another hash when it is saved.
 //!
-//! Not here: whether the objects, elements and predecessors in other changes exist. For those a panic boundary stays
-//! around the application of a change.
+//! What a change is checked against is its own past, the changes that it depends on and all before them, never what else
+//! happens to be in the document: so every replica decides alike, whatever came first.
+//!
+//! Not here: whether the objects, elements and predecessors in other changes are of the right kind. For those a panic
+//! boundary stays around the application of a change.
 
 mod columns;
 mod error;
@@ -26,19 +29,20 @@ pub use columns::Column;
 pub use error::{OpFault, Part, ScreenError};
 
 use columns::Columns;
+use ops::Walked;
 use reader::Reader;
 
 use crate::genesis;
 
 /// The number of this set of rules. All replicas of a fleet must run the same rules, or one of them applies a change
 /// that another one quarantines, and they diverge. It rises with every change of what is accepted.
-pub const SCREEN_RULES: u32 = 2;
+pub const SCREEN_RULES: u32 = 3;
 
 /// Length of an actor id. Every log has one of 16 bytes, and so has each genesis change and each of Automerge's own.
 pub const ACTOR_BYTES: usize = 16;
-/// Most dependencies of a change. They are the heads its author saw: one per member that wrote at the same time. A peer
-/// with more concurrent writers than that merges in steps.
-pub const MAX_DEPS: u64 = 64;
+/// Most dependencies of a change. They are the heads its author saw: one per log that was written at the same time. A
+/// record with more cannot be edited; whoever makes that many on purpose is revoked, and they are gone.
+pub const MAX_DEPS: u64 = 1_024;
 /// Most actors that the ops of a change refer to, for the same reason as [`MAX_DEPS`].
 pub const MAX_OTHER_ACTORS: u64 = 1_024;
 /// Longest message in bytes. Ours name an agent, in at most 63 bytes; Automerge keeps them in memory with each
@@ -82,6 +86,8 @@ pub struct ChangeFacts {
     pub deps: Vec<[u8; 32]>,
     /// The actors that its ops refer to beside the author, sorted.
     pub other_actors: Vec<[u8; ACTOR_BYTES]>,
+    /// For each of them the greatest counter that is referred to.
+    pub reaches: Vec<u64>,
     /// How many ops it has.
     pub ops: u32,
     /// The author's clock in seconds. Advisory.
@@ -124,8 +130,10 @@ pub struct Expected<'a> {
     pub next_seq: u64,
     /// Returns the greatest op counter of a change; `None` when the change is not here.
     pub deps_max_op: &'a dyn Fn(&[u8; 32]) -> Option<u64>,
-    /// Whether an actor has a change in the document.
-    pub actor_known: &'a dyn Fn(&[u8]) -> bool,
+    /// Whether a change is the one before this one of its actor.
+    pub is_previous: &'a dyn Fn(&[u8; 32]) -> bool,
+    /// Returns the greatest counter of an actor's ops in the past of the change; 0 when it has none there.
+    pub past: &'a dyn Fn(&[u8; ACTOR_BYTES]) -> u64,
 }
 
 /// Decides whether a change may be applied: [`parse`] and then [`check`].
@@ -165,9 +173,9 @@ pub fn parse(bytes: &[u8]) -> Result<ChangeFacts, ScreenError> {
         return Err(ScreenError::Extra { count: input.remaining() });
     }
     let actors: Vec<_> = [actor].into_iter().chain(other_actors.iter().copied()).collect();
-    let (ops, adds) = ops::walk(&columns, &actors, start_op)?;
-    let end = within(Part::EndOp, start_op + u64::from(ops), 1, OP_COUNTER_END - 1)?;
-    Ok(ChangeFacts { hash, actor, seq, start_op, max_op: end - 1, deps, other_actors, ops, time, message, adds })
+    let Walked { ops, adds, reaches } = ops::walk(&columns, &actors, start_op)?;
+    let max_op = within(Part::EndOp, start_op + u64::from(ops), 1, OP_COUNTER_END - 1)? - 1;
+    Ok(ChangeFacts { hash, actor, seq, start_op, max_op, deps, other_actors, reaches, ops, time, message, adds })
 }
 
 /// Applies the rules that need to know the signer and the document.
@@ -182,16 +190,22 @@ pub fn check(facts: &ChangeFacts, expected: &Expected<'_>) -> Result<(), ScreenE
     if facts.seq != expected.next_seq {
         return Err(ScreenError::WrongSeq { found: facts.seq, next: expected.next_seq });
     }
-    let mut min = 1;
+    let mut start = 1;
     for hash in &facts.deps {
         let max_op = (expected.deps_max_op)(hash).ok_or(ScreenError::UnknownDep { hash: *hash })?;
-        min = min.max(max_op.saturating_add(1));
+        start = start.max(max_op.saturating_add(1));
     }
-    if facts.start_op < min {
-        return Err(ScreenError::StaleStartOp { found: facts.start_op, min });
+    // Automerge goes on with the next counter. A greater one would use them up for everybody.
+    if facts.start_op != start {
+        return Err(ScreenError::StartOp { found: facts.start_op, next: start });
     }
-    match facts.other_actors.iter().position(|actor| !(expected.actor_known)(actor)) {
-        Some(index) => Err(ScreenError::UnknownActor { index: index + 1 }),
+    // Automerge always names it, even where something later names it already.
+    if facts.seq > 1 && !facts.deps.iter().any(|hash| (expected.is_previous)(hash)) {
+        return Err(ScreenError::NotAfterOwn);
+    }
+    let mut reaches = facts.other_actors.iter().zip(&facts.reaches);
+    match reaches.position(|(actor, reach)| *reach > (expected.past)(actor)) {
+        Some(index) => Err(ScreenError::NotInPast { index: index + 1 }),
         None => Ok(()),
     }
 }

@@ -69,15 +69,18 @@ struct Op<'a> {
     insert: bool,
 }
 
-/// Walks all ops.
-///
-/// `actors` are the author and the others, in the order of their indices. Returns how many ops there are, and what they
-/// add when they do nothing else.
-pub(super) fn walk(
-    columns: &Columns<'_>,
-    actors: &[[u8; 16]],
-    start_op: u64,
-) -> Result<(u32, Option<Vec<Addition>>), ScreenError> {
+/// What was found.
+pub(super) struct Walked {
+    /// How many ops there are.
+    pub(super) ops: u32,
+    /// What they add when they do nothing else.
+    pub(super) adds: Option<Vec<Addition>>,
+    /// For each of the other actors the greatest counter that an op refers to.
+    pub(super) reaches: Vec<u64>,
+}
+
+/// Walks all ops. `actors` are the author and the others, in the order of their indices.
+pub(super) fn walk(columns: &Columns<'_>, actors: &[[u8; 16]], start_op: u64) -> Result<Walked, ScreenError> {
     let mut walk = Walk::new(columns, actors, start_op);
     while !walk.action.is_done() {
         within(Part::Ops, walk.ops.len() as u64 + 1, 0, MAX_OPS)?;
@@ -88,7 +91,8 @@ pub(super) fn walk(
 
 struct Walk<'a, 'b> {
     actors: &'b [[u8; 16]],
-    used: Vec<bool>,
+    /// The greatest counter that is referred to, by actor.
+    reaches: Vec<u64>,
     start_op: u64,
     ops: Vec<Op<'a>>,
     adds: Option<Vec<Addition>>,
@@ -114,14 +118,9 @@ struct Walk<'a, 'b> {
 
 impl<'a, 'b> Walk<'a, 'b> {
     fn new(columns: &Columns<'a>, actors: &'b [[u8; 16]], start_op: u64) -> Self {
-        let mut used = vec![false; actors.len()];
-        // The author is always listed.
-        if let Some(author) = used.first_mut() {
-            *author = true;
-        }
         Self {
             actors,
-            used,
+            reaches: vec![0; actors.len()],
             start_op,
             ops: Vec::new(),
             adds: Some(Vec::new()),
@@ -215,7 +214,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         if counter >= self.start_op && !own {
             return Err(self.fault(OpFault::Future));
         }
-        self.used[actor] = true;
+        self.reaches[actor] = self.reaches[actor].max(counter);
         Ok(Id { counter, actor })
     }
 
@@ -306,7 +305,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         })
     }
 
-    fn finish(self) -> Result<(u32, Option<Vec<Addition>>), ScreenError> {
+    fn finish(self) -> Result<Walked, ScreenError> {
         self.object_actor.finish()?;
         self.object_counter.finish()?;
         self.key_actor.finish()?;
@@ -330,11 +329,13 @@ impl<'a, 'b> Walk<'a, 'b> {
         if self.expand.is_present() && !self.expand.is_any_set() {
             return Err(ScreenError::Runs { column: Column::Expand });
         }
-        if let Some(index) = self.used.iter().position(|used| !used) {
-            return Err(ScreenError::UnusedActor { index });
+        // The author is listed even when nothing refers to it.
+        let reaches = self.reaches.get(1..).unwrap_or_default().to_vec();
+        if let Some(index) = reaches.iter().position(|reach| *reach == 0) {
+            return Err(ScreenError::UnusedActor { index: index + 1 });
         }
-        let count = u32::try_from(self.ops.len()).expect("at most MAX_OPS ops were walked");
-        Ok((count, self.adds))
+        let ops = u32::try_from(self.ops.len()).expect("at most MAX_OPS ops were walked");
+        Ok(Walked { ops, adds: self.adds, reaches })
     }
 
     fn fault(&self, fault: OpFault) -> ScreenError {

@@ -158,7 +158,11 @@ proptest! {
                     actor: change.actor_id().to_bytes(),
                     next_seq: change.seq(),
                     deps_max_op: &|dep| doc.get_change_by_hash(&automerge::ChangeHash(*dep)).map(|dep| dep.max_op()),
-                    actor_known: &|actor| changes.iter().any(|known| known.actor_id().to_bytes() == actor),
+                    is_previous: &|dep| {
+                        let dep = doc.get_change_by_hash(&automerge::ChangeHash(*dep));
+                        dep.is_some_and(|dep| dep.actor_id() == change.actor_id() && dep.seq() + 1 == change.seq())
+                    },
+                    past: &|actor| past(&doc, change, actor),
                 };
                 let facts = screen(change.raw_bytes(), &expected);
                 let facts = facts.unwrap_or_else(|error| panic!("{error}\n{:?}", change.decode()));
@@ -191,6 +195,24 @@ proptest! {
     fn no_bytes_make_the_parser_panic(bytes in vec(any::<u8>(), 0..300)) {
         let _ = parse(&bytes);
     }
+}
+
+/// The greatest counter of an actor's ops in the past of a change.
+fn past(doc: &Automerge, change: &automerge::Change, actor: &[u8]) -> u64 {
+    let mut open = change.deps().to_vec();
+    let mut seen = std::collections::BTreeSet::new();
+    let mut max_op = 0;
+    while let Some(hash) = open.pop() {
+        if !seen.insert(hash) {
+            continue;
+        }
+        let before = doc.get_change_by_hash(&hash).unwrap();
+        if before.actor_id().to_bytes() == actor {
+            max_op = max_op.max(before.max_op());
+        }
+        open.extend(before.deps());
+    }
+    max_op
 }
 
 fn unsigned(mut value: u64) -> Vec<u8> {

@@ -313,6 +313,34 @@ fn cut(tree: &Tree, at: usize) -> Cut {
     Cut { log: tree.log, last: entry.header().seq, tip: Some(EntryHash(*entry.hash())) }
 }
 
+/// A cut names an entry of a history that never came. Whether the other one had reached its position before or after the
+/// revocation plays no part.
+#[test]
+fn a_cut_in_a_history_that_is_not_here_means_the_same_whenever_it_came() {
+    let (a, mut tree) = author(100);
+    (0..3).for_each(|at: usize| tree.grow(&a, at.checked_sub(1)));
+    tree.grow(&a, Some(1));
+    // Somebody else has forked, so that cuts are laid out.
+    let mut unrelated = Tree::new(&a, 103);
+    (0..2).for_each(|_| unrelated.grow(&a, None));
+    outcomes(&a.store, &unrelated.entries);
+    let b = member(&a, 102);
+    ingest(&b.store, all_entries(&a.store));
+    outcomes(&a.store, &tree.entries[..2]);
+    outcomes(&b.store, &tree.entries[..3]);
+    let (node, never_came) = (tree.log.author, cut(&tree, 3));
+    write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node, cuts: vec![never_came] }));
+    ingest(&b.store, all_entries(&a.store));
+    outcomes(&a.store, &tree.entries[2..3]);
+    assert_eq!(heads(&a.store), heads(&b.store));
+    assert_eq!(held(&a.store), held(&b.store));
+    for store in [&a.store, &b.store] {
+        outcomes(store, &tree.entries[3..]);
+    }
+    // The third of the other history, and the two of somebody who was never granted anything.
+    assert_eq!((held(&a.store), held(&b.store)), (3, 3), "the entry has come, and what it builds on stands");
+}
+
 /// What an admin accepted stays accepted when a part of it moves to a branch.
 #[test]
 fn what_was_accepted_is_accepted_wherever_it_lies() {

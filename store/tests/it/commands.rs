@@ -7,6 +7,24 @@ use ctxnode_store::{Listing, LocalTable, StoreError, WriteError};
 
 use crate::support::*;
 
+/// Two tags that index alike are one row, however they come and go.
+#[test]
+fn tags_that_index_alike_count_once() {
+    let node = founder(1);
+    let count = || {
+        let snapshot = node.store.read().unwrap();
+        assert_eq!(snapshot.check(|_| ()).unwrap().problem_count, 0);
+        snapshot.reader().count(Index::NoteTag, Kind::Note, &["alpha", "a"]).unwrap()
+    };
+    let id = add_note(&node.store, "Plan", "x", &["a", "a\0"]);
+    assert_eq!(count(), 1);
+    for (tag, left) in [("a", 1), ("a\0", 0)] {
+        let remove = Edit::Remove { field: "tags", key: tag.to_owned() };
+        write(&node.store, move |draft| draft.edit(id, &alpha(), [remove]));
+        assert_eq!(count(), left);
+    }
+}
+
 #[test]
 fn a_committed_note_reads_back_with_index_and_body() {
     let node = founder(1);

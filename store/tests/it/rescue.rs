@@ -1,7 +1,11 @@
 //! The recovery key: who holds it makes a node an admin, whatever others said, and nobody else can.
 
-use ctxnode_model::{Edit, NodeKey};
-use ctxnode_store::{ControlOp, Location, RecoveryKey, RescueError, Role, SeededEntropy, Store, rescue_entry};
+use ctxnode_model::frontier::{LogId, Run};
+use ctxnode_model::{Edit, NodeKey, Space};
+use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
+use ctxnode_store::{
+    ControlOp, Location, NodeSecret, RecoveryKey, RescueError, Role, SeededEntropy, Store, rescue_entry,
+};
 
 use crate::support::*;
 
@@ -78,4 +82,31 @@ fn each_control_op_of_one_command_counts_here_and_at_peers() {
         assert_eq!(store.authority().role(&node), Some(Role::Writer));
     }
     assert_eq!(note(&b.store, id).title.as_deref(), Some("after"));
+}
+
+/// Whoever has the founder's key can sign a control op in the place of the genesis. The fleet stays founded, and the recovery
+/// key stands above it.
+#[test]
+fn nothing_takes_the_place_of_the_genesis() {
+    let first = founder(90);
+    let second = member(&first, 91);
+    grant(&first, &second, Role::Writer);
+    let secret = NodeSecret::generate(&SeededEntropy::new(90 ^ 0x5eed));
+    let (genesis, _) = decode(&first.store.genesis().unwrap()).unwrap();
+    let log = LogId { space: Space::Fleet.id(&first.store.fleet()), ..genesis.log };
+    let run = Run { log, from: 1, to: 1 };
+    let taken = second.store.read().unwrap().reader().entries(&run, 1).unwrap().remove(0);
+    let forged = (0_u32..).map(|number| {
+        let node = second.store.node();
+        let op = ControlOp::Grant { node, role: Role::Writer, spaces: None, name: number.to_string() };
+        let header = Header { fleet: first.store.fleet(), log, ..genesis.clone() };
+        VerifiedEntry::sign(header, vec![Op::Control(op.encode())], &secret).unwrap()
+    });
+    // A smaller hash goes first at its position.
+    let forged = forged.into_iter().find(|entry| entry.hash() < blake3::hash(&taken).as_bytes()).unwrap();
+    ingest(&second.store, vec![forged.bytes().to_vec()]);
+    let authority = second.store.authority();
+    assert_eq!(authority.role(&first.store.node()), Some(Role::Admin));
+    assert_eq!(authority.role(&second.store.node()), Some(Role::Writer));
+    assert!(authority.recovery().is_some());
 }

@@ -208,7 +208,8 @@ fn an_action_run_of_a_trillion_is_refused_at_once() {
 
 #[test]
 fn a_gap_in_the_seq_of_an_actor_is_refused() {
-    let expected = Expected { actor: &AUTHOR, next_seq: 2, deps_max_op: &|_| None, actor_known: &|_| false };
+    let expected =
+        Expected { actor: &AUTHOR, next_seq: 2, deps_max_op: &|_| None, is_previous: &|_| false, past: &|_| 0 };
     let gap = Forged { seq: 3, start_op: 2, ..Forged::default() };
     assert_eq!(screen(&gap.bytes(), &expected), Err(ScreenError::WrongSeq { found: 3, next: 2 }));
     // Automerge: an assertion about the length of the actor's sequence.
@@ -222,16 +223,19 @@ fn a_gap_in_the_seq_of_an_actor_is_refused() {
 
 #[test]
 fn a_first_change_with_a_later_seq_or_an_unknown_other_actor_is_refused() {
-    let expected = Expected { actor: &AUTHOR, next_seq: 1, deps_max_op: &|_| None, actor_known: &|_| false };
+    let expected =
+        Expected { actor: &AUTHOR, next_seq: 1, deps_max_op: &|_| None, is_previous: &|_| false, past: &|_| 0 };
     let late = Forged { seq: 2, ..Forged::default() };
     assert_eq!(screen(&late.bytes(), &expected), Err(ScreenError::WrongSeq { found: 2, next: 1 }));
-    let stranger = Forged { others: vec![vec![9; 16]], start_op: 5, ..Forged::default() }
+    let stranger = Forged { others: vec![vec![9; 16]], deps: vec![[3; 32]], start_op: 5, ..Forged::default() }
         .with(Column::ObjectActor, &[0x7f, 1])
         .with(Column::ObjectCounter, &[0x7f, 1]);
-    assert_eq!(screen(&stranger.bytes(), &expected), Err(ScreenError::UnknownActor { index: 1 }));
+    let expected = Expected { deps_max_op: &|_| Some(4), ..expected };
+    assert_eq!(screen(&stranger.bytes(), &expected), Err(ScreenError::NotInPast { index: 1 }));
+    assert!(screen(&stranger.bytes(), &Expected { past: &|_| 1, ..expected }).is_ok());
     // Automerge: an unwrap of an actor that it does not know, in both cases.
     assert_eq!(automerge_applies(&late.bytes()), None);
-    assert_eq!(automerge_applies(&stranger.bytes()), None);
+    assert_eq!(automerge_applies(&Forged { deps: Vec::new(), ..stranger }.bytes()), None);
 }
 
 /// An object in another change is for the panic boundary; one in the same change is decided here.
@@ -344,7 +348,11 @@ fn ops_of_one_change_that_do_not_fit_each_other_are_refused() {
 #[test]
 fn limits_are_inclusive() {
     let base = Forged::default;
-    let dep = |n: u64| [n as u8; 32];
+    let dep = |n: u64| {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&n.to_be_bytes());
+        hash
+    };
     let deps = |count: u64| Forged { deps: (0..count).map(dep).collect(), ..base() };
     assert!(parse(&deps(MAX_DEPS).bytes()).is_ok());
     assert!(matches!(deps(MAX_DEPS + 1).refused(), ScreenError::Limit { part: Part::Deps, .. }));
@@ -385,12 +393,17 @@ fn a_change_of_another_actor_or_with_missing_or_later_dependencies_is_refused() 
     let change = Forged { deps: vec![dep], start_op: 5, ..Forged::default() }.bytes();
     let expected = |max_op: Option<u64>| {
         let known = move |_: &[u8; 32]| max_op;
-        screen(&change, &Expected { actor: &AUTHOR, next_seq: 1, deps_max_op: &known, actor_known: &|_| true })
+        screen(
+            &change,
+            &Expected { actor: &AUTHOR, next_seq: 1, deps_max_op: &known, is_previous: &|_| false, past: &|_| 0 },
+        )
     };
     assert_eq!(expected(None), Err(ScreenError::UnknownDep { hash: dep }));
-    assert_eq!(expected(Some(5)), Err(ScreenError::StaleStartOp { found: 5, min: 6 }));
+    assert_eq!(expected(Some(5)), Err(ScreenError::StartOp { found: 5, next: 6 }));
+    assert_eq!(expected(Some(3)), Err(ScreenError::StartOp { found: 5, next: 4 }), "counters are not used up");
     assert!(expected(Some(4)).is_ok());
-    let other = Expected { actor: &[8; 16], next_seq: 1, deps_max_op: &|_| Some(4), actor_known: &|_| true };
+    let other =
+        Expected { actor: &[8; 16], next_seq: 1, deps_max_op: &|_| Some(4), is_previous: &|_| false, past: &|_| 0 };
     assert_eq!(screen(&change, &other), Err(ScreenError::WrongActor));
 }
 
@@ -510,7 +523,15 @@ fn accepted(sample: &Sample, bytes: &[u8]) -> bool {
         actor: &original.actor,
         next_seq: original.seq,
         deps_max_op: &|dep| doc.get_change_meta_by_hash(&ChangeHash(*dep)).map(|meta| meta.max_op),
-        actor_known: &|actor| doc.get_changes(&[]).iter().any(|change| change.actor_id().to_bytes() == actor),
+        is_previous: &|dep| {
+            let change = doc.get_change_meta_by_hash(&ChangeHash(*dep));
+            change.is_some_and(|meta| meta.actor.to_bytes() == original.actor && meta.seq + 1 == original.seq)
+        },
+        // The sample builds on all of it.
+        past: &|actor| {
+            let all = doc.get_changes_meta(&[]);
+            all.iter().filter(|meta| meta.actor.to_bytes() == actor).map(|meta| meta.max_op).max().unwrap_or(0)
+        },
     };
     screen(bytes, &expected).is_ok()
 }
