@@ -59,6 +59,11 @@ fn judge_one(
             batch.apply_ops(&entry, place, &mut Prepared::new(), touched)
         }
         (Err(reason), was_held) => {
+            // Why a part of it was held plays no part any more.
+            let parts = rows::entry_key(log_no, seq);
+            for (part, _) in batch.tables.scan_prefix(Table::Quarantine, &parts, Direction::Forward, usize::MAX)? {
+                batch.tables.remove(Table::Quarantine, &part)?;
+            }
             batch.tables.put(Table::Quarantine, &key, &QuarantineReason::Right { reason }.encode())?;
             if !was_held {
                 let documents = entry.ops().iter().filter_map(Op::document);

@@ -45,13 +45,18 @@ impl Batch<'_> {
         }
         let ready = self.is_next(id, place.origin, &facts)?;
         let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
+            if self.has_waiting && self.has_rivals(id)? {
+                self.rivalled.insert(id, header.log.space);
+            }
             return self.wait(id, place, &facts);
         };
         if self.is_taken(id, place.origin, &facts)? {
             return self.take_rival(id, place, &facts);
         }
-        self.apply_screened(id, header, place, &Screened { facts: &facts, deps: &deps, bytes })?;
-        self.drain_waiting(id)
+        match self.apply_screened(id, header, place, &Screened { facts: &facts, deps: &deps, bytes })? {
+            Ok(()) => self.drain_waiting(id),
+            Err(reason) => self.refuse(id, place, &facts, &reason),
+        }
     }
 
     /// Keeps a change until it can be applied.
@@ -59,6 +64,18 @@ impl Batch<'_> {
         self.has_waiting = true;
         let held = place.held();
         self.tables.put(Table::Waiting, &rows::waiting_key(id, &facts.hash, held), &held.encode())
+    }
+
+    /// Names a change in quarantine that can never be applied. It still says what it builds on.
+    pub(super) fn refuse(
+        &mut self,
+        id: DocumentId,
+        place: Place,
+        facts: &screen::ChangeFacts,
+        reason: &QuarantineReason,
+    ) -> Result<(), StoreError> {
+        self.wait(id, place, facts)?;
+        self.hold(place, reason)
     }
 
     /// Applies waiting changes of a document until none of them has all it needs.
@@ -82,8 +99,10 @@ impl Batch<'_> {
                     return self.take_rival(id, place, &facts);
                 }
                 let screened = Screened { facts: &facts, deps: &deps, bytes: &bytes };
-                self.tables.remove(Table::Waiting, &key)?;
-                self.apply_screened(id, entry.header(), place, &screened)?;
+                match self.apply_screened(id, entry.header(), place, &screened)? {
+                    Ok(()) => drop(self.tables.remove(Table::Waiting, &key)?),
+                    Err(reason) => self.hold(place, &reason)?,
+                }
                 progress = true;
             }
             if !progress {
@@ -93,21 +112,21 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Applies a change whose dependencies are here, or keeps it in quarantine for good.
+    /// Applies a change whose dependencies are here, or says why it never can be.
     pub(super) fn apply_screened(
         &mut self,
         id: DocumentId,
         header: &Header,
         place: Place,
         screened: &Screened<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Result<(), QuarantineReason>, StoreError> {
         let Screened { facts, deps, bytes } = *screened;
         if let Err(error) = self.check_context(id, place.origin, facts, deps)? {
-            return self.hold(place, &QuarantineReason::Screened { error: error.to_string() });
+            return Ok(Err(QuarantineReason::Screened { error: error.to_string() }));
         }
         let state = match self.state_after(id, facts, bytes)? {
             Ok(state) => state,
-            Err(fault) => return self.hold(place, &QuarantineReason::from(fault)),
+            Err(fault) => return Ok(Err(QuarantineReason::from(fault))),
         };
         self.dirty_mut(id)?.state = state;
         let facts = Facts {
@@ -116,7 +135,7 @@ impl Batch<'_> {
             max_op: facts.max_op,
             deps: facts.deps.iter().map(|hash| ChangeHash(*hash)).collect(),
         };
-        self.note(id, header, place, &facts)
+        self.note(id, header, place, &facts).map(Ok)
     }
 
     /// Applies a change that passed the screener; the first one of a record often needs no more than its facts.

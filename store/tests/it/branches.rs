@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, EntryHash, Space, Stamp, Timestamp};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry};
-use ctxnode_store::{ControlOp, Cut, Finding, Location, NodeSecret, Outcome, Role, SeededEntropy, Store};
+use ctxnode_store::{ControlOp, Cut, Entropy as _, Finding, Location, NodeSecret, Outcome, Role, SeededEntropy, Store};
 use proptest::prelude::*;
 
 use crate::support::*;
@@ -122,6 +122,125 @@ fn of_two_changes_with_one_number_the_first_counts_everywhere() {
         sound(&node.store);
     }
     assert_eq!(heads(&a.store), heads(&c.store));
+}
+
+/// Others have built on the later of two changes with one number. The earlier one comes afterwards, or was written
+/// afterwards with an earlier time, and takes nothing from under them.
+#[test]
+fn what_others_built_on_is_not_taken_from_under_them() {
+    let a = founder(66);
+    let c = member(&a, 67);
+    let d = member(&a, 68);
+    grant(&a, &c, Role::Writer);
+    let (one, two, _dir) = twins(&a, 69);
+    let id = add_note(&a.store, "shared", "x", &[]);
+    meet(&[&a.store, &c.store, &one.store, &two.store]);
+    let retitle = |node: &Node, text: &str| {
+        let edit = Edit::set("title", text);
+        write(&node.store, move |draft| draft.edit(id, &alpha(), [edit]));
+    };
+    two.clock.advance(60_000);
+    retitle(&two, "of two");
+    ingest(&c.store, all_entries(&two.store));
+    c.clock.advance(70_000);
+    retitle(&c, "of c, on top");
+    retitle(&one, "of one");
+    // One replica hears of the earlier change first, and of what was built on the other last.
+    ingest(&d.store, all_entries(&one.store));
+    ingest(&d.store, all_entries(&two.store));
+    assert_eq!(title(&d.store, id), "of one", "nobody has built on either");
+    meet(&[&c.store, &d.store, &one.store]);
+    for node in [&c, &d] {
+        assert_eq!(title(&node.store, id), "of c, on top");
+        assert_eq!(held(&node.store), 1);
+        assert_eq!(node.store.read().unwrap().reader().waiting_count().unwrap(), 0);
+        sound(&node.store);
+    }
+}
+
+/// What is in a store of the records that are shared, and what it holds back.
+fn shown(store: &Store, ids: &[DocumentId]) -> (Vec<ctxnode_store::ViewBytes>, BTreeSet<String>) {
+    let snapshot = store.read().unwrap();
+    let (rows, _) = snapshot.reader().quarantine(10_000).unwrap();
+    let held = rows.into_iter().map(|row| format!("{:?} {} {:?} {}", row.log, row.seq, row.op, row.reason));
+    (ids.iter().map(|id| snapshot.reader().view_bytes(*id).unwrap()).collect(), held.collect())
+}
+
+/// Gives entries to a store in an order and in batches that follow from a number, again and again until all are there.
+fn give_shuffled(to: &Store, entries: &[Vec<u8>], seed: u64) {
+    let random = SeededEntropy::new(seed);
+    let mut left: Vec<Vec<u8>> = entries.to_vec();
+    left.sort_by_key(|entry| *blake3::hash(&[&seed.to_be_bytes(), entry.as_slice()].concat()).as_bytes());
+    while !left.is_empty() {
+        let mut again = Vec::new();
+        let before = left.len();
+        while !left.is_empty() {
+            let size = 1 + usize::try_from(random.number() % 7).unwrap();
+            let batch: Vec<Vec<u8>> = left.drain(..size.min(left.len())).collect();
+            let outcomes = ingest(to, batch.clone()).outcomes;
+            let is_missing = |outcome: &Outcome| matches!(outcome, Outcome::Gap { .. } | Outcome::Elsewhere);
+            again.extend(
+                batch.into_iter().zip(outcomes).filter(|(_, outcome)| is_missing(outcome)).map(|(entry, _)| entry),
+            );
+        }
+        assert!(again.len() < before, "no progress");
+        left = again;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Two running copies of one machine and two others edit the same records and hear of each other now and then. What is
+    /// shown in the end, and what is held back, follows from the set of entries alone.
+    #[test]
+    fn rivals_end_alike_in_every_order(
+        steps in proptest::collection::vec((0..4_usize, 0..4_usize, 0..6_u8, 0..90_000_i64), 4..28),
+        revoked in any::<bool>(),
+        one_order in any::<u64>(),
+        other_order in any::<u64>(),
+    ) {
+        let a = founder(110);
+        let c = member(&a, 111);
+        grant(&a, &c, Role::Writer);
+        let (one, two, _dir) = twins(&a, 112);
+        let nodes = [&a, &c, &one, &two];
+        let ids = [add_note(&a.store, "first", "x. y.", &[]), add_note(&a.store, "second", "x", &[])];
+        meet(&nodes.map(|node| &node.store));
+        for (at, (node, other, action, later)) in steps.into_iter().enumerate() {
+            nodes[node].clock.advance(later);
+            let id = ids[usize::from(action % 2)];
+            match action {
+                0..4 => {
+                    let edit = Edit::set("title", format!("{at}"));
+                    write(&nodes[node].store, move |draft| draft.edit(id, &alpha(), [edit]));
+                }
+                4 => {
+                    set_body(&nodes[node].store, id, &format!("x. {at}. y."), None);
+                }
+                _ => drop(ingest(&nodes[other].store, all_entries(&nodes[node].store))),
+            }
+        }
+        if revoked {
+            let node = one.store.node();
+            write(&a.store, move |draft| {
+                let cuts = draft.cuts_of(node)?;
+                draft.control(&ControlOp::Revoke { node, cuts })
+            });
+        }
+        let all: Vec<Vec<u8>> = nodes.iter().flat_map(|node| all_entries(&node.store)).collect();
+        let fresh = [(member(&a, 114), one_order), (member(&a, 115), other_order)];
+        for (node, order) in &fresh {
+            give_shuffled(&node.store, &all, *order);
+            sound(&node.store);
+        }
+        prop_assert_eq!(shown(&fresh[0].0.store, &ids), shown(&fresh[1].0.store, &ids));
+        meet(&nodes.map(|node| &node.store));
+        for node in nodes {
+            prop_assert_eq!(shown(&node.store, &ids), shown(&fresh[0].0.store, &ids));
+            sound(&node.store);
+        }
+    }
 }
 
 /// A thief of a key writes another history of positions that a revocation lets stand: what was seen stands, his does not.
