@@ -287,14 +287,15 @@ impl Authority {
         {
             return Err(Refusal::Revoked);
         }
+        let role = member.role_at(log, seq);
         let in_fleet_space = Some(header.log.space) == self.fleet_space;
         if let Some(spaces) = &member.spaces
+            && role < Role::Admin
             && !in_fleet_space
             && !spaces.contains(&header.log.space)
         {
             return Err(Refusal::Space);
         }
-        let role = member.role_at(log, seq);
         let needed = ops.iter().map(required).max().unwrap_or(Role::Writer);
         if role < needed && !accepted { Err(Refusal::Role) } else { Ok(()) }
     }
@@ -329,11 +330,13 @@ impl Authority {
         self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))
     }
 
-    /// Returns the spaces that an active member may read and write; the fleet's own is always among them.
+    /// Returns the spaces that an active member may read and write; the fleet's own is always among them. An admin has all:
+    /// it lets machines in to any, and says of logs in all of them what stands.
     #[must_use]
     pub fn spaces(&self, node: &NodeKey) -> Option<Spaces> {
         let member = self.members.get(node).filter(|member| member.revoked.is_none())?;
         Some(match &member.spaces {
+            _ if member.role == Role::Admin => Spaces::All,
             None => Spaces::All,
             Some(spaces) => Spaces::Only(spaces.iter().copied().chain(self.fleet_space).collect()),
         })

@@ -49,6 +49,23 @@ fn a_demotion_ends_the_role_at_a_position() {
     assert_eq!(judge(&authority, 2, 6, Kind::Note), Ok(()));
 }
 
+/// An admin that could not read a space would leave what others wrote there out of a revocation, and could let others in to
+/// what it may not read itself.
+#[test]
+fn an_admin_has_all_spaces_as_long_as_it_is_one() {
+    let alpha = SpaceId([7; 16]);
+    let limited = |role| ControlOp::Grant { node: node(2), role, spaces: Some([alpha].into()), name: String::new() };
+    let set = |role, last| ControlOp::SetRole { node: node(2), role, cuts: vec![Cut { log: log(2), last, tip: None }] };
+    let granted = evaluate(vec![genesis(), (order(2, 1), limited(Role::Admin))]);
+    assert_eq!(granted.spaces(&node(2)), Some(Spaces::All));
+    let writer = evaluate(vec![genesis(), (order(2, 1), limited(Role::Writer))]);
+    assert_eq!(writer.spaces(&node(2)), Some(Spaces::Only([alpha, SPACE].into())));
+    let ops = vec![genesis(), (order(2, 1), limited(Role::Writer)), (order(3, 1), set(Role::Admin, 1))];
+    assert_eq!(evaluate(ops.clone()).spaces(&node(2)), Some(Spaces::All));
+    let ops = ops.into_iter().chain([(order(4, 1), set(Role::Writer, 2))]).collect();
+    assert_eq!(evaluate(ops).spaces(&node(2)), Some(Spaces::Only([alpha, SPACE].into())), "and the limit comes back");
+}
+
 /// Whoever is no admin any more could otherwise claim an earlier time, in the same log or in a new one, and let others in.
 #[test]
 fn a_control_op_beyond_a_demotion_does_not_count_whatever_time_it_claims() {

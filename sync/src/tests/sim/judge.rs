@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use ctxnode_model::frontier::{Head, Heads, LogId, Run};
 use ctxnode_model::{NodeKey, Spaces};
-use ctxnode_store::{Authority, ViewBytes};
+use ctxnode_store::{Authority, Role, ViewBytes};
+use serde_json::{Value, json};
 
 use super::world::{Node, World};
 
@@ -47,6 +48,7 @@ impl World {
                 (members.collect::<Vec<_>>(), authority.revoked().collect::<Vec<_>>())
             };
             assert_eq!(rights(&node.store().authority()), rights(&authority), "rights differ: {}", self.tail());
+            self.nobody_takes_rights(node);
             let snapshot = node.store().read().expect("a snapshot");
             let sound = snapshot.check(|_| ()).expect("a check");
             assert_eq!(sound.problem_count, 0, "{:?} {}", sound.problems, self.tail());
@@ -120,6 +122,26 @@ impl World {
                     assert!(node.notes[at].0.is_some(), "{id} is lost: {}", self.tail());
                 }
             }
+        }
+    }
+
+    /// Whatever a liar signs, nobody is an admin whom no admin made one, and nothing is deleted that no admin deleted. A liar
+    /// that was made an admin may do both.
+    fn nobody_takes_rights(&self, node: &Node) {
+        if self.liar.is_some_and(|liar| self.perhaps_admins.contains(&liar)) {
+            return;
+        }
+        let authority = node.store().authority();
+        for (member, role) in authority.members() {
+            let is_made = role < Role::Admin || self.perhaps_admins.contains(&member);
+            assert!(is_made, "{member} made itself an admin: {}", self.tail());
+        }
+        let snapshot = node.store().read().expect("a snapshot");
+        for id in self.notes.iter().filter(|id| !self.perhaps_deleted.contains(id)) {
+            let (view, _) = snapshot.reader().view_bytes(*id).expect("a view");
+            let view: Option<Value> = view.map(|bytes| serde_json::from_slice(&bytes).expect("JSON"));
+            let is_deleted = view.is_some_and(|view| view["meta"]["deleted"] != json!(false));
+            assert!(!is_deleted, "{id} was deleted without a right: {}", self.tail());
         }
     }
 

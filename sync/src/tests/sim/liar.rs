@@ -2,9 +2,9 @@
 
 use automerge::{Change, ChangeHash};
 use ctxnode_model::NodeKey;
-use ctxnode_store::entry::{Op, VerifiedEntry, decode};
+use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
 use ctxnode_store::genesis::genesis;
-use ctxnode_store::{Entropy as _, NodeSecret, SeededEntropy};
+use ctxnode_store::{ControlOp, Entropy as _, NodeSecret, Role, SeededEntropy};
 use ctxnode_sync_proto::{Entries, Message};
 
 /// Says something else than an honest node would.
@@ -12,7 +12,7 @@ pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, message: Message)
     let dice = random.number() % 8;
     match message {
         Message::Entries(mut runs) if dice >= 6 => {
-            forge(secret, &mut runs);
+            sign_others(secret, &mut runs, if dice == 6 { build_on_nothing } else { take_rights });
             Message::Entries(runs)
         }
         Message::Entries(mut runs) if dice < 4 => {
@@ -45,27 +45,32 @@ fn lie_about(runs: &mut [Entries], dice: u128, random: &SeededEntropy) {
     }
 }
 
-/// Signs other entries in the place of its own last ones: their changes say that they build on nothing but what every record
-/// begins with, and refer to the ops of others as before.
-fn forge(secret: &NodeSecret, runs: &mut [Entries]) {
+/// Signs other entries in the place of its own last ones.
+fn sign_others(secret: &NodeSecret, runs: &mut [Entries], make: fn(&Header, &Op) -> Op) {
     for run in runs.iter_mut().filter(|run| run.log.author == secret.public()) {
         let Some(last) = run.entries.last_mut() else { continue };
         let Ok((header, ops)) = decode(last) else { continue };
-        let ops = ops.into_iter().map(|op| match op {
-            Op::Change { document, change } => match Change::from_bytes(change.clone()) {
-                Ok(honest) => {
-                    let mut expanded = honest.decode();
-                    expanded.deps =
-                        genesis(document.kind).map(|genesis| ChangeHash(genesis.hash)).into_iter().collect();
-                    expanded.hash = None;
-                    Op::Change { document, change: Change::from(expanded).raw_bytes().to_vec() }
-                }
-                Err(_) => Op::Change { document, change },
-            },
-            op => op,
-        });
-        if let Ok(forged) = VerifiedEntry::sign(header, ops.collect(), secret) {
-            *last = forged.bytes().to_vec();
+        let ops = ops.iter().map(|op| make(&header, op)).collect();
+        if let Ok(other) = VerifiedEntry::sign(header, ops, secret) {
+            *last = other.bytes().to_vec();
         }
+    }
+}
+
+/// A change that says that it builds on nothing but what every record begins with, and refers to the ops of others as before.
+fn build_on_nothing(_: &Header, op: &Op) -> Op {
+    let Op::Change { document, change } = op else { return op.clone() };
+    let Ok(honest) = Change::from_bytes(change.clone()) else { return op.clone() };
+    let mut expanded = honest.decode();
+    expanded.deps = genesis(document.kind).map(|genesis| ChangeHash(genesis.hash)).into_iter().collect();
+    expanded.hash = None;
+    Op::Change { document: *document, change: Change::from(expanded).raw_bytes().to_vec() }
+}
+
+/// What only an admin may: it deletes the record, or makes itself one.
+fn take_rights(header: &Header, op: &Op) -> Op {
+    match op {
+        Op::Change { document, .. } if header.seq.is_multiple_of(2) => Op::Tombstone(*document),
+        _ => Op::Control(ControlOp::SetRole { node: header.log.author, role: Role::Admin, cuts: Vec::new() }.encode()),
     }
 }

@@ -9,7 +9,7 @@ use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
 use ctxnode_store::{
     Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
-    StoreError, WriteError,
+    StoreError,
 };
 use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, OwnHeads, frame};
 
@@ -30,7 +30,7 @@ pub(super) struct Node {
     /// It speaks a newer protocol as well and says things that the others do not know.
     newer: bool,
     disk: Disk,
-    store: Option<Store>,
+    pub(super) store: Option<Store>,
     standing: Option<Arc<Standing>>,
     inviter: Option<NodeKey>,
     secret: NodeSecret,
@@ -72,6 +72,11 @@ pub(super) struct World {
     /// By an admin whose disk failed meanwhile.
     pub(super) perhaps_revoked: BTreeSet<NodeKey>,
     pub(super) notes: Vec<DocumentId>,
+    pub(super) liar: Option<NodeKey>,
+    /// Who was ever made an admin by one, as far as is known: nobody else is one, and nobody else deletes.
+    pub(super) perhaps_admins: BTreeSet<NodeKey>,
+    /// What was perhaps deleted by one.
+    pub(super) perhaps_deleted: BTreeSet<DocumentId>,
     now: u64,
     /// How many boots there have been: no two copies of a disk run under one.
     boots: u32,
@@ -88,6 +93,9 @@ impl World {
             revoked: BTreeSet::new(),
             perhaps_revoked: BTreeSet::new(),
             notes: Vec::new(),
+            liar: None,
+            perhaps_admins: BTreeSet::new(),
+            perhaps_deleted: BTreeSet::new(),
             now: 0,
             boots: 0,
             log: Vec::new(),
@@ -103,11 +111,11 @@ impl World {
         usize::try_from(self.random.number() % n as u128).unwrap_or(0)
     }
 
-    fn chance(&self, percent: usize) -> bool {
+    pub(super) fn chance(&self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    fn note(&mut self, text: impl FnOnce() -> String) {
+    pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
         self.log.push(text());
     }
 
@@ -139,13 +147,20 @@ impl World {
             promised: BTreeMap::new(),
             known: Heads::default(),
         };
+        if lies {
+            self.liar = Some(node.key);
+        }
         if index == 0 {
             node.store = Some(Store::create(self.options(&node), "sim").expect("a store").store);
+            self.perhaps_admins.insert(node.key);
         } else {
             let genesis = self.nodes[0].store().genesis().expect("genesis");
             node.store = Some(Store::create_member(self.options(&node), genesis).expect("a store"));
             node.inviter = Some(self.nodes[0].key);
             let role = if self.chance(30) { Role::Admin } else { Role::Writer };
+            if role == Role::Admin {
+                self.perhaps_admins.insert(node.key);
+            }
             let fleet = self.nodes[0].store().fleet();
             let spaces = node
                 .ventures
@@ -238,6 +253,9 @@ impl World {
         };
         let word = self.random.number() % 1_000;
         let tombstone = self.chance(5);
+        if tombstone && self.perhaps_admins.contains(&self.nodes[node].key) {
+            self.perhaps_deleted.extend(known);
+        }
         let made = self.write(node, move |draft| {
             let now = draft.now();
             match known {
@@ -275,33 +293,6 @@ impl World {
                 let space = Space::of(venture).id(&self.nodes[node].store().fleet());
                 self.nodes[node].acked.insert(id, space);
             }
-        }
-        self.grown(node);
-    }
-
-    /// Promotes, demotes or revokes somebody, if the node may.
-    fn govern(&mut self, node: usize) {
-        let about = 1 + self.below(self.nodes.len().max(2) - 1);
-        let Some(subject) = self.nodes.get(about).map(|subject| subject.key) else { return };
-        let revoke = self.chance(30) && self.revoked.len() + 2 < self.nodes.len();
-        let role = if self.chance(50) { Role::Writer } else { Role::Admin };
-        let Some(store) = self.nodes[node].store.clone() else { return };
-        let done = store.write_blocking(move |draft| {
-            let cuts = draft.cuts_of(subject)?;
-            let op = match revoke {
-                true => ControlOp::Revoke { node: subject, cuts },
-                false => ControlOp::SetRole { node: subject, role, cuts },
-            };
-            draft.control(&op)
-        });
-        if let Err(WriteError::Refused(_)) = done {
-            return;
-        }
-        self.note(|| format!("govern {node} about {about} revoke={revoke} done={}", done.is_ok()));
-        if revoke {
-            // A full disk promises nothing, and yet the entry may be there after the next start.
-            let known = if done.is_ok() { &mut self.revoked } else { &mut self.perhaps_revoked };
-            known.insert(subject);
         }
         self.grown(node);
     }
@@ -403,7 +394,7 @@ impl World {
     }
 
     /// Tells every connection of a node that its logs grew.
-    fn grown(&mut self, node: usize) {
+    pub(super) fn grown(&mut self, node: usize) {
         let Some(store) = self.nodes[node].store.clone() else { return };
         let Ok(OwnHeads { heads, layout }) = transfer::own(&store) else { return };
         if heads == self.nodes[node].known {
