@@ -35,8 +35,8 @@ struct Dirty {
     state: State,
     /// The last change of each log, once somebody had to know.
     last: Option<BTreeMap<u32, Last>>,
-    /// Whether it has changes whose number is taken, once somebody had to know.
-    has_rivals: Option<bool>,
+    /// Whose changes to it were set aside, once somebody had to know.
+    set_aside: Option<BTreeSet<u32>>,
 }
 
 /// The last change of a log to a document.
@@ -49,7 +49,7 @@ struct Last {
 
 impl Dirty {
     fn new(row: DocumentRow, state: State) -> Self {
-        Self { row, state, last: None, has_rivals: None }
+        Self { row, state, last: None, set_aside: None }
     }
 }
 

@@ -45,16 +45,17 @@ impl Batch<'_> {
         }
         let ready = self.is_next(id, place.origin, &facts)?;
         let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
-            if self.has_waiting && self.has_rivals(id)? {
-                self.rivalled.insert(id, header.log.space);
-            }
+            self.settle_waiting(id, place)?;
             return self.wait(id, place, &facts);
         };
         if self.is_taken(id, place.origin, &facts)? {
             return self.take_rival(id, place, &facts);
         }
         match self.apply_screened(id, header, place, &Screened { facts: &facts, deps: &deps, bytes })? {
-            Ok(()) => self.drain_waiting(id),
+            Ok(()) => {
+                self.settle_applied(id, place)?;
+                self.drain_waiting(id)
+            }
             Err(reason) => self.refuse(id, place, &facts, &reason),
         }
     }
@@ -75,6 +76,7 @@ impl Batch<'_> {
         reason: &QuarantineReason,
     ) -> Result<(), StoreError> {
         self.wait(id, place, facts)?;
+        self.dirty_mut(id)?.set_aside = None;
         self.hold(place, reason)
     }
 
@@ -100,8 +102,11 @@ impl Batch<'_> {
                 }
                 let screened = Screened { facts: &facts, deps: &deps, bytes: &bytes };
                 match self.apply_screened(id, entry.header(), place, &screened)? {
-                    Ok(()) => drop(self.tables.remove(Table::Waiting, &key)?),
-                    Err(reason) => self.hold(place, &reason)?,
+                    Ok(()) => {
+                        self.tables.remove(Table::Waiting, &key)?;
+                        self.settle_applied(id, place)?;
+                    }
+                    Err(reason) => self.refuse(id, place, &facts, &reason)?,
                 }
                 progress = true;
             }

@@ -53,19 +53,35 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Whether a loaded document has changes whose number is taken. What builds on those may change which one counts.
-    pub(super) fn has_rivals(&mut self, id: DocumentId) -> Result<bool, StoreError> {
-        if let Some(known) = self.dirty(id)?.has_rivals {
-            return Ok(known);
+    /// The logs whose changes to a loaded document were set aside, by their actors: because their number is taken, or because
+    /// they can never be applied.
+    fn set_aside(&mut self, id: DocumentId) -> Result<&BTreeSet<u32>, StoreError> {
+        if self.dirty(id)?.set_aside.is_none() {
+            let mut found = BTreeSet::new();
+            for (_, held) in self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)? {
+                if self.tables.get(Table::Quarantine, &held)?.is_some() {
+                    found.insert(self.place(Held::decode(&held)?)?.origin);
+                }
+            }
+            self.dirty_mut(id)?.set_aside = Some(found);
         }
-        let mut found = false;
-        for (_, held) in self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)? {
-            let reason = self.tables.get(Table::Quarantine, &held)?;
-            let reason = reason.map(|reason| QuarantineReason::decode(&reason)).transpose()?;
-            found |= reason == Some(QuarantineReason::Rival);
+        Ok(self.dirty_mut(id)?.set_aside.get_or_insert_default())
+    }
+
+    /// A change was applied. One that was set aside may have wanted its number.
+    pub(super) fn settle_applied(&mut self, id: DocumentId, place: Place) -> Result<(), StoreError> {
+        if self.has_waiting && self.set_aside(id)?.contains(&place.origin) {
+            self.rivalled.insert(id, place.log.space);
         }
-        self.dirty_mut(id)?.has_rivals = Some(found);
-        Ok(found)
+        Ok(())
+    }
+
+    /// A change waits. It may build on one that was set aside, which may count then.
+    pub(super) fn settle_waiting(&mut self, id: DocumentId, place: Place) -> Result<(), StoreError> {
+        if self.has_waiting && !self.set_aside(id)?.is_empty() {
+            self.rivalled.insert(id, place.log.space);
+        }
+        Ok(())
     }
 
     /// Builds every document anew in which there were rivals.
@@ -88,12 +104,13 @@ impl Batch<'_> {
             || self.pass(id, &mut candidates, &mut refused, true)?
         {}
         for (Candidate { place, facts, .. }, reason) in refused {
+            // Where another one has the number, it says so of each, since not each of them was tried.
+            let reason = if self.is_taken(id, place.origin, &facts)? { QuarantineReason::Rival } else { reason };
             self.refuse(id, place, &facts, &reason)?;
         }
         for Candidate { place, facts, .. } in candidates {
             self.wait(id, place, &facts)?;
-            let is_ready = self.is_next(id, place.origin, &facts)? && self.known_deps(id, &facts.deps)?.is_some();
-            if is_ready && self.is_taken(id, place.origin, &facts)? {
+            if self.is_taken(id, place.origin, &facts)? && self.known_deps(id, &facts.deps)?.is_some() {
                 self.hold(place, &QuarantineReason::Rival)?;
             }
         }

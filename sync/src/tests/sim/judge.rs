@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ctxnode_model::frontier::{Head, Heads, LogId, Run};
-use ctxnode_model::{NodeKey, Spaces};
+use ctxnode_model::{NodeKey, SpaceId, Spaces};
 use ctxnode_store::{Authority, Role, ViewBytes};
 use serde_json::{Value, json};
 
@@ -85,8 +85,9 @@ impl World {
             assert_eq!(held(one), held(two), "they hold back different things: {}", self.tail());
         }
         for (id, (one_view, two_view)) in self.notes.iter().zip(one.notes.iter().zip(&two.notes)) {
-            // A node without a right to the space has nothing.
-            let both_have = one_view.0.is_some() && two_view.0.is_some();
+            // A node without a right to the space has nothing, or what it had when it was an admin.
+            let reads = |view: &ViewBytes| space_of(view).is_some_and(|space| spaces.contains(&space));
+            let both_have = reads(one_view) && reads(two_view);
             let both_may = one.node.ventures.is_none() && two.node.ventures.is_none();
             if (both_have || both_may) && one_view != two_view {
                 let text = |view: &ViewBytes| view.0.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
@@ -151,6 +152,12 @@ impl World {
             assert!(wire.bytes <= 2_048, "{pair:?} still says {} bytes: {:?}", wire.bytes, self.tail());
         }
     }
+}
+
+/// Returns the space of a record that is there.
+fn space_of((view, _): &ViewBytes) -> Option<SpaceId> {
+    let view: Value = serde_json::from_slice(view.as_ref()?).expect("JSON");
+    Some(serde_json::from_value(view["meta"]["space"].clone()).expect("a space"))
 }
 
 /// Returns the logs that do not end alike, with both ends.
