@@ -65,6 +65,9 @@ async fn by_the_clock(app: &Arc<App>) {
                 if let Err(failure) = crate::returns::look(app).await {
                     tracing::warn!(?failure, "what came from others could not be looked at");
                 }
+                if let Err(failure) = handlers::look_for_conflicts(app).await {
+                    tracing::warn!(?failure, "conflicts could not be looked for");
+                }
             }
             _ = sweep_tick.tick() => {
                 if let Err(failure) = handlers::sweep(app).await {

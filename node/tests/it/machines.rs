@@ -139,7 +139,9 @@ fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation(
     let refused = person(&mac).refused(&Call::new("machine.retire", json!({})).param("id", text(&own, "id")));
     assert_eq!(refused.details[0].field, "id");
 
-    assert!(ctxnode(&mac, &["machine", "retire", text(&row, "id")]).status.success());
+    let retired = ctxnode(&mac, &["machine", "retire", text(&row, "id")]);
+    let said = String::from_utf8_lossy(&retired.stderr).into_owned();
+    assert!(retired.status.success() && said.contains("what it has copied stays on it"), "{said}");
     for sandbox in [&mac, &server] {
         machines(sandbox, "it is gone", |list| list["total"] == 2);
         node(sandbox, "its node is out", |reply| {
