@@ -90,6 +90,9 @@ pub struct NodeReply {
     /// How many there are.
     #[serde(default)]
     pub unresolved_count: u64,
+    /// Nodes that look like machines installed anew, and wait until an admin has revoked the old key.
+    #[serde(default)]
+    pub waiting_nodes: Vec<WaitingNode>,
     /// Field mode, when it is on.
     #[serde(default)]
     pub field: Option<FieldView>,
@@ -122,6 +125,17 @@ pub struct Unresolved {
     pub name: Option<String>,
     /// The fields with two values.
     pub fields: Vec<String>,
+}
+
+/// A node that joined under the name of a machine that is known with another key, and waits for an admin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingNode {
+    /// Its key.
+    pub node: String,
+    /// The name.
+    pub name: String,
+    /// The key under which the machine is known.
+    pub known: String,
 }
 
 /// What changed on other machines while this one was out of touch.

@@ -335,7 +335,7 @@ async fn a_status_says_whose_clock_is_ahead_which_build_runs_there_and_where_ses
     meet(&[&fast, &right]).await;
     right.begin().await;
     fast.go_online("9.9.9 (other)");
-    handlers::register_this_machine(&fast.app).await.unwrap();
+    assert!(handlers::register_this_machine(&fast.app).await.unwrap(), "its record says where it listens");
     meet(&[&fast, &right]).await;
     right.go_online(ctxnode_api::version::BUILD);
     let seen = |peer: &Value| peer["state"] == "connected" && peer["clock_skew_seconds"].is_i64();

@@ -2,7 +2,7 @@
 
 use ctxnode_api::Right;
 use ctxnode_api::fleet::{AlertView, PeerReason, PeerState, PeerView};
-use ctxnode_api::node::{Attention, CheckState, NodeReply};
+use ctxnode_api::node::{Attention, CheckState, NodeReply, WaitingNode};
 use ctxnode_model::Timestamp;
 
 use super::conflicts;
@@ -11,6 +11,8 @@ use super::conflicts;
 const HERE: &str = "this node";
 /// A connected peer that lacks something for longer than this is slow, or takes nothing.
 const BEHIND_S: u64 = 60;
+/// How much of a key names a node.
+const KEY_CHARS: usize = 8;
 /// How many claims are named.
 const CLASHES: usize = 5;
 /// How many conflicts are named.
@@ -76,7 +78,20 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
         found.push(warn(message, Some("this machine's own rounds go on; `ctxnode field on --budget` sets more")));
     }
     found.extend(conflicts(node));
+    found.extend(node.waiting_nodes.iter().map(|waiting| waits(node, waiting)));
     found
+}
+
+/// A machine that was installed anew, or somebody who uses its name.
+fn waits(node: &NodeReply, waiting: &WaitingNode) -> Attention {
+    let old: String = waiting.known.chars().take(KEY_CHARS).collect();
+    let message = format!("is not registered: a machine of its name is known with another key (node {old})");
+    let fix = format!(
+        "if it was installed anew, an admin types `ctxnode revoke {old}`, and it is that machine again; if it is another one, \
+         give it another host name and restart its daemon"
+    );
+    let about = if waiting.node == node.node { HERE } else { waiting.name.as_str() };
+    line(CheckState::Warn, about, message, Some(&fix))
 }
 
 /// What somebody has to choose: news or not, it stays until it is resolved.

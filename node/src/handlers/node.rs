@@ -16,7 +16,7 @@ use ctxnode_model::{Kind, Rec, Timestamp};
 use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
 use ctxnode_sync::Fleet;
 
-use super::{attention, claims, conflicts, export, field, fleet, sessions};
+use super::{attention, claims, conflicts, export, field, fleet, machines, sessions};
 use crate::app::{Answer, App, Cx, Handled, Lifecycle};
 use crate::caller::effective;
 use crate::failure::Failure;
@@ -71,6 +71,7 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         arrived: crate::returns::last(app),
         unresolved,
         unresolved_count,
+        waiting_nodes: machines::waiting(reader, app)?,
         field: app.field.is_on().then(|| field::view(app)),
         attention: Vec::new(),
     };
