@@ -15,17 +15,16 @@ use crate::app::App;
 /// The name under which a machine's record holds the UDP port of its daemon.
 pub(crate) const SYNC_PORT: &str = "sync_port";
 
-/// Starts the fleet of a daemon.
+/// Starts the fleet of a daemon; `build` is what others hear that it runs.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn start(app: &Arc<App>, secret: NodeSecret) -> Result<Fleet, StoreError> {
+pub(crate) fn start(app: &Arc<App>, secret: NodeSecret, build: &str) -> Result<Fleet, StoreError> {
     let daemon = Arc::new(Daemon(OnceLock::new()));
     // The fleet lives in the daemon that it asks; a strong reference would keep both alive for ever.
     daemon.0.get_or_init(|| Arc::downgrade(app));
     let config = NetConfig { pace: crate::field::pace(app), ..net_config(&app.config.sync) };
-    let build = ctxnode_api::version::BUILD.to_owned();
-    let fleet = Fleet::start(app.store.clone(), secret, config, build, daemon);
+    let fleet = Fleet::start(app.store.clone(), secret, config, build.to_owned(), daemon);
     fleet.map_err(|StartError::Store(error)| error)
 }
 

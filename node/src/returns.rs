@@ -88,7 +88,8 @@ pub(crate) async fn look(app: &App) -> Result<(), Failure> {
     let Some(away) = over else { return Ok(()) };
     let snapshot = app.store.read()?;
     let arrivals = Arrivals::after(snapshot.reader(), app.store.node(), away.journal, None)?;
-    let Some(view) = arrivals.view(app, away.since, look.now) else { return Ok(()) };
+    let view = arrivals.view(snapshot.reader(), app, away.since, look.now)?;
+    let Some(view) = view else { return Ok(()) };
     tracing::info!(records = ?view.records, "caught up after having been out of touch");
     let bytes = serde_json::to_vec(&view).unwrap_or_default();
     let noted = app.store.write(move |draft| {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::edge::Iso;
-use crate::routes::Right;
+use crate::routes::{Granted, Right};
 
 /// Makes an invitation for one more machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -12,7 +12,7 @@ use crate::routes::Right;
 pub struct InviteCreate {
     /// `reader`, `writer` or `admin`; writer when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Right>,
+    pub role: Option<Granted>,
     /// Venture codes whose records the machine gets; all when empty.
     pub ventures: Vec<String>,
     /// How long it can be used, 1m to 7d; `1h` when left out.
@@ -214,7 +214,7 @@ pub struct RecoverReply {
 pub struct RoleSet {
     /// `reader`, `writer` or `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<Right>,
+    pub role: Option<Granted>,
     /// Idempotency key, 20 to 200 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub update_id: Option<String>,

@@ -33,4 +33,4 @@ pub use client::{Client, ClientError, Endpoint, EventStream};
 pub use correlation::CorrelationId;
 pub use edge::{Iso, List, Patch, Section};
 pub use error::{ErrorBody, ErrorCode};
-pub use routes::{Call, Domain, Form, Method, ROUTES, Right, Route, route};
+pub use routes::{Call, Domain, Form, Granted, Method, ROUTES, Right, Route, route};

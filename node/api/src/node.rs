@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::edge::Iso;
 use crate::field::FieldView;
 use crate::fleet::{AlertView, PeerView};
-use crate::routes::Right;
+use crate::routes::{Granted, Right};
 
 /// Whether the daemon answers.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -54,7 +54,7 @@ pub struct NodeReply {
     pub memory_bytes: Option<u64>,
     /// Living records by kind.
     pub records: BTreeMap<String, u64>,
-    /// Sessions that are alive here.
+    /// Sessions of this node that are alive; those of others are counted in `peers`.
     pub active_sessions: u64,
     /// The last position of the journal.
     pub journal: u64,
@@ -84,6 +84,15 @@ pub struct NodeReply {
     /// What came when this node was last back after it had been out of touch.
     #[serde(default)]
     pub arrived: Option<ArrivedView>,
+    /// The first of the records that have two values of a field until somebody chooses.
+    #[serde(default)]
+    pub unresolved: Vec<Unresolved>,
+    /// How many there are.
+    #[serde(default)]
+    pub unresolved_count: u64,
+    /// Nodes that look like machines installed anew, and wait until an admin has revoked the old key.
+    #[serde(default)]
+    pub waiting_nodes: Vec<WaitingNode>,
     /// Field mode, when it is on.
     #[serde(default)]
     pub field: Option<FieldView>,
@@ -105,6 +114,28 @@ pub struct ClashView {
     pub loser: String,
     /// Who keeps it.
     pub winner: String,
+}
+
+/// A record that was changed on two machines at once, with two values of a field until somebody chooses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unresolved {
+    /// The record.
+    pub id: String,
+    /// Its title, name or code, when it has one.
+    pub name: Option<String>,
+    /// The fields with two values.
+    pub fields: Vec<String>,
+}
+
+/// A node that joined under the name of a machine that is known with another key, and waits for an admin.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingNode {
+    /// Its key.
+    pub node: String,
+    /// The name.
+    pub name: String,
+    /// The key under which the machine is known.
+    pub known: String,
 }
 
 /// What changed on other machines while this one was out of touch.
@@ -278,7 +309,7 @@ pub struct TokenCreate {
     pub name: Option<String>,
     /// `reader`, `writer` or `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub right: Option<Right>,
+    pub right: Option<Granted>,
     /// Venture codes; all when empty.
     pub ventures: Vec<String>,
     /// An agent id, or a pattern with `*`; any agent when left out.

@@ -36,6 +36,28 @@ impl Right {
     }
 }
 
+/// What can be given to a node or a token: every right but none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Granted {
+    /// Read.
+    Reader,
+    /// Write what agents write.
+    Writer,
+    /// Everything.
+    Admin,
+}
+
+impl From<Granted> for Right {
+    fn from(granted: Granted) -> Self {
+        match granted {
+            Granted::Reader => Self::Reader,
+            Granted::Writer => Self::Writer,
+            Granted::Admin => Self::Admin,
+        }
+    }
+}
+
 /// Whose affair an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {

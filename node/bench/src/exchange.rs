@@ -10,12 +10,10 @@ use ctxnode_model::frontier::{Frontier, Run};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, Timestamp};
 use ctxnode_store::{NodeSecret, Options, OsEntropy, Role, Store, StoreError};
 use ctxnode_sync::{Beat, Fleet, Host, NetConfig, Offer, Traffic, create_invite, join, remember_inviter};
+use ctxnode_sync_proto::frame;
 
 use crate::fill::{texts, write_records};
 use crate::stats::{Times, line, ratio, say};
-
-/// How compressed what a peer lacked is, for comparison: the level that frames use.
-const LEVEL: i32 = 3;
 
 struct Quiet;
 
@@ -132,7 +130,7 @@ async fn pair(dir: &Path, texts: &[String], records: usize) -> (Node, Node) {
     ));
     let moved = b.traffic();
     let entries = a.beyond(&Frontier::default());
-    let packed = zstd::bulk::compress(&entries, LEVEL).expect("compressed entries").len();
+    let packed = zstd::bulk::compress(&entries, frame::LEVEL).expect("compressed entries").len();
     say(&format!(
         "  {} bytes of frames for {} bytes of entries, {packed} compressed as one: {:.2}x",
         moved.received,
@@ -202,7 +200,7 @@ async fn apart(a: &Node, b: &mut Node, texts: &[String], records: usize, changed
     }
     let missing_a = b.beyond(&known_b);
     let missing_b = a.beyond(&known_a);
-    let packed = |bytes: &[u8]| zstd::bulk::compress(bytes, LEVEL).expect("compressed entries").len();
+    let packed = |bytes: &[u8]| zstd::bulk::compress(bytes, frame::LEVEL).expect("compressed entries").len();
     let (packed_a, packed_b) = (packed(&missing_a), packed(&missing_b));
     let before = processor();
     b.restart().await;

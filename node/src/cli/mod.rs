@@ -48,7 +48,10 @@ const ASKED: &[(&str, &str)] = &[
     ("doc.delete", "Delete this doc?"),
     ("requirement.delete", "Delete this requirement?"),
     ("token.revoke", "Revoke this token?"),
-    ("peer.revoke", "Take this node out of the fleet? It can come back only by a new invitation."),
+    (
+        "peer.revoke",
+        "Take this node out of the fleet? It can come back only by a new invitation. What it has copied stays on it.",
+    ),
     ("session.abandon", "Mark this session as abandoned?"),
 ];
 /// Operations that work through the whole store.
@@ -238,6 +241,9 @@ async fn operation(world: &World, words: &str, matches: &ArgMatches) -> Result<E
             world.screen.print(&show::answer(&world.screen, &call.operation, &body))?;
             // Beside the text, so that a note's text alone goes into a file.
             show::conflicts(&body).iter().for_each(|line| world.screen.notice(line));
+            if is_taken_out(&call.operation, &body) {
+                world.screen.notice("nothing more goes there or counts from there; what it has copied stays on it");
+            }
             let is_shown = call.operation == "invite.create" && !matches.get_flag("no_qr");
             if let Some(picture) =
                 body["code"].as_str().filter(|_| is_shown && world.screen.width.is_some()).and_then(qr::picture)
@@ -260,6 +266,11 @@ fn stand_for_a_human(call: &mut Call) {
     if call.input.get(field).is_none() {
         call.input[field] = value;
     }
+}
+
+/// Whether a node was taken out of the fleet, which stops the future only.
+fn is_taken_out(operation: &str, body: &Value) -> bool {
+    operation == "peer.revoke" || (operation == "machine.retire" && body["node_key"].is_string())
 }
 
 /// What the answer means for scripts.

@@ -151,7 +151,9 @@ fn here(reply: &NodeReply) -> String {
     let arrived = reply.arrived.as_ref().map(|arrived| {
         let away = arrived
             .since
-            .map(|since| format!(", after {} out of touch", since.0.age(arrived.at.0)))
+            .map(|since| since.0.age(arrived.at.0))
+            .filter(|age| !age.starts_with("just now"))
+            .map(|age| format!(", after {age} out of touch"))
             .unwrap_or_default();
         format!("{} ({}{away})", records(arrived), ago(arrived.at.0, now))
     });
@@ -198,7 +200,7 @@ fn peers(screen: &Screen, reply: &NodeReply) -> String {
     let number = |found: Option<u64>| found.map(|found| found.to_string()).unwrap_or_default();
     let row = |peer: &PeerView| {
         let is_known = peer.state != PeerState::Revoked;
-        let unsent = (peer.they_lack.is_none() && is_known).then_some(peer.unsent);
+        let unsent = (peer.they_lack.is_none() && is_known).then(|| unsent(peer));
         let seen =
             if peer.state == PeerState::Connected { "now" } else { peer.last_seen_age.as_deref().unwrap_or("never") };
         [
@@ -207,7 +209,7 @@ fn peers(screen: &Screen, reply: &NodeReply) -> String {
             peer.path.clone().unwrap_or_default(),
             peer.rtt_ms.map(|rtt| format!("{rtt:.0} ms")).unwrap_or_default(),
             number(peer.we_lack),
-            number(peer.they_lack.or(unsent)),
+            peer.they_lack.map(|lacks| lacks.to_string()).or(unsent).unwrap_or_default(),
             seen.to_owned(),
             number(peer.active_sessions),
             build(peer, &reply.build),
@@ -215,6 +217,13 @@ fn peers(screen: &Screen, reply: &NodeReply) -> String {
     };
     let headings = ["peer", "state", "path", "rtt", "we lack", "it lacks", "seen", "alive", "build"];
     screen.table(&headings, reply.peers.iter().map(row))
+}
+
+/// What was written here and has not reached it, with the age of the oldest.
+fn unsent(peer: &PeerView) -> String {
+    let seconds = peer.unacknowledged_seconds.filter(|seconds| *seconds >= 60).and_then(|age| i64::try_from(age).ok());
+    let age = seconds.map(|seconds| format!(" ({})", Timestamp(0).age(Timestamp(seconds.saturating_mul(1_000)))));
+    format!("{}{}", peer.unsent, age.filter(|_| peer.unsent > 0).unwrap_or_default())
 }
 
 /// What another node runs, where that is not what this one runs.
@@ -300,7 +309,10 @@ mod tests {
     #[test]
     fn a_fleet_fits_eighty_columns_and_says_what_to_do() {
         let connected = json!({ "path": "lan", "rtt_ms": 1.2, "we_lack": 0, "they_lack": 3, "active_sessions": 2 });
-        let lost = json!({ "unsent": 4, "last_seen_age": "3 days", "reason": "no_answer" });
+        let lost = json!({
+            "unsent": 4, "unacknowledged_seconds": 200_000, "last_seen_age": "3 days", "reason": "no_answer",
+            "build": "0.2.0 (def)",
+        });
         let attention = json!({ "state": "warn", "about": "server", "message": format!("unreachable {}", "word ".repeat(20)), "fix": "is it on?" });
         let reply = reply(&json!({
             "peers": [peer("laptop", "connected", &connected), peer("server", "unreachable", &lost)],
@@ -308,8 +320,15 @@ mod tests {
         }));
         let shown = text(&Screen::plain(), &reply);
         assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
-        for part in ["mac (admin)", "laptop  connected    lan   1 ms", "3 days", "! server: unreachable", "  is it on?"]
-        {
+        for part in [
+            "mac (admin)",
+            "laptop  connected    lan   1 ms",
+            "4 (2 days)  3 days",
+            "! server: unreachable",
+            "  is it on?",
+            "same",
+            "0.2.0",
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert_eq!(exit(&reply).code(), 2);

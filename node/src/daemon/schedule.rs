@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ctxnode_model::Timestamp;
 use ctxnode_store::{LocalTable, Role, StoreError};
+use tokio::time::sleep;
 
 use super::presence::Presence;
 use super::spool;
@@ -14,6 +15,8 @@ use crate::gate::idempotency::Kept;
 use crate::gate::request_log;
 use crate::handlers;
 
+/// How often a newcomer looks whether it has caught up.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often heartbeats and the request log are written.
 const SAVE: Duration = Duration::from_secs(5);
 /// How often stale sessions are looked for.
@@ -34,16 +37,34 @@ pub(super) async fn run(app: Arc<App>) {
     tokio::join!(register(&app), by_the_clock(&app));
 }
 
-/// Registers this machine as soon as it may: a newcomer has no right to write before its first exchange brought its grant.
+/// Registers this machine as soon as it may: a newcomer has no right to write before its first exchange brought its grant, and
+/// does not know before it has caught up whether its host is known.
 async fn register(app: &Arc<App>) {
     let mut journal = app.store.watch();
-    while app.store.authority().role(&app.store.node()) < Some(Role::Writer) {
-        if journal.changed().await.is_err() {
-            return;
+    let mut is_told = false;
+    loop {
+        let may_write = app.store.authority().role(&app.store.node()) >= Some(Role::Writer);
+        let knows = may_write && handlers::knows_the_fleet(app);
+        if knows {
+            match handlers::register_this_machine(app).await {
+                Ok(true) => return,
+                Ok(false) if is_told => {}
+                Ok(false) => {
+                    tracing::warn!("a machine of this name is known with another key; an admin has to revoke that");
+                    is_told = true;
+                }
+                Err(failure) => {
+                    tracing::warn!(?failure, "this machine could not be registered");
+                    return;
+                }
+            }
         }
-    }
-    if let Err(failure) = handlers::register_this_machine(app).await {
-        tracing::warn!(?failure, "this machine could not be registered");
+        // That a peer has no more comes without an entry; an admin's word is one.
+        let again = async { if may_write && !knows { sleep(LOOK).await } else { std::future::pending().await } };
+        tokio::select! {
+            changed = journal.changed() => if changed.is_err() { return },
+            () = again => {}
+        }
     }
 }
 
@@ -64,6 +85,9 @@ async fn by_the_clock(app: &Arc<App>) {
                 save(app).await;
                 if let Err(failure) = crate::returns::look(app).await {
                     tracing::warn!(?failure, "what came from others could not be looked at");
+                }
+                if let Err(failure) = handlers::look_for_conflicts(app).await {
+                    tracing::warn!(?failure, "conflicts could not be looked for");
                 }
             }
             _ = sweep_tick.tick() => {

@@ -154,7 +154,7 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
     let mcp_path = app.config.paths.mcp_socket();
     let mcp_socket = listen(&mcp_path)?;
     lock.listens_at(&app.config.paths.socket).map_err(io(&files.lock))?;
-    let fleet = crate::peers::start(&app, secret)?;
+    let fleet = crate::peers::start(&app, secret, ctxnode_api::version::BUILD)?;
     app.fleet.get_or_init(|| fleet);
     let mut tasks: JoinSet<()> = JoinSet::new();
     let mut servers: JoinSet<()> = JoinSet::new();

@@ -12,6 +12,7 @@ use ctxnode_store::{
     StoreError,
 };
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant, interval};
 
 use super::{schedule, serve};
 use crate::app::App;
@@ -24,9 +25,12 @@ use crate::search_index::SearchIndex;
 /// 2026-11-23T12:00:00Z.
 const NOON: Timestamp = Timestamp(1_795_435_200_000);
 const MINUTE: i64 = 60_000;
+/// How long two daemons on loopback may take to meet on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Node {
     app: Arc<App>,
+    secret: NodeSecret,
     clock: Arc<ManualClock>,
     agent: String,
 }
@@ -35,9 +39,10 @@ impl Node {
     /// A node whose clock is off by so much; the first of a fleet, or another one of the fleet of `first`.
     fn new(number: u64, off: i64, first: Option<&Self>) -> Self {
         let clock = Arc::new(ManualClock::new(NOON.plus(off)));
+        let secret = NodeSecret::generate(&SeededEntropy::new(number));
         let options = Options {
             location: Location::Memory,
-            secret: NodeSecret::generate(&SeededEntropy::new(number)),
+            secret: secret.clone(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(SeededEntropy::new(number + 1_000)),
             incarnation: None,
@@ -51,12 +56,18 @@ impl Node {
             let granted = first.app.store.write_blocking(move |draft| draft.control(&grant));
             assert!(granted.is_ok());
         }
-        let env = Environment::from_pairs([("HOME", "/nowhere")]);
+        let env = Environment::from_pairs([
+            ("HOME", "/nowhere"),
+            ("CTXNODE_SYNC_BIND", "127.0.0.1"),
+            ("CTXNODE_SYNC_PORT", "0"),
+            ("CTXNODE_SYNC_MDNS", "false"),
+        ]);
         let inputs = Inputs { platform: Platform::Linux, env: &env, files: &[], overrides: &Overrides::default() };
         let config = ctxnode_config::load(&inputs).unwrap();
         let search = SearchIndex::open(std::path::Path::new("/nowhere"), false);
         Self {
             app: serve::app(config, store, search).unwrap(),
+            secret,
             clock,
             agent: format!("claude-host{number}-0000000{number}"),
         }
@@ -100,6 +111,25 @@ impl Node {
 
     async fn do_(&self, operation: &str, input: Value) -> Value {
         self.ask(Call::new(operation, input)).await
+    }
+
+    /// Looks for the others, as what runs `build`.
+    fn go_online(&self, build: &str) {
+        let fleet = crate::peers::start(&self.app, self.secret.clone(), build).unwrap();
+        assert!(self.app.fleet.set(fleet).is_ok());
+    }
+
+    /// Waits until its status says of the only peer what is wanted, and returns the whole.
+    async fn until(&self, good: impl Fn(&Value) -> bool) -> Value {
+        let (deadline, mut tick) = (Instant::now() + PATIENCE, interval(Duration::from_millis(20)));
+        loop {
+            tick.tick().await;
+            let reply = self.do_("node", json!({})).await;
+            if good(&reply["peers"][0]) {
+                return reply;
+            }
+            assert!(Instant::now() < deadline, "{reply:#}");
+        }
     }
 
     /// Begins a session.
@@ -292,4 +322,37 @@ async fn l_12_what_was_said_of_an_agent_ends_after_ten_minutes() {
     let told = in_time["warnings"][0].as_str().unwrap();
     assert!(told.contains("does not go on from ho_01M8511TMBMHGNHEXKNZYZ446C") && told.contains("not exist"), "{told}");
     assert!(!waits());
+}
+
+/// Two daemons whose clocks and builds differ: each says which machine is ahead, what the other runs and how many sessions
+/// live there, and counts as its own only what lives here.
+#[tokio::test]
+async fn a_status_says_whose_clock_is_ahead_which_build_runs_there_and_where_sessions_live() {
+    let fast = Node::new(1, 10 * MINUTE, None);
+    let right = Node::new(2, 0, Some(&fast));
+    let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
+    fast.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    meet(&[&fast, &right]).await;
+    right.begin().await;
+    fast.go_online("9.9.9 (other)");
+    assert!(handlers::register_this_machine(&fast.app).await.unwrap(), "its record says where it listens");
+    meet(&[&fast, &right]).await;
+    right.go_online(ctxnode_api::version::BUILD);
+    let seen = |peer: &Value| peer["state"] == "connected" && peer["clock_skew_seconds"].is_i64();
+
+    let of_right = right.until(seen).await;
+    let peer = &of_right["peers"][0];
+    let skew = peer["clock_skew_seconds"].as_i64().unwrap();
+    assert!((590..=600).contains(&skew), "it is ahead by what a message takes less: {skew}");
+    assert_eq!((&peer["build"], &peer["active_sessions"]), (&json!("9.9.9 (other)"), &json!(0)));
+    assert_eq!(of_right["active_sessions"], 1);
+    let said = of_right["attention"].to_string();
+    assert!(said.contains("ahead of this machine's"), "{said}");
+
+    let of_fast = fast.until(|peer| seen(peer) && peer["active_sessions"] == 1).await;
+    let skew = of_fast["peers"][0]["clock_skew_seconds"].as_i64().unwrap();
+    assert!((-610..=-600).contains(&skew), "{skew}");
+    assert_eq!(of_fast["active_sessions"], 0, "what lives elsewhere is not counted here");
+    let said = of_fast["attention"].to_string();
+    assert!(said.contains("its clock is 10 min behind this machine's"), "{said}");
 }

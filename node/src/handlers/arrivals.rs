@@ -9,6 +9,8 @@ use ctxnode_model::record::{Claim, Doc, Handoff, Note, Record, Session};
 use ctxnode_model::{DocumentId, Kind, NodeKey, Rec, Timestamp};
 use ctxnode_store::{Draft, LocalTable, Reader};
 
+use super::conflicts;
+use super::who::Names;
 use crate::app::App;
 use crate::failure::Failure;
 
@@ -82,37 +84,43 @@ impl Arrivals {
         format!("{}{}", words.join(", "), if self.more { " and more" } else { "" })
     }
 
-    fn machines(&self, app: &App) -> Vec<String> {
-        let authority = app.store.authority();
-        let name = |node: &NodeKey| match authority.name(node) {
-            Some(name) if !name.is_empty() => name.to_owned(),
-            _ => node.to_string()[..8].to_owned(),
-        };
-        self.authors.iter().map(name).collect()
+    /// What the machines are called that changed something.
+    fn machines(&self, reader: Reader<'_>, app: &App) -> Result<Vec<String>, Failure> {
+        let names = Names::read(&app.store, reader)?;
+        Ok(self.authors.iter().map(|node| names.of(*node)).collect())
     }
 
     /// The lines for an agent.
-    fn lines(&self, app: &App) -> Vec<String> {
+    fn lines(&self, reader: Reader<'_>, app: &App) -> Result<Vec<String>, Failure> {
         if self.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let machines = self.machines(app).join(", ");
+        let machines = self.machines(reader, app)?.join(", ");
         let mut lines = vec![format!("since the last start here, {} changed on {machines}", self.counted())];
         lines.extend(self.conflicts.iter().cloned());
-        lines
+        Ok(lines)
     }
 
     /// What the status shows; `None` when nothing came.
-    pub(crate) fn view(&self, app: &App, since: Option<Timestamp>, at: Timestamp) -> Option<ArrivedView> {
+    pub(crate) fn view(
+        &self,
+        reader: Reader<'_>,
+        app: &App,
+        since: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Result<Option<ArrivedView>, Failure> {
+        if self.is_empty() {
+            return Ok(None);
+        }
         let names = COUNTED.iter().filter_map(|(kind, one, _)| Some(((*one).to_owned(), *self.counts.get(kind)?)));
-        (!self.is_empty()).then(|| ArrivedView {
+        Ok(Some(ArrivedView {
             since: since.map(Iso),
             at: Iso(at),
             records: names.collect(),
-            machines: self.machines(app),
+            machines: self.machines(reader, app)?,
             conflicts: self.conflicts.clone(),
             more: self.more,
-        })
+        }))
     }
 }
 
@@ -125,24 +133,24 @@ struct Known {
 impl Known {
     fn read(reader: Reader<'_>, id: DocumentId) -> Result<Option<Self>, Failure> {
         Ok(match id.kind {
-            Kind::Handoff => Self::of(reader.get::<Handoff>(id)?, |handoff| (Some(handoff.venture.clone()), None)),
-            Kind::Note => Self::of(reader.get::<Note>(id)?, |note| (note.venture.clone(), note.title.clone())),
-            Kind::Claim => Self::of(reader.get::<Claim>(id)?, |claim| (Some(claim.venture.clone()), None)),
-            Kind::Doc => Self::of(reader.get::<Doc>(id)?, |doc| {
-                (Some(doc.scope.clone()).filter(|scope| scope != "global"), Some(doc.name.clone()))
-            }),
+            Kind::Handoff => Self::of(reader.get::<Handoff>(id)?, |handoff| Some(handoff.venture.clone())),
+            Kind::Note => Self::of(reader.get::<Note>(id)?, |note| note.venture.clone()),
+            Kind::Claim => Self::of(reader.get::<Claim>(id)?, |claim| Some(claim.venture.clone())),
+            Kind::Doc => {
+                Self::of(reader.get::<Doc>(id)?, |doc| Some(doc.scope.clone()).filter(|scope| scope != "global"))
+            }
             _ => None,
         })
     }
 
-    fn of<T: Record>(found: Option<Rec<T>>, about: impl Fn(&T) -> (Option<String>, Option<String>)) -> Option<Self> {
+    fn of<T: Record>(found: Option<Rec<T>>, venture: impl Fn(&T) -> Option<String>) -> Option<Self> {
         let record = found?;
-        let (venture, title) = about(&record.value);
-        let fields: Vec<&str> = record.meta.conflicts.iter().map(|conflict| conflict.field.as_str()).collect();
-        let name = title.map_or_else(|| record.id.to_string(), |title| format!("{} ({title})", record.id));
-        let conflict =
-            (!fields.is_empty()).then(|| format!("{name} has two values of {}: look at both", fields.join(", ")));
-        Some(Self { venture, conflict })
+        let fields: Vec<String> = record.meta.conflicts.iter().map(|conflict| conflict.field.clone()).collect();
+        let id = record.id.to_string();
+        // A start shows the beginning of a line, so the title is left out for the command.
+        let said = || format!("{}: {}", conflicts::said(&id, None, &fields), conflicts::choose(&id, &fields));
+        let conflict = (!fields.is_empty()).then(said);
+        Some(Self { venture: venture(&record.value), conflict })
     }
 }
 
@@ -168,5 +176,5 @@ pub(super) fn tell(
         None => Arrivals::default(),
     };
     draft.put_local(LocalTable::Caches, key, end.to_be_bytes());
-    Ok(arrivals.lines(app))
+    arrivals.lines(draft.reader(), app)
 }

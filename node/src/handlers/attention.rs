@@ -2,17 +2,21 @@
 
 use ctxnode_api::Right;
 use ctxnode_api::fleet::{AlertView, PeerReason, PeerState, PeerView};
-use ctxnode_api::node::{Attention, CheckState, NodeReply};
+use ctxnode_api::node::{Attention, CheckState, NodeReply, WaitingNode};
 use ctxnode_model::Timestamp;
+
+use super::conflicts;
 
 /// What this node's own lines are about.
 const HERE: &str = "this node";
 /// A connected peer that lacks something for longer than this is slow, or takes nothing.
 const BEHIND_S: u64 = 60;
-/// How long what happened is news.
-const NEWS_MS: i64 = 24 * 3_600_000;
+/// How much of a key names a node.
+const KEY_CHARS: usize = 8;
 /// How many claims are named.
 const CLASHES: usize = 5;
+/// How many conflicts are named.
+const CONFLICTS: usize = 3;
 
 /// Returns what is the matter, the worst first.
 pub(super) fn of(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
@@ -29,7 +33,6 @@ fn line(state: CheckState, about: &str, message: String, fix: Option<&str>) -> A
 
 fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
     let warn = |message: String, fix: Option<&str>| line(CheckState::Warn, HERE, message, fix);
-    let is_news = |at: Timestamp| now.since(at) < NEWS_MS;
     let mut found = Vec::new();
     let was_revoked = node.peers.iter().any(|peer| peer.reason == Some(PeerReason::Revoked));
     if was_revoked || node.role == Right::None {
@@ -74,9 +77,39 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
         );
         found.push(warn(message, Some("this machine's own rounds go on; `ctxnode field on --budget` sets more")));
     }
-    let arrived = node.arrived.as_ref().filter(|arrived| is_news(arrived.at.0));
-    let conflicts = arrived.into_iter().flat_map(|arrived| &arrived.conflicts);
-    found.extend(conflicts.map(|conflict| warn(conflict.clone(), None)));
+    found.extend(conflicts(node));
+    found.extend(node.waiting_nodes.iter().map(|waiting| waits(node, waiting)));
+    found
+}
+
+/// A machine that was installed anew, or somebody who uses its name.
+fn waits(node: &NodeReply, waiting: &WaitingNode) -> Attention {
+    let old: String = waiting.known.chars().take(KEY_CHARS).collect();
+    let message = format!("is not registered: a machine of its name is known with another key (node {old})");
+    let fix = format!(
+        "if it was installed anew, an admin types `ctxnode revoke {old}`, and it is that machine again; if it is another one, \
+         give it another host name and restart its daemon"
+    );
+    let about = if waiting.node == node.node { HERE } else { waiting.name.as_str() };
+    line(CheckState::Warn, about, message, Some(&fix))
+}
+
+/// What somebody has to choose: news or not, it stays until it is resolved.
+fn conflicts(node: &NodeReply) -> Vec<Attention> {
+    let warn = |message: String, fix: &str| line(CheckState::Warn, HERE, message, Some(fix));
+    let named = node.unresolved.iter().take(CONFLICTS).map(|record| {
+        let message = conflicts::said(&record.id, record.name.as_deref(), &record.fields);
+        warn(message, &conflicts::fix(&record.id, &record.fields))
+    });
+    let mut found: Vec<Attention> = named.collect();
+    let more = node.unresolved_count.saturating_sub(found.len() as u64);
+    if more > 0 {
+        let message = match more {
+            1 => "1 more record has two values of a field".to_owned(),
+            _ => format!("{more} more records have two values of a field"),
+        };
+        found.push(warn(message, "`ctxnode status --json` names the next ones"));
+    }
     found
 }
 
@@ -88,8 +121,7 @@ fn peer(peer: &PeerView) -> Option<Attention> {
             let seen =
                 peer.last_seen_age.as_ref().map_or_else(|| "never seen".to_owned(), |age| format!("last seen {age}"));
             let problem = peer.problem.as_deref().unwrap_or("not tried yet");
-            let unsent =
-                if peer.unsent > 0 { format!(", lacks {} entries of this node", peer.unsent) } else { String::new() };
+            let unsent = unsent(peer);
             warn(format!("unreachable ({seen}): {problem}{unsent}"), peer.fix.as_deref())
         }
         (PeerState::Connected | PeerState::ViaOthers, _) => {
@@ -101,10 +133,30 @@ fn peer(peer: &PeerView) -> Option<Attention> {
     }
 }
 
+/// What was written here and has not reached it, and for how long that is so.
+fn unsent(peer: &PeerView) -> String {
+    let entries = match peer.unsent {
+        0 => return String::new(),
+        1 => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    };
+    let since =
+        peer.unacknowledged_seconds.filter(|seconds| *seconds >= BEHIND_S).and_then(|age| i64::try_from(age).ok());
+    match since {
+        None => format!(", lacks {entries} of this node"),
+        Some(seconds) => {
+            format!(
+                ", has lacked {entries} of this node for {}",
+                Timestamp(0).age(Timestamp(seconds.saturating_mul(1_000)))
+            )
+        }
+    }
+}
+
 fn clock(peer: &PeerView) -> Option<Attention> {
     let skew = peer.clock_skew_seconds?;
     let side = if skew > 0 { "ahead of" } else { "behind" };
-    let message = format!("its clock is {} min {side} this one", skew.unsigned_abs() / 60);
+    let message = format!("its clock is {} min {side} this machine's", skew.unsigned_abs() / 60);
     let fix = Some("set the clock of the one that is wrong; nothing is lost, but ages are odd");
     Some(line(CheckState::Warn, &peer.name, message, fix))
 }
@@ -132,6 +184,10 @@ mod tests {
         let lost = lost.unwrap();
         assert_eq!((lost.state, lost.about.as_str()), (CheckState::Warn, "laptop"));
         assert_eq!(lost.message, "unreachable (last seen 3 h): no answer, lacks 2 entries of this node");
+        let old =
+            json!({ "reason": "no_answer", "problem": "no answer", "unsent": 1, "unacknowledged_seconds": 7_300 });
+        let old = peer(&view("unreachable", &old)).unwrap();
+        assert_eq!(old.message, "unreachable (last seen 3 h): no answer, has lacked 1 entry of this node for 2 h");
         for reason in ["away", "paused"] {
             assert_eq!(peer(&view("unreachable", &json!({ "reason": reason }))), None);
         }

@@ -13,7 +13,7 @@ use ctxnode_api::fleet::{
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::operations::PlainAction;
-use ctxnode_api::{ErrorBody, ErrorCode, Iso, List, Right};
+use ctxnode_api::{ErrorBody, ErrorCode, Granted, Iso, List, Right};
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
 use ctxnode_store::{ControlOp, Draft, RescueError, Role, StoreError};
 use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
@@ -47,7 +47,7 @@ pub(crate) async fn peers(cx: &Cx, _: Empty) -> Handled {
     })
 }
 
-/// Returns how every other node stands.
+/// Returns how every other node stands, by name.
 pub(super) fn views(app: &App, now: Timestamp) -> Vec<PeerView> {
     let Some(fleet) = app.fleet.get() else { return Vec::new() };
     // The founder was never granted anything, so only its machine has a name.
@@ -58,7 +58,9 @@ pub(super) fn views(app: &App, now: Timestamp) -> Vec<PeerView> {
         }
         status
     };
-    fleet.status().into_iter().map(|status| view(named(status), now)).collect()
+    let mut views: Vec<PeerView> = fleet.status().into_iter().map(|status| view(named(status), now)).collect();
+    views.sort_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
+    views
 }
 
 /// Returns what happened between replicas that a person should know and nobody has read yet.
@@ -92,12 +94,11 @@ fn right_of(role: Option<Role>) -> Right {
     }
 }
 
-fn role_of(right: Option<Right>) -> Option<Role> {
-    match right? {
-        Right::Admin => Some(Role::Admin),
-        Right::Writer => Some(Role::Writer),
-        Right::Reader => Some(Role::Reader),
-        Right::None => None,
+fn role_of(granted: Granted) -> Role {
+    match granted {
+        Granted::Admin => Role::Admin,
+        Granted::Writer => Role::Writer,
+        Granted::Reader => Role::Reader,
     }
 }
 
@@ -170,7 +171,10 @@ fn fix_of(reason: Reason) -> &'static str {
         Reason::UnknownKey => "it does not know this node yet; it will when it has met a node that does",
         Reason::Revoked => "this node was taken out of the fleet; ask for a new invitation",
         Reason::Protocol => "update the older of the two: `ctxnode --version` on both",
-        Reason::OtherFleet => "that machine belongs to another fleet",
+        Reason::OtherFleet => {
+            "its replica is of another fleet (`ctxnode status` there): bring the right one back there with `ctxnode restore`, \
+             or take it out here with `ctxnode revoke`"
+        }
         Reason::Away => "it is in field mode and comes back by itself",
         Reason::Paused => "`ctxnode fleet sync` looks for it now; `ctxnode field off` keeps in touch",
         Reason::Other => "`ctxnode fleet sync` tries again; the daemon's log has the details",
@@ -223,10 +227,8 @@ pub(crate) async fn revoke(cx: &Cx, _: PeerAction) -> Handled {
 }
 
 pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
-    let role = role_of(input.role);
-    let Some(role) = role else {
-        return Err(Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")));
-    };
+    let role = input.role.map(role_of);
+    let role = role.ok_or_else(|| Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")))?;
     let node = resolve(cx)?;
     change(cx, node, move |draft| {
         let cuts = draft.cuts_of(node)?;
@@ -303,8 +305,6 @@ pub(crate) async fn wake(cx: &Cx, _: PlainAction) -> Handled {
 
 pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
     let mut invalid = Invalid::new();
-    let role = role_of(Some(input.role.unwrap_or(Right::Writer)));
-    invalid.require(role.is_some(), "role", "expected reader, writer or admin");
     let (text, seconds) = (("ttl", input.ttl.as_deref()), ("ttl_seconds", input.ttl_seconds));
     let ttl = spans::check_seconds(&mut invalid, text, seconds, &TTL, "1h").unwrap_or(DEFAULT_TTL);
     let named = input.ventures.iter().enumerate().map(|(at, code)| (format!("ventures[{at}]"), code.as_str()));
@@ -326,7 +326,7 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
     let id = store.fleet();
     let spaces: BTreeSet<_> = input.ventures.iter().map(|code| Space::of(Some(code)).id(&id)).collect();
     let offer = Offer {
-        role: role.unwrap_or(Role::Writer),
+        role: input.role.map_or(Role::Writer, role_of),
         spaces: (!input.ventures.is_empty()).then_some(spaces),
         ventures: input.ventures,
         expires_at: cx.now().plus(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
@@ -367,4 +367,51 @@ pub(crate) async fn withdraw(cx: &Cx, _: DeleteRequest) -> Handled {
         return Err(Failure::not_found("invitation", &id));
     }
     cx.commit(|_| Ok((200, Done { changed: true }))).await
+}
+
+#[cfg(test)]
+mod tests {
+    use ctxnode_sync::Traffic;
+
+    use super::*;
+
+    fn status(skew_ms: i64) -> PeerStatus {
+        PeerStatus {
+            node: NodeKey([7; 32]),
+            name: "laptop".to_owned(),
+            role: Some(Role::Writer),
+            state: ctxnode_sync::PeerState::Unreachable,
+            path: None,
+            traffic: Traffic::default(),
+            lacks: None,
+            behind_for: None,
+            last_seen: None,
+            software: "9.9.9 (other)".to_owned(),
+            skew_ms: Some(skew_ms),
+            sessions: Vec::new(),
+            unsent: 2,
+            unsent_since: Some(Timestamp(1_000)),
+            trouble: None,
+            addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_two_minutes_keeps_its_sign() {
+        let skew = |ms: i64| view(status(ms), Timestamp(0)).clock_skew_seconds;
+        assert_eq!([120_000, 121_000, -120_000, -121_000].map(skew), [None, Some(121), None, Some(-121)]);
+    }
+
+    #[test]
+    fn what_an_unreachable_peer_lacks_has_its_age_and_its_sessions_are_unknown() {
+        let seen = view(status(0), Timestamp(91_000));
+        assert_eq!((seen.unsent, seen.unacknowledged_seconds, seen.active_sessions), (2, Some(90), None));
+        assert_eq!(seen.build.as_deref(), Some("9.9.9 (other)"));
+    }
+
+    #[test]
+    fn a_replica_of_another_fleet_has_two_ways_out() {
+        let fix = fix_of(Reason::OtherFleet);
+        assert!(fix.contains("`ctxnode restore`") && fix.contains("`ctxnode revoke`"), "{fix}");
+    }
 }

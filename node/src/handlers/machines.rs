@@ -1,5 +1,7 @@
-//! Machines: the registry of hosts. This host's record is kept by its own daemon (`own`); `retire` takes one out of use.
+//! Machines: the registry of hosts. This host's record is kept by its own daemon (`own`), unless it
+//! looks like one that was installed anew (`again`); `retire` takes one out of use.
 
+mod again;
 mod own;
 mod retire;
 
@@ -15,7 +17,8 @@ use ctxnode_model::{DocumentId, Edit, Invalid, Kind, NodeKey, Rec, Scalar, Space
 use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
 
-pub(crate) use own::keep as register_this_machine;
+pub(super) use again::waiting;
+pub(crate) use own::{keep as register_this_machine, knows_the_fleet};
 pub(super) use retire::give_up_sessions;
 pub(crate) use retire::{restore, retire};
 

@@ -3,6 +3,7 @@
 mod arrivals;
 mod attention;
 mod claims;
+mod conflicts;
 mod context;
 mod docs;
 mod drafts;
@@ -147,8 +148,9 @@ fn unreachable_operation(operation: &str) -> Handled {
 
 pub(crate) use arrivals::Arrivals;
 pub(crate) use claims::news as claim_news;
+pub(crate) use conflicts::look as look_for_conflicts;
 pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled, look_later};
-pub(crate) use machines::register_this_machine;
+pub(crate) use machines::{knows_the_fleet, register_this_machine};
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;
 pub(crate) use sessions::{sweep, touch};

@@ -16,7 +16,7 @@ use ctxnode_model::{Kind, Rec, Timestamp};
 use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
 use ctxnode_sync::Fleet;
 
-use super::{attention, claims, export, field, fleet, sessions};
+use super::{attention, claims, conflicts, export, field, fleet, machines, sessions};
 use crate::app::{Answer, App, Cx, Handled, Lifecycle};
 use crate::caller::effective;
 use crate::failure::Failure;
@@ -38,9 +38,12 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         records.insert(kind.name().to_owned(), reader.count(Index::All, kind, &[])?);
     }
     let open = reader.newest::<Session>(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?;
-    let live = open.iter().filter(|session: &&Rec<Session>| sessions::is_live(app, session, now)).count();
+    // What lives elsewhere stands in the lines of its own machine.
+    let lives_here = |session: &&Rec<Session>| sessions::is_own(app, session) && sessions::is_live(app, session, now);
+    let live = open.iter().filter(lives_here).count();
     let role = app.store.authority().role(&app.store.node());
     let store_bytes = app.store.path().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |file| file.len());
+    let (unresolved, unresolved_count) = conflicts::unresolved(reader, cx)?;
     let mut reply = NodeReply {
         build: version::BUILD.to_owned(),
         fleet: app.store.fleet().to_string(),
@@ -66,6 +69,9 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         listening_problem: app.fleet.get().and_then(Fleet::bind_error),
         clashes: claims::clashes(reader, cx, now)?,
         arrived: crate::returns::last(app),
+        unresolved,
+        unresolved_count,
+        waiting_nodes: machines::waiting(reader, app)?,
         field: app.field.is_on().then(|| field::view(app)),
         attention: Vec::new(),
     };

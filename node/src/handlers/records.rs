@@ -42,7 +42,7 @@ fn named(reader: Reader<'_>, text: &str) -> Result<DocumentId, Failure> {
 }
 
 /// The venture that a record belongs to; `None` when it is global.
-fn venture_of(kind: Kind, view: &Value) -> Option<String> {
+pub(super) fn venture_of(kind: Kind, view: &Value) -> Option<String> {
     let text = |name: &str| view.get(name).and_then(Value::as_str).map(str::to_owned);
     match kind {
         Kind::Doc | Kind::GeneratedDoc => text("scope").filter(|scope| scope != "global"),

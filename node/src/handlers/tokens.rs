@@ -35,7 +35,7 @@ pub(crate) async fn create(cx: &Cx, input: TokenCreate) -> Handled {
     let mut invalid = Invalid::new();
     let name = input.name.unwrap_or_default();
     require_line(&mut invalid, "name", &name, 100);
-    let right = input.right.unwrap_or(Right::None);
+    let right = input.right.map_or(Right::None, Right::from);
     invalid.require(right != Right::None, "right", "is required: reader, writer or admin");
     let rate = input.rate_limit.unwrap_or_else(|| i64::from(CALLS_PER_MINUTE));
     invalid.require((1..=RATE_MOST).contains(&rate), "rate_limit", format!("expected 1 to {RATE_MOST}"));

@@ -195,6 +195,14 @@ fn r_08_roles_hold_on_every_node() {
     assert!(demoted.status.success(), "{}", String::from_utf8_lossy(&demoted.stderr));
     let note = Call::new("note.create", json!({ "content": "x", "human_requested": true }));
     wait_until(SOON, "it may only read", || script(&server).ask(&note).is_err());
+    for words in [&["role", "server", "none"][..], &["invite", "--role", "none"]] {
+        let refused = ctxnode(&mac, words);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            refused.status.code() == Some(2) && said.contains("[possible values: reader, writer, admin]"),
+            "{said}"
+        );
+    }
     let unknown = ctxnode(&mac, &["role", "servr", "reader"]);
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(unknown.status.code() == Some(1) && said.contains("server ("), "{said}");
@@ -209,7 +217,8 @@ fn f_03_a_revoked_machine_is_out_and_is_told() {
     let _lost_daemon = Daemon::start(&lost);
     node(&mac, "both are equal", |reply| connected(reply, 1));
     let revoked = ctxnode(&mac, &["revoke", "lost", "--yes"]);
-    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
+    assert!(revoked.status.success() && said.contains("what it has copied stays on it"), "{said}");
     node(&mac, "it is out", |reply| reply["peers"][0]["state"] == "revoked");
     let note = person(&mac).do_("note.create", json!({ "content": "private", "human_requested": true }));
     let read = Call::new("note.get", json!({})).param("id", text(&note, "id"));
@@ -218,9 +227,9 @@ fn f_03_a_revoked_machine_is_out_and_is_told() {
     assert_eq!(again.status.code(), Some(1));
 }
 
-/// A code works once; a damaged one, one for a machine that is off, and a machine with a replica are told apart.
+/// F-01: a code works once; a damaged one, one for a machine that is off, and a machine with a replica are told apart.
 #[test]
-fn f_02_a_person_is_told_why_a_code_does_not_work() {
+fn f_01_a_person_is_told_why_a_code_does_not_work() {
     let mac = ready();
     let mut daemon = start(&mac);
     let invited: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["invite", "--json"]))).unwrap();

@@ -4,11 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use ctxnode_api::{Call, ErrorCode};
-use ctxnode_testkit::{Daemon, Sandbox};
+use ctxnode_testkit::{Daemon, Sandbox, wait_until};
 use serde_json::{Value, json};
 
 use crate::fleet::{connected, join, node, until};
-use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
+use crate::support::{SOON, agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
 
 fn machines(sandbox: &Sandbox, what: &str, good: impl Fn(&Value) -> bool) -> Value {
     until(sandbox, what, &Call::new("machine.list", json!({})), good)
@@ -139,7 +139,9 @@ fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation(
     let refused = person(&mac).refused(&Call::new("machine.retire", json!({})).param("id", text(&own, "id")));
     assert_eq!(refused.details[0].field, "id");
 
-    assert!(ctxnode(&mac, &["machine", "retire", text(&row, "id")]).status.success());
+    let retired = ctxnode(&mac, &["machine", "retire", text(&row, "id")]);
+    let said = String::from_utf8_lossy(&retired.stderr).into_owned();
+    assert!(retired.status.success() && said.contains("what it has copied stays on it"), "{said}");
     for sandbox in [&mac, &server] {
         machines(sandbox, "it is gone", |list| list["total"] == 2);
         node(sandbox, "its node is out", |reply| {
@@ -227,6 +229,58 @@ fn f_03_a_machine_whose_node_is_revoked_reads_retired_an_admins_too() {
         let list = machines(sandbox, "it is listed again", |list| list["total"] == 3);
         let again = list["items"].as_array().unwrap().iter().find(|again| again["id"] == row["id"]).unwrap();
         assert_eq!((text(again, "status"), &again["revoked"]), ("active", &json!(false)), "{again}");
+    }
+}
+
+/// F-09: a machine that was installed anew joins under its old name with a new key. Nothing happens to the machine's record
+/// until an admin has revoked the old key, with the command that `status` names; then it is the same machine, with its id.
+#[test]
+fn f_09_a_machine_installed_anew_is_the_same_one_once_an_admin_revoked_its_old_key() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let old = join(&mac, "laptop", &[]);
+    let mut old_daemon = Daemon::start(&old);
+    let list = machines(&mac, "both are listed", |list| list["total"] == 2);
+    let old_key = text(&person(&old).do_("node", json!({})), "node").to_owned();
+    let id =
+        list["items"].as_array().unwrap().iter().find(|row| row["node_key"] == old_key.as_str()).unwrap()["id"].clone();
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    old_daemon.stop();
+
+    let new = join(&mac, "laptop", &[]);
+    let _new_daemon = Daemon::start(&new);
+    let new_key = text(&person(&new).do_("node", json!({})), "node").to_owned();
+    let waits = |reply: &Value| reply["waiting_nodes"][0]["node"] == new_key.as_str();
+    let told = node(&new, "it waits", waits);
+    let said = told["attention"].to_string();
+    assert!(said.contains("is not registered") && said.contains(&old_key[..8]), "{said}");
+    let told = node(&mac, "the admin is told", waits);
+    assert_eq!(told["waiting_nodes"].as_array().unwrap().len(), 1, "{told}");
+    let found =
+        told["attention"].as_array().unwrap().iter().find(|found| found["message"].to_string().contains("registered"));
+    let fix = text(found.unwrap(), "fix").to_owned();
+    // It takes part, and whatever it writes arrives: still it is no machine.
+    let note = person(&new).do_("note.create", json!({ "content": "x", "human_requested": true }));
+    let read = Call::new("note.get", json!({})).param("id", text(&note, "id"));
+    wait_until(SOON, "its note is here", || script(&mac).ask(&read).is_ok());
+    let logs = std::fs::read_dir(new.state_dir().join("log")).unwrap().flatten().map(|file| file.path());
+    let logs: Vec<std::path::PathBuf> = logs.collect();
+    let logged = |wanted: &str| logs.iter().any(|file| std::fs::read_to_string(file).unwrap().contains(wanted));
+    wait_until(SOON, "it has found that it may not", || logged("is known with another key"));
+    let list = machines(&mac, "nothing has changed", |_| true);
+    assert!(list["total"] == 2 && !list.to_string().contains(&new_key), "{list}");
+
+    let command = fix.split('`').nth(1).unwrap();
+    let words: Vec<&str> = command.split(' ').skip(1).chain(["--yes"]).collect();
+    let approved = ctxnode(&mac, &words);
+    assert!(approved.status.success(), "{words:?}: {}", String::from_utf8_lossy(&approved.stderr));
+    for sandbox in [&mac, &new] {
+        let list = machines(sandbox, "it is that machine", |list| {
+            let mut rows = list["items"].as_array().unwrap().iter();
+            rows.any(|row| row["node_key"] == new_key.as_str() && row["id"] == id && row["status"] == "active")
+        });
+        assert_eq!(list["total"], 2, "{list}");
+        node(sandbox, "nobody waits", |reply| reply["waiting_nodes"] == json!([]));
     }
 }
 

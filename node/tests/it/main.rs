@@ -42,6 +42,7 @@ mod sessions;
 mod setup;
 mod soak;
 mod start_output;
+mod status;
 mod support;
 mod waiting;
 mod whole_session;

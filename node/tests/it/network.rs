@@ -5,6 +5,7 @@
 mod moving;
 mod rough;
 mod shape;
+mod typed;
 
 use std::time::{Duration, Instant};
 

@@ -29,7 +29,7 @@ const HEADS_PART: u8 = 7;
 
 const ZSTD: u8 = 1;
 /// Level 1: entries are small and already binary; more effort costs time and saves a few percent.
-const LEVEL: i32 = 1;
+pub const LEVEL: i32 = 1;
 
 /// Bytes that are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -35,7 +35,7 @@ fn f_01_a_machine_joins_with_a_code_and_has_everything() {
 }
 
 #[test]
-fn f_02_a_code_is_used_once_and_only_while_it_is_open() {
+fn f_01_a_code_is_used_once_and_only_while_it_is_open() {
     block_on(async {
         let mac = founder();
         let code = mac.invite(Role::Writer, None).await;

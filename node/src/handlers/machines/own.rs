@@ -1,5 +1,5 @@
 //! The record of this host, kept by its own daemon: written when the node may write and when it knows where it listens,
-//! and only when something in it changed.
+//! and only when something in it changed. A host that looks like one that was installed anew waits for an admin.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,34 +10,52 @@ use ctxnode_model::record::{Machine, MachineStatus};
 use ctxnode_model::rules::machine::one_each;
 use ctxnode_model::{Kind, NodeKey, Rec, Space};
 use ctxnode_store::Draft;
+use ctxnode_sync::{PeerState, PeerStatus};
 use serde_json::{Value, json};
 
-use super::edits;
+use super::super::who::Names;
+use super::{again, edits};
 use crate::app::App;
 use crate::daemon::host;
 use crate::failure::Failure;
 use crate::peers::SYNC_PORT;
 
-/// Writes the record, and again once it is known where this node listens.
+/// Whether this node has seen all that somebody else knows, or is alone: before that it cannot tell whether its host is known.
+pub(crate) fn knows_the_fleet(app: &App) -> bool {
+    let is_alone = app.store.authority().members().nth(1).is_none();
+    let peers = app.fleet.get().map(ctxnode_sync::Fleet::status).unwrap_or_default();
+    let is_equal = |peer: &PeerStatus| peer.lacks.is_some_and(|lacks| lacks.own == 0);
+    is_alone || peers.iter().any(|peer| peer.state == PeerState::Connected && is_equal(peer)) || has_record(app)
+}
+
+fn has_record(app: &App) -> bool {
+    let key = app.store.node().to_string();
+    let all = app.store.read().and_then(|snapshot| snapshot.reader().all::<Machine>(Kind::Machine));
+    all.is_ok_and(|all| all.iter().any(|machine| machine.node_key.as_deref() == Some(&key)))
+}
+
+/// Writes the record, and again once it is known where this node listens. Returns whether there is one: not while the host is
+/// known with another key that is still a member's.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) async fn keep(app: &Arc<App>) -> Result<(), Failure> {
-    register(app).await?;
+pub(crate) async fn keep(app: &Arc<App>) -> Result<bool, Failure> {
+    if !register(app).await? {
+        return Ok(false);
+    }
     if let Some(fleet) = app.fleet.get() {
         // Alone it listens nowhere. The port stays the same, so that this changes the record once in its life.
         fleet.bound().await;
         register(app).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Brings the record up to date. Equal values make no entry.
-async fn register(app: &Arc<App>) -> Result<(), Failure> {
+async fn register(app: &Arc<App>) -> Result<bool, Failure> {
     let (facts, inner) = (facts(app), Arc::clone(app));
     let done = app.store.write(move |draft| stage(draft, &inner, facts));
-    done.await?;
-    Ok(())
+    Ok(done.await?.value)
 }
 
 fn facts(app: &App) -> Machine {
@@ -64,8 +82,15 @@ fn program(path: &Path) -> String {
     text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned()
 }
 
-fn stage(draft: &mut Draft<'_>, app: &App, facts: Machine) -> Result<(), Failure> {
+fn stage(draft: &mut Draft<'_>, app: &App, facts: Machine) -> Result<bool, Failure> {
     let all = draft.reader().all::<Machine>(Kind::Machine)?;
+    let names = Names::read(&app.store, draft.reader())?;
+    // Two users of one host have a node each, and who gives a node a name of its own means another machine.
+    let is_host = |known: &Machine| known.hostname.eq_ignore_ascii_case(&facts.hostname) && known.user == facts.user;
+    let namesakes = again::namesakes(&all, &app.store.authority(), &names, app.store.node());
+    if namesakes.iter().any(|(_, known)| is_host(known)) {
+        return Ok(false);
+    }
     let known = known(&all, app, &facts);
     let now = draft.now();
     let id = known.as_ref().map_or_else(|| draft.fresh_id(Kind::Machine), |machine| machine.id);
@@ -84,7 +109,8 @@ fn stage(draft: &mut Draft<'_>, app: &App, facts: Machine) -> Result<(), Failure
             [(SYNC_PORT.to_owned(), json!(port))].into_iter().collect(),
         ));
     }
-    Ok(draft.edit(id, &Space::Fleet, edits)?)
+    draft.edit(id, &Space::Fleet, edits)?;
+    Ok(true)
 }
 
 /// Finds the record of this host: by the node's key; else the one that was made by its name for a machine without a

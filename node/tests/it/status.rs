@@ -1,0 +1,142 @@
+//! What `ctxnode status` says of two machines that were apart: where sessions live, who claims the same, what one lacks of the
+//! other and for how long, what is still to be decided.
+
+use ctxnode_api::Call;
+use ctxnode_testkit::{Daemon, Sandbox};
+use serde_json::{Value, json};
+
+use crate::fleet::{connected, join, node};
+use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, start, text};
+
+/// What is printed, as words: lines are broken at 80 characters.
+fn shown(sandbox: &Sandbox) -> (String, Option<i32>) {
+    let output = ctxnode(sandbox, &["status"]);
+    let printed = printed(&output);
+    assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+    (printed.split_whitespace().collect::<Vec<_>>().join(" "), output.status.code())
+}
+
+fn both_equal(one: &Sandbox, other: &Sandbox) {
+    node(one, "both are equal", |reply| connected(reply, 1));
+    node(other, "here too", |reply| connected(reply, 1));
+}
+
+/// A session is counted where it runs; the other machine shows it in the line of that one.
+#[test]
+fn sessions_are_counted_on_the_machine_where_they_live() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let _laptop_daemon = Daemon::start(&laptop);
+    both_equal(&mac, &laptop);
+    let repo = alpha_repo(&laptop, "console");
+    agent(&laptop, "claude-laptop-00000001", repo.path()).do_("sod", json!({}));
+    let of_mac = node(&mac, "it is heard of", |reply| reply["peers"][0]["active_sessions"] == 1);
+    assert_eq!(of_mac["active_sessions"], 0, "it does not live here");
+    let of_laptop = node(&laptop, "it lives", |reply| reply["active_sessions"] == 1);
+    assert_eq!(of_laptop["peers"][0]["active_sessions"], 0);
+    assert!(shown(&mac).0.contains("sessions: 0 alive here"), "{}", shown(&mac).0);
+    assert!(shown(&laptop).0.contains("sessions: 1 alive here"), "{}", shown(&laptop).0);
+}
+
+/// W-04: of two machines that claimed one issue while they were apart, both name both holders and the same winner; what the
+/// one that was away lacks is shown with its age meanwhile.
+#[test]
+fn w_04_both_machines_say_which_claims_clash_and_what_an_absent_one_lacks() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    both_equal(&mac, &laptop);
+    let (home, away) = (alpha_repo(&mac, "console"), alpha_repo(&laptop, "console"));
+    let (claude, codex) =
+        (agent(&mac, "claude-mac-00000001", home.path()), agent(&laptop, "codex-laptop-00000002", away.path()));
+    let take = json!({ "kind": "issue", "key": "87" });
+    laptop_daemon.stop();
+    claude.do_("sod", json!({}));
+    claude.do_("claim.take", take.clone());
+    let lacking = node(&mac, "it is known since when it lacks something", |reply| {
+        reply["peers"][0]["unsent"].as_u64() > Some(1) && reply["peers"][0]["unacknowledged_seconds"].is_u64()
+    });
+    assert_eq!((&lacking["peers"][0]["they_lack"], text(&lacking["peers"][0], "state")), (&Value::Null, "unreachable"));
+    let unsent = lacking["peers"][0]["unsent"].as_u64().unwrap();
+    assert!(shown(&mac).0.contains(&format!("{unsent} entries of this node")), "{}", shown(&mac).0);
+    mac_daemon.stop();
+    laptop_daemon.restart();
+    codex.do_("sod", json!({}));
+    codex.do_("claim.take", take);
+    mac_daemon.restart();
+    both_equal(&mac, &laptop);
+    for machine in [&mac, &laptop] {
+        let reply = node(machine, "the clash is seen", |reply| reply["clashes"][0].is_object());
+        let clash = &reply["clashes"][0];
+        assert_eq!((text(clash, "venture"), text(clash, "kind"), text(clash, "key")), ("alpha", "issue", "87"));
+        assert!(text(clash, "winner").starts_with("claude-mac-00000001 on "), "{clash}");
+        assert!(text(clash, "loser").starts_with("codex-laptop-00000002 on "), "{clash}");
+        let (said, exit) = shown(machine);
+        assert_eq!(exit, Some(2), "{said}");
+        let line = format!("issue 87: {} and {} both hold it", text(clash, "winner"), text(clash, "loser"));
+        assert!(said.contains(&line) && said.contains("`ctxnode claim list`"), "{said}");
+        assert_eq!(reply["peers"][0]["unacknowledged_seconds"], Value::Null, "all has arrived: {reply}");
+    }
+}
+
+/// A title that was written on two machines while they were apart is named by both, with the command that ends it, until that
+/// was typed on one of them; a start tells it too.
+#[test]
+fn what_is_to_be_decided_is_named_with_its_command_until_it_is_decided() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    both_equal(&mac, &laptop);
+    let note = json!({ "title": "plan", "content": "x", "venture": "alpha", "human_requested": true });
+    let id = text(&person(&mac).do_("note.create", note), "id").to_owned();
+    let repo = alpha_repo(&laptop, "console");
+    both_equal(&mac, &laptop);
+    agent(&laptop, "claude-laptop-00000001", repo.path()).do_("sod", json!({}));
+    both_equal(&mac, &laptop);
+    let title =
+        |title: &str| Call::new("note.update", json!({ "title": title, "human_requested": true })).param("id", &id);
+    laptop_daemon.stop();
+    person(&mac).ok(&title("plan of mac"));
+    mac_daemon.stop();
+    laptop_daemon.restart();
+    person(&laptop).ok(&title("plan of laptop"));
+    mac_daemon.restart();
+    both_equal(&mac, &laptop);
+    let message = format!("{id} (plan of laptop) has two values of title");
+    let mut fix = String::new();
+    for machine in [&mac, &laptop] {
+        let reply = node(machine, "it is named", |reply| reply["unresolved_count"] == 1);
+        assert_eq!(reply["unresolved"][0], json!({ "id": id, "name": "plan of laptop", "fields": ["title"] }));
+        let found = reply["attention"].as_array().unwrap().iter().find(|found| found["message"] == message.as_str());
+        fix = text(found.unwrap_or_else(|| panic!("{reply:#}")), "fix").to_owned();
+        let (said, exit) = shown(machine);
+        assert!(exit == Some(2) && said.contains(&message), "{said}");
+        let doctor = printed(&ctxnode(machine, &["doctor"]));
+        assert!(doctor.contains("has two values of title"), "{doctor}");
+    }
+    // What came is told to whoever goes on there, with the command.
+    node(&laptop, "it is back", |reply| reply["arrived"].to_string().contains("has two values of title"));
+    let started = agent(&laptop, "claude-laptop-00000001", repo.path()).do_("sod", json!({}));
+    assert!(started["warnings"].to_string().contains(&format!("ctxnode note resolve {id} --field title")), "{started}");
+    // Only what the fix says is typed.
+    let commands: Vec<&str> = fix.split('`').skip(1).step_by(2).collect();
+    let [look, choose] = commands.as_slice() else { panic!("{fix}") };
+    let typed = |command: &str, more: &[&str]| {
+        let words: Vec<&str> = command.split(' ').skip(1).map(|word| if word == "N" { "2" } else { word }).collect();
+        let output = ctxnode(&laptop, &[words.as_slice(), more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{command}: {said}");
+        said
+    };
+    assert!(typed(look, &[]).contains("2. plan of mac"), "both are shown");
+    typed(choose, &["--human-requested"]);
+    for machine in [&mac, &laptop] {
+        node(machine, "it is decided", |reply| {
+            reply["unresolved_count"] == 0 && !reply["attention"].to_string().contains("two values")
+        });
+        assert!(!shown(machine).0.contains("two values"));
+    }
+}
