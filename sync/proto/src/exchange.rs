@@ -378,6 +378,10 @@ impl Exchange {
     /// Takes over where own logs end; returns whether a part of one has become a branch. Views that were taken earlier
     /// may come later.
     fn take_over(&mut self, own: OwnHeads) -> bool {
+        if own.layout < self.layout {
+            // Lengths of one layout say nothing of lengths of another. A newer view of the rest is on its way.
+            return false;
+        }
         let mut went_back = false;
         let is_laid_anew = own.layout > self.layout;
         for (log, head) in own.heads.0 {
@@ -395,7 +399,7 @@ impl Exchange {
             }
             self.own.0.insert(log, head);
         }
-        self.layout = self.layout.max(own.layout);
+        self.layout = own.layout;
         if went_back {
             self.resend_from_said();
         }

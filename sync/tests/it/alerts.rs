@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ctxnode_model::frontier::Run;
+use ctxnode_model::frontier::{LogId, Run};
+use ctxnode_model::{Space, Stamp};
+use ctxnode_store::entry::{Header, Op, VerifiedEntry};
 use ctxnode_store::{Finding, Location, Options, Store};
 use ctxnode_sync::remember_alert;
 
@@ -99,5 +101,28 @@ fn what_entries_show_is_told_by_the_next_daemon() {
         node.fleet.stop().await;
         let node = run(copy.clone(), node.secret);
         assert!(node.fleet.alerts().is_empty(), "somebody has read it");
+    });
+}
+
+/// A machine that begins new logs and cannot keep that goes on as what is kept says: otherwise its next start would write
+/// positions that it had written in between.
+#[test]
+fn an_epoch_that_could_not_be_kept_was_not_begun() {
+    block_on(async {
+        let (backend, secret) = (Failing::default(), secret());
+        let fails = Arc::clone(&backend.fails);
+        let location = Location::Backend(Box::new(backend));
+        let store = Store::create(Options { location, ..options(&secret) }, "test").unwrap().store;
+        let epoch = store.epoch();
+        let log = LogId { space: Space::Fleet.id(&store.fleet()), author: store.node(), epoch };
+        let time = store.clock().now();
+        let header =
+            Header { fleet: store.fleet(), log, seq: 1, prev: [0; 32], stamp: Stamp::default().next(time), time };
+        let of_a_copy =
+            VerifiedEntry::sign(header, vec![Op::Unknown { kind: 200, payload: vec![1] }], &secret).unwrap();
+        fails.store(true, Ordering::SeqCst);
+        assert!(store.ingest(vec![of_a_copy.bytes().to_vec()]).await.is_err());
+        assert_eq!(store.epoch(), epoch);
+        assert_eq!(store.read().unwrap().reader().findings().unwrap(), []);
     });
 }

@@ -316,3 +316,33 @@ fn silence_ends_it() {
     side.exchange.handle(10_001, Event::Tick, &mut out);
     assert!(matches!(out.last(), Some(Output::Close(bye)) if bye.code == code::TIMEOUT), "{out:?}");
 }
+
+/// Views of the own logs come from several tasks, and one that was taken earlier may come later. A log that was laid out anew
+/// may be shorter than before, so length alone does not say which is newer.
+#[test]
+fn a_view_of_the_own_logs_that_comes_late_is_not_taken_over() {
+    let own = |length: u64, layout: u64| {
+        let head = Head { length, tip: [u8::try_from(length).unwrap(); 32] };
+        OwnHeads { heads: Heads([(log(1, 1), head)].into()), layout }
+    };
+    let me = |name: &str| Me { fleet: FleetId([7; 16]), fleet_space: FLEET, software: name.to_owned() };
+    let mut one = Exchange::new(me("one"), own(3, 0), Spaces::All);
+    let mut two = Exchange::new(me("two"), OwnHeads::default(), Spaces::All);
+    let (mut said, mut heard) = (Vec::new(), Vec::new());
+    one.handle(0, Event::Start { clock_ms: 0 }, &mut said);
+    two.handle(0, Event::Start { clock_ms: 0 }, &mut heard);
+    for output in heard {
+        if let Output::Send(hello) = output {
+            one.handle(0, Event::Received(hello), &mut said);
+        }
+    }
+    one.handle(0, Event::Received(Message::Heads(Heads::default())), &mut said);
+    let lacks = |one: &Exchange| one.lacks().unwrap().peer;
+    assert_eq!(lacks(&one), 3);
+    one.handle(0, Event::Grown(own(2, 1)), &mut said);
+    assert_eq!(lacks(&one), 2, "laid out anew, and shorter");
+    one.handle(0, Event::Grown(own(3, 0)), &mut said);
+    assert_eq!(lacks(&one), 2, "this one is older");
+    one.handle(0, Event::Grown(own(4, 1)), &mut said);
+    assert_eq!(lacks(&one), 4);
+}

@@ -31,7 +31,9 @@ impl World {
         self.note(|| {
             format!("govern {node} about {about} revoke={revoke} accept={accept} {role} done={}", done.is_ok())
         });
-        if !revoke && !accept && role == Role::Admin {
+        // What is accepted stands whatever role its author has.
+        let accepts_lies = accept && self.liar == Some(subject);
+        if (!revoke && !accept && role == Role::Admin) || accepts_lies {
             self.perhaps_admins.insert(subject);
         }
         if revoke {
