@@ -31,6 +31,9 @@ pub struct Statement {
     pub sessions: Vec<Beat>,
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
+    /// The relay over which it can be reached; a text, since another version may name what is no URL here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
     /// Version and commit.
     pub software: String,
 }
@@ -55,5 +58,26 @@ impl Statement {
         let statement: Self = serde_json::from_str(&envelope.body).ok()?;
         let signature: [u8; 64] = HEXLOWER.decode(envelope.signature.as_bytes()).ok()?.try_into().ok()?;
         verify(statement.node, DOMAIN, envelope.body.as_bytes(), &signature).then_some(statement)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Earlier builds say no `relay`; later ones may say more.
+    #[test]
+    fn statements_of_earlier_and_later_versions_are_read() {
+        let node = NodeKey([7; 32]);
+        let old = serde_json::json!({ "node": node, "at": 5, "sessions": [], "addresses": ["192.0.2.1:4748"], "software": "x" });
+        let read: Statement = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!((read.at, &read.relay), (5, &None));
+        assert_eq!(serde_json::to_value(&read).unwrap(), old, "nothing is said that is not known");
+        let mut new = old;
+        new["life"] = 3.into();
+        new["relay"] = "quic+magic:somewhere".into();
+        new["mood"] = "good".into();
+        let read: Statement = serde_json::from_value(new).unwrap();
+        assert_eq!((read.at, read.relay.as_deref()), (5, Some("quic+magic:somewhere")));
     }
 }

@@ -7,6 +7,8 @@ mod exchange;
 mod hostile;
 mod liar;
 mod membership;
+mod relay;
+mod relays;
 mod rounds;
 mod slow;
 mod support;

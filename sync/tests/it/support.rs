@@ -1,7 +1,7 @@
 //! Nodes of a fleet, and waiting until they agree.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,17 @@ pub(crate) struct Node {
     pub(crate) fleet: Fleet,
 }
 
+/// One end of this machine that the other does not reach, unless a third does both. `None` where there is no IPv6.
+#[expect(clippy::print_stdout, reason = "a test that was skipped should say so")]
+pub(crate) fn two_sides() -> Option<(IpAddr, IpAddr)> {
+    let sides = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let there_is = UdpSocket::bind((sides.1, 0)).is_ok();
+    if !there_is {
+        println!("skipped: this machine has no IPv6");
+    }
+    there_is.then_some(sides)
+}
+
 pub(crate) fn loopback() -> NetConfig {
     NetConfig { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..NetConfig::default() }
 }
@@ -57,7 +68,7 @@ pub(crate) fn run(store: Store, secret: NodeSecret) -> Node {
     run_with(store, secret, loopback())
 }
 
-fn run_with(store: Store, secret: NodeSecret, config: NetConfig) -> Node {
+pub(crate) fn run_with(store: Store, secret: NodeSecret, config: NetConfig) -> Node {
     let fleet = Fleet::start(store.clone(), secret.clone(), config, "test".to_owned(), Arc::new(Quiet)).unwrap();
     Node { store, secret, fleet }
 }
@@ -73,9 +84,14 @@ pub(crate) fn founder_with(patience: Patience) -> Node {
 
 /// A founder whose clock the test sets.
 pub(crate) fn founder_by(clock: &Arc<ManualClock>) -> Node {
+    founder_in(Arc::clone(clock) as _, loopback())
+}
+
+/// The same somewhere in the network.
+pub(crate) fn founder_in(clock: Arc<dyn Clock>, config: NetConfig) -> Node {
     let secret = secret();
-    let store = Store::create(Options { clock: Arc::clone(clock) as _, ..options(&secret) }, "test").unwrap().store;
-    run(store, secret)
+    let store = Store::create(Options { clock, ..options(&secret) }, "test").unwrap().store;
+    run_with(store, secret, config)
 }
 
 /// The same with its store somewhere.
@@ -97,7 +113,7 @@ impl Node {
         };
         let expires_at = Timestamp(self.store.clock().now().0 + 60_000);
         let offer = Offer { role, ventures: Vec::new(), spaces: ventures.map(spaces), expires_at };
-        create_invite(&self.store, offer, addresses).await.unwrap().1
+        create_invite(&self.store, offer, addresses, self.fleet.relay().await).await.unwrap().1
     }
 
     pub(crate) async fn control(
@@ -168,11 +184,16 @@ pub(crate) async fn joined(code: &Code, name: &str) -> Node {
 
 /// The same with a clock.
 pub(crate) async fn joined_by(code: &Code, name: &str, clock: Arc<dyn Clock>) -> Node {
+    joined_in(code, name, clock, loopback()).await
+}
+
+/// The same somewhere in the network.
+pub(crate) async fn joined_in(code: &Code, name: &str, clock: Arc<dyn Clock>, config: NetConfig) -> Node {
     let secret = secret();
-    let welcome = join(&secret, code, name, &loopback()).await.unwrap();
+    let welcome = join(&secret, code, name, &config).await.unwrap();
     let store = Store::create_member(Options { clock, ..options(&secret) }, welcome.genesis.clone()).unwrap();
     remember_inviter(&store, &welcome).unwrap();
-    let node = run(store, secret);
+    let node = run_with(store, secret, config);
     // It may write once its grant has arrived, which its first exchange brings.
     until("it knows its role", || node.store.authority().role(&node.key()).is_some()).await;
     node
