@@ -16,7 +16,7 @@ mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
@@ -90,6 +90,10 @@ pub(crate) struct Shared {
     /// Counts the times that every dialler should try at once: the network changed, or somebody asked.
     wake: watch::Sender<u64>,
     speak: Notify,
+    /// How often this node has begun to listen, this time included.
+    life: AtomicU64,
+    /// The time in its last statement.
+    said_at: AtomicI64,
     pub(crate) pacing: Pacing,
     guests: Mutex<Guests>,
     stop: CancellationToken,
@@ -154,6 +158,8 @@ impl Fleet {
             dialled: Mutex::default(),
             wake: watch::Sender::new(0),
             speak: Notify::new(),
+            life: AtomicU64::new(0),
+            said_at: AtomicI64::new(i64::MIN),
             pacing: Pacing::default(),
             guests: Mutex::default(),
             stop: CancellationToken::new(),
@@ -351,6 +357,7 @@ impl Shared {
         let bound = endpoint::bind(secret, &config, Some(admission)).await;
         *self.bind_error.lock().unwrap_or_else(PoisonError::into_inner) = bound.as_ref().err().map(ToString::to_string);
         let endpoint = bound?;
+        self.begin_life().await;
         tracing::info!(addresses = ?endpoint.bound_sockets(), "listening for peers");
         if let Some(port) = endpoint.bound_sockets().first().map(SocketAddr::port)
             && last != Some(port)

@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant};
 use crate::endpoint::{REVOKED, UNKNOWN};
 use crate::join::Joined;
 use crate::link::{Link, Path, Traffic};
-use crate::presence::{Beat, Statement};
+use crate::presence::{Beat, Order, Statement};
 
 /// How many addresses of a peer are kept.
 const MAX_ADDRESSES: usize = 8;
@@ -210,8 +210,8 @@ pub(crate) struct Peer {
     /// How many connections with it have not ended yet.
     pub(crate) served: usize,
     pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
-    /// The newest statement ever heard: an older one that somebody repeats never makes a node look alive.
-    last_at: i64,
+    /// Where the newest statement stands: an older one that somebody repeats never makes a node look alive.
+    last: Order,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) signals: Arc<Signals>,
     /// The last round in which both sides had the same at the end.
@@ -233,11 +233,25 @@ impl Peer {
         self.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Away)
     }
 
-    /// Takes in a statement of this node that arrived at a moment and at a time of the wall clock; returns whether it is news.
-    pub(crate) fn hear(&mut self, said: Statement, bytes: &Arc<Vec<u8>>, at: (Instant, Timestamp)) -> bool {
-        let is_news = said.at > self.last_at;
+    /// Takes in a statement of this node that arrived from the node itself, or from another one, at a moment and at a time of
+    /// the wall clock; returns whether it is news.
+    ///
+    /// What a node says itself, on a connection on which it has proved its key, is believed: its clock may have been set
+    /// back, or its replica may be a restored one. Only within one life nothing is taken back. What others pass on counts when
+    /// it is newer than everything before, and as long as the node speaks for itself it alone does: so an older statement
+    /// neither wins nor travels in circles.
+    pub(crate) fn hear(
+        &mut self,
+        said: Statement,
+        bytes: &Arc<Vec<u8>>,
+        is_own: bool,
+        at: (Instant, Timestamp),
+    ) -> bool {
+        let is_newer = said.order() > self.last;
+        let is_another_life = said.life.is_none() || said.life != self.last.0;
+        let is_news = if is_own { is_newer || is_another_life } else { is_newer && !self.speaks() };
         if is_news {
-            self.last_at = said.at;
+            self.last = said.order();
             self.row.learn(&said.addresses, said.relay.as_deref());
             self.row.last_seen = Some(at.1);
             self.row.software.clone_from(&said.software);
@@ -358,5 +372,42 @@ mod tests {
     fn rows_of_earlier_builds_are_read() {
         let row: Row = serde_json::from_str(r#"{"addresses":["192.0.2.1:4748"]}"#).unwrap();
         assert_eq!((row.addresses.len(), row.relay), (1, None));
+    }
+
+    fn said(life: Option<u64>, at: i64) -> Statement {
+        let node = NodeKey([1; 32]);
+        let (sessions, addresses, software) = (Vec::new(), Vec::new(), String::new());
+        Statement { node, life, at, sessions, addresses, relay: None, software }
+    }
+
+    /// Lets a peer hear statements one after the other, each from the node itself or not; returns which were news.
+    fn news(statements: &[(bool, Option<u64>, i64)]) -> Vec<bool> {
+        let mut peer = Peer::default();
+        let now = (Instant::now(), Timestamp(0));
+        let hear =
+            |(is_own, life, at): &(bool, Option<u64>, i64)| peer.hear(said(*life, *at), &Arc::default(), *is_own, now);
+        statements.iter().map(hear).collect()
+    }
+
+    #[test]
+    fn what_others_pass_on_counts_when_it_is_newer_than_all_before() {
+        let life = Some(4);
+        assert_eq!(
+            news(&[(false, life, 9), (false, life, 9), (false, life, 8), (false, life, 10)]),
+            [true, false, false, true]
+        );
+        let other_lives = [(false, Some(4), 9), (false, Some(3), 100), (false, Some(5), 1), (false, Some(4), 200)];
+        assert_eq!(news(&other_lives), [true, false, true, false]);
+        assert_eq!(news(&[(false, None, 9), (false, None, 8), (false, Some(1), 1)]), [true, false, true]);
+    }
+
+    /// The clock was set back and the daemon restarted; the replica was restored; the version does not count its lives.
+    #[test]
+    fn what_a_node_says_itself_is_believed_and_others_cannot_take_it_back() {
+        assert_eq!(news(&[(true, Some(4), 900), (true, Some(5), 10), (false, Some(4), 900)]), [true, true, false]);
+        assert_eq!(news(&[(true, Some(4), 900), (true, Some(3), 10), (true, Some(3), 11)]), [true, true, true]);
+        assert_eq!(news(&[(true, None, 900), (true, None, 10), (false, None, 11)]), [true, true, true]);
+        // Two that were made at the same time overtake each other on the way.
+        assert_eq!(news(&[(true, Some(4), 11), (true, Some(4), 10)]), [true, false]);
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod alerts;
+mod clocks;
 mod crowd;
 mod exchange;
 mod hostile;
