@@ -33,7 +33,7 @@ pub(crate) fn net_config(settings: &SyncSettings) -> NetConfig {
     let relays = match &settings.relay {
         Relay::Off => Relays::None,
         Relay::Public => Relays::Public,
-        Relay::Url(url) => url.parse().map_or(Relays::None, Relays::Own),
+        Relay::Url(url) => url.parse().map_or(Relays::None, |url| Relays::Own(vec![url])),
     };
     NetConfig { port: settings.port, bind: settings.bind.clone(), relays, mdns: settings.mdns, ..NetConfig::default() }
 }

@@ -106,6 +106,12 @@ impl Alerts {
         true
     }
 
+    /// Returns the time, or a moment after the last reading: by its time a reading that could not be saved is taken back.
+    pub(crate) fn unlike_earlier(&self, now: Timestamp) -> Timestamp {
+        let last = self.0.iter().filter_map(|alert| alert.acknowledged).max();
+        last.map_or(now, |last| now.max(last.plus(1)))
+    }
+
     /// Notes that all of them were read; returns those that were open.
     pub(crate) fn acknowledge(&mut self, now: Timestamp) -> Vec<Alert> {
         let open = self.open();
@@ -196,6 +202,13 @@ mod tests {
         alerts.acknowledge(Timestamp(4));
         alerts.unacknowledge(Timestamp(4));
         assert_eq!(texts(&alerts.open()), ["now"]);
+        // Both in one millisecond, or after the clock was set back.
+        for now in [2, 1] {
+            let at = alerts.unlike_earlier(Timestamp(now));
+            alerts.acknowledge(at);
+            alerts.unacknowledge(at);
+            assert_eq!(texts(&alerts.open()), ["now"]);
+        }
     }
 
     #[test]

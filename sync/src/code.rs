@@ -1,9 +1,12 @@
 //! The code that a person carries from one machine to another.
 //!
 //! ```text
-//! ctxj- | base32 of: version u8 | inviter's key 32 | secret 10 | count u8 | addresses | first 3 bytes of BLAKE3 of all before
+//! ctxj- | base32 of: version u8 | inviter's key 32 | secret 10 | count u8 | addresses | relay | first 3 bytes of BLAKE3 of all before
 //! address: 4 | ip 4 | port u16, or 6 | ip 16 | port u16
+//! relay: length u8 | URL
 //! ```
+//!
+//! Version 1 has no relay, and is what is written when there is none: earlier builds read it.
 //!
 //! The key in it proves the inviter to the joiner, the secret the joiner to the inviter. Pure.
 
@@ -13,10 +16,12 @@ use std::str::FromStr;
 
 use ctxnode_model::NodeKey;
 use data_encoding::BASE32_NOPAD;
+use iroh::RelayUrl;
 use thiserror::Error;
 
 const PREFIX: &str = "ctxj-";
 const VERSION: u8 = 1;
+const WITH_RELAY: u8 = 2;
 /// 80 bits, for minutes to days, against an endpoint that answers a few attempts a second.
 pub(crate) const SECRET_LEN: usize = 10;
 const CHECK_LEN: usize = 3;
@@ -32,6 +37,8 @@ pub struct Code {
     pub secret: [u8; SECRET_LEN],
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
+    /// The relay over which it can be reached.
+    pub relay: Option<RelayUrl>,
 }
 
 /// A text that is not a code.
@@ -44,7 +51,7 @@ pub enum CodeError {
     #[error("the invitation is damaged: copy it again, whole")]
     Damaged,
     /// A newer version made it.
-    #[error("the invitation has form {0}, this version reads form {VERSION}: update ctxnode")]
+    #[error("the invitation has form {0}, this version reads forms up to {WITH_RELAY}: update ctxnode")]
     Version(u8),
 }
 
@@ -53,13 +60,16 @@ impl fmt::Debug for Code {
         f.debug_struct("Code")
             .field("inviter", &self.inviter)
             .field("addresses", &self.addresses)
+            .field("relay", &self.relay)
             .finish_non_exhaustive()
     }
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = vec![VERSION];
+        // One with a longer name is found without: every node of its fleet is told which relay to use.
+        let relay = self.relay.as_ref().and_then(|url| Some((u8::try_from(url.as_str().len()).ok()?, url.as_str())));
+        let mut bytes = vec![if relay.is_some() { WITH_RELAY } else { VERSION }];
         bytes.extend_from_slice(&self.inviter.0);
         bytes.extend_from_slice(&self.secret);
         let addresses = &self.addresses[..self.addresses.len().min(MAX_ADDRESSES)];
@@ -76,6 +86,10 @@ impl fmt::Display for Code {
                 }
             }
             bytes.extend_from_slice(&address.port().to_be_bytes());
+        }
+        if let Some((length, url)) = relay {
+            bytes.push(length);
+            bytes.extend_from_slice(url.as_bytes());
         }
         bytes.extend_from_slice(&check(&bytes));
         write!(f, "{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase())
@@ -95,7 +109,7 @@ impl FromStr for Code {
             return Err(CodeError::Damaged);
         }
         match body.first() {
-            Some(&VERSION) => read(body).ok_or(CodeError::Damaged),
+            Some(&(VERSION | WITH_RELAY)) => read(body).ok_or(CodeError::Damaged),
             other => Err(CodeError::Version(other.copied().unwrap_or(0))),
         }
     }
@@ -108,7 +122,7 @@ fn check(bytes: &[u8]) -> [u8; CHECK_LEN] {
 }
 
 fn read(body: &[u8]) -> Option<Code> {
-    let (_, rest) = body.split_first()?;
+    let (version, rest) = body.split_first()?;
     let (inviter, rest) = rest.split_first_chunk()?;
     let (secret, rest) = rest.split_first_chunk()?;
     let (count, mut rest) = rest.split_first()?;
@@ -124,7 +138,16 @@ fn read(body: &[u8]) -> Option<Code> {
         addresses.push(SocketAddr::new(ip, u16::from_be_bytes(*port)));
         rest = after;
     }
-    rest.is_empty().then_some(Code { inviter: NodeKey(*inviter), secret: *secret, addresses })
+    let mut relay = None;
+    if *version == WITH_RELAY {
+        let (length, url) = rest.split_first()?;
+        if url.len() != usize::from(*length) {
+            return None;
+        }
+        relay = Some(std::str::from_utf8(url).ok()?.parse().ok()?);
+        rest = &[];
+    }
+    rest.is_empty().then_some(Code { inviter: NodeKey(*inviter), secret: *secret, addresses, relay })
 }
 
 #[cfg(test)]
@@ -138,11 +161,12 @@ mod tests {
         fn a_code_comes_back_and_no_single_changed_character_is_taken(
             key: [u8; 32], secret: [u8; SECRET_LEN],
             addresses in proptest::collection::vec(any::<SocketAddr>(), 0..=MAX_ADDRESSES),
-            at: prop::sample::Index, to in "[a-z2-7]",
+            relay in proptest::option::of("[a-z]{1,40}"), at: prop::sample::Index, to in "[a-z2-7]",
         ) {
             // Scope and flow of an IPv6 address do not travel.
             let addresses: Vec<SocketAddr> = addresses.iter().map(|a| SocketAddr::new(a.ip(), a.port())).collect();
-            let code = Code { inviter: NodeKey(key), secret, addresses };
+            let relay = relay.map(|host| format!("https://{host}.example").parse().unwrap());
+            let code = Code { inviter: NodeKey(key), secret, addresses, relay };
             let text = code.to_string();
             prop_assert_eq!(text.parse::<Code>(), Ok(code.clone()));
             prop_assert_eq!(text.to_uppercase().parse::<Code>(), Ok(code.clone()));
@@ -157,6 +181,18 @@ mod tests {
             let _ = text.parse::<Code>();
             let _ = format!("{PREFIX}{text}").parse::<Code>();
         }
+    }
+
+    /// What an earlier build wrote, and what it reads: the same bytes.
+    #[test]
+    fn a_code_without_a_relay_is_what_it_always_was() {
+        let text = "ctxj-aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaqcaibaeaqcaibaeaieyaaaeaisrqln2gq";
+        let addresses = vec![SocketAddr::from(([192, 0, 2, 1], 4_748))];
+        let code = Code { inviter: NodeKey([1; 32]), secret: [2; SECRET_LEN], addresses, relay: None };
+        assert_eq!(code.to_string(), text);
+        assert_eq!(text.parse::<Code>(), Ok(code.clone()));
+        let relayed = Code { relay: Some("https://relay.example".parse().unwrap()), ..code };
+        assert!(relayed.to_string() != text && relayed.to_string().parse::<Code>() == Ok(relayed));
     }
 
     #[test]

@@ -11,16 +11,17 @@ use iroh::endpoint::{
     AfterHandshakeOutcome, BindOpts, Connection, EndpointHooks, NetReportConfig, QuicTransportConfig, ServerConfig,
     Side, VarInt, presets,
 };
-use iroh::{Endpoint, RelayMode, RelayUrl, SecretKey};
-use iroh_mdns_address_lookup::MdnsAddressLookup;
+use iroh::{Endpoint, SecretKey};
 use thiserror::Error;
 
 use crate::invite::any_open;
 use crate::pace::Pace;
+use crate::relays::Relays;
 use crate::standing::{Refused, Standing};
 use crate::{ALPN_EXCHANGE, ALPN_JOIN, ALPN_ROUND};
 
-/// How often an idle connection is kept alive, and after how much silence it is given up.
+/// How often an idle connection is kept alive, and after how much silence it is given up. One of a round as well: it ends as
+/// soon as both sides have the same, and one that waits for the other's disk is not to be lost for a hundred bytes.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(20);
 /// The round trip that is assumed before one was measured. It sets when a lost handshake is sent again: 0.3, 0.9, 2.1 s
@@ -46,8 +47,6 @@ pub struct NetConfig {
     pub relays: Relays,
     /// Whether nodes look for each other on the local network. Tells the network that ctxnode is here.
     pub mdns: bool,
-    /// Whether idle connections are kept alive.
-    pub keep_alive: bool,
     /// How eagerly to keep in touch at first.
     pub pace: Pace,
     /// How long peers may take.
@@ -86,23 +85,10 @@ impl Default for NetConfig {
             bind: Vec::new(),
             relays: Relays::None,
             mdns: false,
-            keep_alive: true,
             pace: Pace::Live,
             patience: Patience::default(),
         }
     }
-}
-
-/// Which relays are used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Relays {
-    /// None: no packet leaves for a machine that is not a member's.
-    #[default]
-    None,
-    /// Those that the makers of iroh run.
-    Public,
-    /// This one.
-    Own(RelayUrl),
 }
 
 /// The endpoint could not be made.
@@ -116,20 +102,14 @@ pub enum BindError {
         /// What the system said.
         reason: String,
     },
-    /// The local network cannot be searched.
-    #[error("mDNS cannot be used: {0}")]
-    Mdns(String),
 }
-
-/// An endpoint, and what looks for others on the local network.
-pub(crate) type Bound = (Endpoint, Option<MdnsAddressLookup>);
 
 /// Binds the endpoint. A port in use is replaced by a free one, so that two replicas of one machine both work.
 pub(crate) async fn bind(
     secret: SecretKey,
     config: &NetConfig,
     admission: Option<Admission>,
-) -> Result<Bound, BindError> {
+) -> Result<Endpoint, BindError> {
     match bind_port(secret.clone(), config, config.port, admission.clone()).await {
         Err(error) if config.port != 0 => {
             tracing::warn!(%error, "another port is taken");
@@ -144,18 +124,16 @@ async fn bind_port(
     config: &NetConfig,
     port: u16,
     admission: Option<Admission>,
-) -> Result<Bound, BindError> {
+) -> Result<Endpoint, BindError> {
     let failed = |reason: String| BindError::Socket { port, reason };
-    let relay = match &config.relays {
-        Relays::None => RelayMode::Disabled,
-        Relays::Public => RelayMode::Default,
-        Relays::Own(url) => RelayMode::custom([url.clone()]),
-    };
+    // Where UDP is blocked, which is what relays are for, the nearest one is found by HTTPS and in no other way.
+    let mut probes = NetReportConfig::minimal();
+    probes.https_probes = config.relays.are_used();
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(secret)
-        .relay_mode(relay)
-        .net_report_config(NetReportConfig::minimal())
-        .transport_config(transport(config.keep_alive, WINDOW))
+        .relay_mode(config.relays.mode())
+        .net_report_config(probes)
+        .transport_config(transport(WINDOW))
         .clear_ip_transports();
     if let Some(admission) = admission {
         builder = builder.alpns(alpns()).hooks(admission);
@@ -170,16 +148,7 @@ async fn bind_port(
     for ip in &config.bind {
         builder = builder.bind_addr((*ip, port)).map_err(|error| failed(error.to_string()))?;
     }
-    let endpoint = builder.bind().await.map_err(|error| failed(with_sources(&error)))?;
-    let mut mdns = None;
-    if config.mdns {
-        let failed = |error: &dyn std::error::Error| BindError::Mdns(with_sources(error));
-        let lookup =
-            MdnsAddressLookup::builder().service_name("ctxnode").build(endpoint.id()).map_err(|e| failed(&e))?;
-        endpoint.address_lookup().map_err(|e| failed(&e))?.add(lookup.clone());
-        mdns = Some(lookup);
-    }
-    Ok((endpoint, mdns))
+    builder.bind().await.map_err(|error| failed(with_sources(&error)))
 }
 
 /// What is spoken with those who dial, the first that both know first: that a peer is in a round is to be heard.
@@ -188,9 +157,9 @@ fn alpns() -> Vec<Vec<u8>> {
 }
 
 /// Returns how a connection is accepted while bytes are counted.
-pub(crate) fn metered(endpoint: &Endpoint, keep_alive: bool) -> Arc<ServerConfig> {
+pub(crate) fn metered(endpoint: &Endpoint) -> Arc<ServerConfig> {
     let config = endpoint.create_server_config_builder(alpns());
-    Arc::new(config.set_transport_config(transport(keep_alive, METERED_WINDOW)).build())
+    Arc::new(config.set_transport_config(transport(METERED_WINDOW)).build())
 }
 
 pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
@@ -203,8 +172,8 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(crate) fn transport(keep_alive: bool, window: u32) -> QuicTransportConfig {
-    let mut builder = QuicTransportConfig::builder()
+pub(crate) fn transport(window: u32) -> QuicTransportConfig {
+    QuicTransportConfig::builder()
         .max_concurrent_bidi_streams(VarInt::from_u32(4))
         .max_concurrent_uni_streams(VarInt::from_u32(4))
         .receive_window(VarInt::from_u32(window))
@@ -213,11 +182,10 @@ pub(crate) fn transport(keep_alive: bool, window: u32) -> QuicTransportConfig {
         .datagram_receive_buffer_size(None)
         .initial_rtt(FIRST_RTT)
         .max_idle_timeout(IDLE.try_into().ok())
-        .default_path_max_idle_timeout(IDLE);
-    if keep_alive {
-        builder = builder.keep_alive_interval(KEEP_ALIVE).default_path_keep_alive_interval(KEEP_ALIVE);
-    }
-    builder.build()
+        .default_path_max_idle_timeout(IDLE)
+        .keep_alive_interval(KEEP_ALIVE)
+        .default_path_keep_alive_interval(KEEP_ALIVE)
+        .build()
 }
 
 /// Returns where others can reach an endpoint, best first: a tailnet, a private network, anything else; this machine
@@ -246,7 +214,8 @@ fn rank(ip: IpAddr) -> u8 {
 }
 
 /// Returns how many bytes of UDP went over an endpoint since it was bound: all of them, those of handshakes that failed and
-/// of peers that did not answer included. What a connection counts would be less.
+/// of peers that did not answer included. What a connection counts would be less. Of what goes over a relay it is the packets
+/// that it passes on; not counted are its own connection, and what is asked of the local network.
 pub(crate) fn counted(endpoint: &Endpoint) -> u64 {
     let socket = &endpoint.metrics().socket;
     let sent = socket.send_ipv4.get() + socket.send_ipv6.get() + socket.send_relay.get();

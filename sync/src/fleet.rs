@@ -7,6 +7,7 @@ mod alerts;
 mod dial;
 mod door;
 mod network;
+mod presence;
 mod rounds;
 mod save;
 mod status;
@@ -15,15 +16,14 @@ mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::{NodeKey, Space, SpaceId, Spaces, Timestamp};
 use ctxnode_store::{Finding, LocalTable, NodeSecret, Store, StoreError};
 use ctxnode_sync_proto::{Hello, OwnHeads, code, limits};
 use iroh::endpoint::Connection;
-use iroh::{Endpoint, SecretKey};
-use iroh_mdns_address_lookup::MdnsAddressLookup;
+use iroh::{Endpoint, RelayUrl, SecretKey};
 use thiserror::Error;
 use tokio::sync::{Mutex as AsyncMutex, Notify, broadcast, watch};
 use tokio::task::JoinSet;
@@ -35,13 +35,15 @@ use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
 use crate::guests::Guests;
 use crate::link::{self, Link};
 use crate::pace::{Pace, Pacing, Spent};
-use crate::peers::{Peer, PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
-use crate::presence::{Beat, Statement};
+use crate::peers::{PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
+use crate::presence::Beat;
 use crate::standing::Standing;
 
 /// How many statements a slow connection may lag behind.
 const TOLD: usize = 256;
 const PORT_KEY: &[u8] = b"sync_port";
+/// How long it may take to find the nearest relay: the probes of iroh take three seconds.
+const RELAY: Duration = Duration::from_secs(5);
 
 /// What the fleet asks of the daemon.
 pub trait Host: Send + Sync + 'static {
@@ -87,8 +89,11 @@ pub(crate) struct Shared {
     dialled: Mutex<BTreeSet<NodeKey>>,
     /// Counts the times that every dialler should try at once: the network changed, or somebody asked.
     wake: watch::Sender<u64>,
-    mdns: Mutex<Option<MdnsAddressLookup>>,
     speak: Notify,
+    /// How often this node has begun to listen, this time included.
+    life: AtomicU64,
+    /// The time in its last statement.
+    said_at: AtomicI64,
     pub(crate) pacing: Pacing,
     guests: Mutex<Guests>,
     stop: CancellationToken,
@@ -152,8 +157,9 @@ impl Fleet {
             saving: AsyncMutex::default(),
             dialled: Mutex::default(),
             wake: watch::Sender::new(0),
-            mdns: Mutex::default(),
             speak: Notify::new(),
+            life: AtomicU64::new(0),
+            said_at: AtomicI64::new(i64::MIN),
             pacing: Pacing::default(),
             guests: Mutex::default(),
             stop: CancellationToken::new(),
@@ -181,6 +187,18 @@ impl Fleet {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default()
+    }
+
+    /// Returns the relay over which this node can be reached, if relays are used. Which one that is is known a moment after it
+    /// listens; that is waited for.
+    pub async fn relay(&self) -> Option<RelayUrl> {
+        let endpoint = self.shared.bound.borrow().clone()?;
+        let relays = &self.shared.config.relays;
+        if relays.are_used() && relays.home(&endpoint).is_none() {
+            // It may take longer where the network is bad: then there is none yet.
+            let _ = timeout(RELAY, endpoint.online()).await;
+        }
+        relays.home(&endpoint)
     }
 
     /// Waits until this node listens.
@@ -338,8 +356,8 @@ impl Shared {
         let config = NetConfig { port: last.unwrap_or(self.config.port), ..self.config.clone() };
         let bound = endpoint::bind(secret, &config, Some(admission)).await;
         *self.bind_error.lock().unwrap_or_else(PoisonError::into_inner) = bound.as_ref().err().map(ToString::to_string);
-        let (endpoint, mdns) = bound?;
-        *self.mdns.lock().unwrap_or_else(PoisonError::into_inner) = mdns;
+        let endpoint = bound?;
+        self.begin_life().await;
         tracing::info!(addresses = ?endpoint.bound_sockets(), "listening for peers");
         if let Some(port) = endpoint.bound_sockets().first().map(SocketAddr::port)
             && last != Some(port)
@@ -372,66 +390,10 @@ impl Shared {
             peer.trouble = None;
             peer.unsaved = true;
         });
-        let speaks = |peer: &Peer| peer.link.as_ref().is_some_and(|link| link.figures().software.is_some());
-        if self.peers.with(|peers| peers.iter().all(|(other, peer)| *other == node || !speaks(peer))) {
+        if self.peers.with(|peers| peers.iter().all(|(other, peer)| *other == node || !peer.speaks())) {
             // Where one can be reached, others can: nothing on this machine need have changed for it.
             self.look_anew();
         }
-    }
-
-    /// A statement arrived from a peer, about itself or about another.
-    pub(crate) fn heard(&self, from: NodeKey, bytes: Vec<u8>) {
-        let Some(statement) = Statement::verify(&bytes) else {
-            return tracing::debug!(%from, "a statement that is not signed by its node");
-        };
-        let node = statement.node;
-        if node == self.store.node() || self.store.authority().role(&node).is_none() {
-            return;
-        }
-        let (now, bytes) = (self.store.clock().now(), Arc::new(bytes));
-        let is_news = self.peers.one(node, |peer| {
-            let newer = statement.at > peer.last_at;
-            if newer {
-                peer.last_at = statement.at;
-                peer.row.learn(&statement.addresses);
-                peer.row.last_seen = Some(now);
-                peer.row.software.clone_from(&statement.software);
-                peer.unsaved = true;
-                peer.said = Some((statement, Arc::clone(&bytes), Instant::now()));
-            }
-            newer
-        });
-        if is_news {
-            // Without connections there is nobody to tell.
-            let _ = self.told.send((from, bytes));
-        }
-    }
-
-    /// Returns what a newly connected peer should hear: this node's statement and those of others that are of now.
-    pub(crate) fn statements(&self, peer: NodeKey) -> Vec<Vec<u8>> {
-        let now = Instant::now();
-        let mut all = vec![self.own_statement()];
-        self.peers.with(|peers| {
-            for (node, other) in peers.iter().filter(|(node, _)| **node != peer) {
-                if let Some((_, bytes, _)) = other.said.as_ref().filter(|_| other.link.is_some() || other.is_fresh(now))
-                {
-                    tracing::trace!(%node, "passing on what it said");
-                    all.push(bytes.to_vec());
-                }
-            }
-        });
-        all
-    }
-
-    fn own_statement(&self) -> Vec<u8> {
-        let statement = Statement {
-            node: self.store.node(),
-            at: self.store.clock().now().0,
-            sessions: self.host.beats(),
-            addresses: self.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default(),
-            software: self.software.clone(),
-        };
-        statement.sign(&self.store)
     }
 
     /// Runs the exchange of a connection until it ends. Of two connections between the same nodes, both keep the one
@@ -516,14 +478,5 @@ impl Shared {
             endpoint.network_change().await;
         }
         self.look_anew();
-    }
-}
-
-impl Shared {
-    fn tell(&self) {
-        if self.told.receiver_count() > 0 {
-            // A connection may have gone in between.
-            let _ = self.told.send((self.store.node(), Arc::new(self.own_statement())));
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use ctxnode_model::{NodeKey, SpaceId, Timestamp};
 use ctxnode_store::{ControlOp, Draft, LocalTable, Reader, Role, Store, StoreError, WriteError};
+use iroh::RelayUrl;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, SECRET_LEN};
@@ -81,7 +82,7 @@ fn id_of(key: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&key[..8])
 }
 
-/// Makes an invitation. The secret is in the code and nowhere else.
+/// Makes an invitation. The secret is in the code and nowhere else; with it is where this node can be reached.
 ///
 /// # Errors
 /// When the storage fails, or this node is no admin.
@@ -89,6 +90,7 @@ pub async fn create_invite(
     store: &Store,
     offer: Offer,
     addresses: Vec<SocketAddr>,
+    relay: Option<RelayUrl>,
 ) -> Result<(Invite, Code), WriteError<StoreError>> {
     let mut secret = [0; SECRET_LEN];
     store.entropy().fill(&mut secret);
@@ -102,7 +104,7 @@ pub async fn create_invite(
         Ok(invite)
     });
     let invite = made.await?.value;
-    Ok((invite, Code { inviter: store.node(), secret, addresses }))
+    Ok((invite, Code { inviter: store.node(), secret, addresses, relay }))
 }
 
 /// Returns all invitations, newest first.

@@ -10,7 +10,7 @@ use ctxnode_model::NodeKey;
 use ctxnode_store::{NodeSecret, Store, StoreError};
 use data_encoding::{BASE64, HEXLOWER};
 use iroh::endpoint::{Connection, VarInt};
-use iroh::{EndpointAddr, SecretKey, TransportAddr};
+use iroh::{Endpoint, EndpointAddr, RelayUrl, SecretKey, TransportAddr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::timeout;
@@ -19,6 +19,7 @@ use crate::ALPN_JOIN;
 use crate::code::Code;
 use crate::endpoint::{self, BindError, NetConfig, node_of};
 use crate::invite::{REFUSED, redeem};
+use crate::near;
 
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +37,12 @@ struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Answer {
-    Welcome { genesis: String, addresses: Vec<SocketAddr> },
+    Welcome {
+        genesis: String,
+        addresses: Vec<SocketAddr>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<String>,
+    },
     Refused(String),
 }
 
@@ -49,6 +55,8 @@ pub struct Joined {
     pub inviter: NodeKey,
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
+    /// The relay over which it can be reached.
+    pub relay: Option<String>,
 }
 
 /// Joining failed; nothing was made here.
@@ -80,20 +88,26 @@ pub enum JoinError {
 pub async fn join(secret: &NodeSecret, code: &Code, name: &str, config: &NetConfig) -> Result<Joined, JoinError> {
     // Any port: this endpoint lives for one question.
     let config = NetConfig { port: 0, ..config.clone() };
-    let (endpoint, _mdns) = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
-    let asked = ask(&endpoint, code, name).await;
+    let endpoint = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
+    let _lookup = config.mdns.then(|| near::look_around(&endpoint));
+    let asked = ask(&endpoint, code, name, config.relays.over(code.relay.as_ref().map(|url| url.as_str()))).await;
     endpoint.close().await;
     asked
 }
 
-async fn ask(endpoint: &iroh::Endpoint, code: &Code, name: &str) -> Result<Joined, JoinError> {
-    let unreachable = |reason: String| {
-        let addresses: Vec<String> = code.addresses.iter().map(ToString::to_string).collect();
-        let addresses = if addresses.is_empty() { "any address".to_owned() } else { addresses.join(", ") };
+async fn ask(endpoint: &Endpoint, code: &Code, name: &str, relay: Option<RelayUrl>) -> Result<Joined, JoinError> {
+    let unreachable = |mut reason: String| {
+        let relay = relay.as_ref().map(|url| format!("the relay {url}"));
+        if let (Some(url), None) = (&code.relay, &relay) {
+            reason = format!("{reason} (it also listens at the relay {url}, which `sync.relay` does not allow here)");
+        }
+        let all: Vec<String> = code.addresses.iter().map(ToString::to_string).chain(relay).collect();
+        let addresses = if all.is_empty() { "any address".to_owned() } else { all.join(", ") };
         JoinError::Unreachable { addresses, reason }
     };
     let id = endpoint::endpoint_id(code.inviter).ok_or_else(|| JoinError::Nonsense("its key is none".to_owned()))?;
-    let address = EndpointAddr::from_parts(id, code.addresses.iter().copied().map(TransportAddr::Ip));
+    let sockets = code.addresses.iter().copied().map(TransportAddr::Ip);
+    let address = EndpointAddr::from_parts(id, sockets.chain(relay.clone().map(TransportAddr::Relay)));
     let connection = match timeout(CONNECT, endpoint.connect(address, ALPN_JOIN)).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(unreachable(error.to_string())),
@@ -116,22 +130,22 @@ async fn ask(endpoint: &iroh::Endpoint, code: &Code, name: &str) -> Result<Joine
     };
     connection.close(VarInt::from_u32(0), b"done");
     match serde_json::from_slice(&answer).map_err(|error| JoinError::Nonsense(error.to_string()))? {
-        Answer::Welcome { genesis, addresses } => {
+        Answer::Welcome { genesis, addresses, relay } => {
             let genesis = BASE64.decode(genesis.as_bytes()).map_err(|error| JoinError::Nonsense(error.to_string()))?;
-            Ok(Joined { genesis, inviter: code.inviter, addresses })
+            Ok(Joined { genesis, inviter: code.inviter, addresses, relay })
         }
         Answer::Refused(why) => Err(JoinError::Refused(why)),
     }
 }
 
 /// Answers one machine that wants to join.
-pub(crate) async fn welcome(store: &Store, connection: &Connection, addresses: Vec<SocketAddr>) {
+pub(crate) async fn welcome(store: &Store, connection: &Connection, addresses: Vec<SocketAddr>, relay: Option<String>) {
     let node = node_of(connection);
     let served = timeout(PATIENCE, async {
         let (mut send, mut receive) = connection.accept_bi().await.map_err(|error| error.to_string())?;
         let request = receive.read_to_end(MAX).await.map_err(|error| error.to_string())?;
         let answer = match serde_json::from_slice::<Request>(&request) {
-            Ok(request) => decide(store, node, request, addresses).await,
+            Ok(request) => decide(store, node, request, (addresses, relay)).await,
             Err(error) => Answer::Refused(format!("the request cannot be read: {error}")),
         };
         let bytes = serde_json::to_vec(&answer).unwrap_or_default();
@@ -148,13 +162,18 @@ pub(crate) async fn welcome(store: &Store, connection: &Connection, addresses: V
     }
 }
 
-async fn decide(store: &Store, node: NodeKey, request: Request, addresses: Vec<SocketAddr>) -> Answer {
+async fn decide(
+    store: &Store,
+    node: NodeKey,
+    request: Request,
+    (addresses, relay): (Vec<SocketAddr>, Option<String>),
+) -> Answer {
     let Ok(secret) = HEXLOWER.decode(request.secret.as_bytes()) else { return Answer::Refused(REFUSED.to_owned()) };
     let name: String = request.name.chars().filter(|c| !c.is_control()).take(100).collect();
     let granted = store.write(move |draft| redeem(draft, &secret, node, &name));
     match granted.await {
         Ok(done) if done.value => match store.genesis() {
-            Ok(genesis) => Answer::Welcome { genesis: BASE64.encode(&genesis), addresses },
+            Ok(genesis) => Answer::Welcome { genesis: BASE64.encode(&genesis), addresses, relay },
             Err(error) => failed(&error),
         },
         Ok(_) => Answer::Refused(REFUSED.to_owned()),

@@ -13,9 +13,11 @@ mod guests;
 mod invite;
 mod join;
 mod link;
+mod near;
 mod pace;
 mod peers;
 mod presence;
+mod relays;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,7 @@ mod wire;
 
 pub use alerts::{Alert, remember_alert};
 pub use code::{Code, CodeError};
-pub use endpoint::{BindError, NetConfig, Patience, Relays};
+pub use endpoint::{BindError, NetConfig, Patience};
 pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
 pub use join::{JoinError, Joined, join};
@@ -32,6 +34,7 @@ pub use link::{Path, Traffic};
 pub use pace::{Pace, Rounds, Spent};
 pub use peers::{PeerState, PeerStatus, Reach, Reason, Trouble, remember_inviter};
 pub use presence::{Beat, Statement};
+pub use relays::Relays;
 
 /// Where `ctxnode/exchange/1` is spoken.
 pub(crate) const ALPN_EXCHANGE: &[u8] = b"ctxnode/exchange/1";

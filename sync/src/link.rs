@@ -155,6 +155,7 @@ impl Link {
         let chosen = paths.iter().find(iroh::endpoint::Path::is_selected)?;
         let (address, relay) = match chosen.remote_addr() {
             iroh::TransportAddr::Ip(address) => (Some(*address), None),
+            iroh::TransportAddr::Relay(url) => (None, Some(url.to_string())),
             other => (None, Some(other.to_string())),
         };
         Some(Path { address, relay, rtt: chosen.rtt() })
@@ -417,7 +418,7 @@ impl Running<'_> {
         } else if self.started.elapsed() > SETTLE && self.exchange.lacks() == Some(Lacks::default()) {
             "in field mode"
         } else if self.moved.1.elapsed() > STUCK {
-            // A fork, or a log that one side refuses: they will never have the same.
+            // One side refuses what the other has (two histories are no reason for that): they will not have the same.
             "in field mode, and nothing moves"
         } else {
             return None;

@@ -55,6 +55,13 @@ pub(crate) struct Now {
     every: Duration,
 }
 
+impl Now {
+    /// When peers are no longer looked for; never in between when absent.
+    pub(crate) fn ends(&self) -> Option<Instant> {
+        self.round_ends.filter(|_| !self.is_live)
+    }
+}
+
 /// The pace, and the bytes that were spent.
 #[derive(Debug)]
 pub(crate) struct Pacing {

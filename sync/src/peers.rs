@@ -17,10 +17,12 @@ use tokio::time::{Duration, Instant};
 use crate::endpoint::{REVOKED, UNKNOWN};
 use crate::join::Joined;
 use crate::link::{Link, Path, Traffic};
-use crate::presence::{Beat, Statement};
+use crate::presence::{Beat, Order, Statement};
 
 /// How many addresses of a peer are kept.
 const MAX_ADDRESSES: usize = 8;
+/// The longest name of a relay that is kept; those in use have thirty letters.
+const MAX_RELAY: usize = 256;
 /// How long a statement that others passed on says that its node is reachable. Nodes speak every twenty seconds.
 pub(crate) const FRESH: Duration = Duration::from_secs(70);
 
@@ -29,6 +31,9 @@ pub(crate) const FRESH: Duration = Duration::from_secs(70);
 pub(crate) struct Row {
     /// Best first.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The relay over which it can be reached, as it said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) relay: Option<String>,
     /// When it was last heard, directly or through others.
     #[serde(default)]
     pub(crate) last_seen: Option<Timestamp>,
@@ -51,7 +56,8 @@ pub(crate) struct Row {
 /// # Errors
 /// When the storage fails.
 pub fn remember_inviter(store: &Store, joined: &Joined) -> Result<(), StoreError> {
-    let row = Row { addresses: joined.addresses.clone(), inviter: true, ..Row::default() };
+    let mut row = Row { inviter: true, ..Row::default() };
+    row.learn(&joined.addresses, joined.relay.as_deref());
     let key = joined.inviter.0;
     let saved = store.write_blocking(move |draft| {
         draft.put_local(LocalTable::Peers, key, serde_json::to_vec(&row).unwrap_or_default());
@@ -61,8 +67,9 @@ pub fn remember_inviter(store: &Store, joined: &Joined) -> Result<(), StoreError
 }
 
 impl Row {
-    /// Puts addresses first; those that are not said again fall off the end in time.
-    pub(crate) fn learn(&mut self, addresses: &[SocketAddr]) {
+    /// Puts addresses first; those that are not said again fall off the end in time. A relay that is not said again is none.
+    pub(crate) fn learn(&mut self, addresses: &[SocketAddr], relay: Option<&str>) {
+        self.relay = relay.filter(|relay| relay.len() <= MAX_RELAY).map(str::to_owned);
         let mut all = addresses.to_vec();
         all.extend(self.addresses.iter().filter(|known| !addresses.contains(known)));
         all.truncate(MAX_ADDRESSES);
@@ -203,8 +210,8 @@ pub(crate) struct Peer {
     /// How many connections with it have not ended yet.
     pub(crate) served: usize,
     pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
-    /// The newest statement ever heard: an older one that somebody repeats never makes a node look alive.
-    pub(crate) last_at: i64,
+    /// Where the newest statement stands: an older one that somebody repeats never makes a node look alive.
+    last: Order,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) signals: Arc<Signals>,
     /// The last round in which both sides had the same at the end.
@@ -224,6 +231,39 @@ impl Peer {
     /// Whether it said that it comes back by itself.
     pub(crate) fn is_away(&self) -> bool {
         self.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Away)
+    }
+
+    /// Takes in a statement of this node that arrived from the node itself, or from another one, at a moment and at a time of
+    /// the wall clock; returns whether it is news.
+    ///
+    /// What a node says itself, on a connection on which it has proved its key, is believed: its clock may have been set
+    /// back, or its replica may be a restored one. Only within one life nothing is taken back. What others pass on counts when
+    /// it is newer than everything before, and as long as the node speaks for itself it alone does: so an older statement
+    /// neither wins nor travels in circles.
+    pub(crate) fn hear(
+        &mut self,
+        said: Statement,
+        bytes: &Arc<Vec<u8>>,
+        is_own: bool,
+        at: (Instant, Timestamp),
+    ) -> bool {
+        let is_newer = said.order() > self.last;
+        let is_another_life = said.life.is_none() || said.life != self.last.0;
+        let is_news = if is_own { is_newer || is_another_life } else { is_newer && !self.speaks() };
+        if is_news {
+            self.last = said.order();
+            self.row.learn(&said.addresses, said.relay.as_deref());
+            self.row.last_seen = Some(at.1);
+            self.row.software.clone_from(&said.software);
+            self.unsaved = true;
+            self.said = Some((said, Arc::clone(bytes), at.0));
+        }
+        is_news
+    }
+
+    /// Whether there is a connection on which it has said hello.
+    pub(crate) fn speaks(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.figures().software.is_some())
     }
 
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
@@ -318,10 +358,56 @@ mod tests {
     fn new_addresses_come_first_and_old_ones_fall_off() {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let mut row = Row::default();
-        row.learn(&[address(1), address(2)]);
-        row.learn(&[address(2), address(3)]);
+        row.learn(&[address(1), address(2)], Some("https://relay.example"));
+        row.learn(&[address(2), address(3)], Some("https://relay.example"));
         assert_eq!(row.addresses, [address(2), address(3), address(1)]);
-        row.learn(&(10..20).map(address).collect::<Vec<_>>());
+        assert_eq!(row.relay.as_deref(), Some("https://relay.example"));
+        row.learn(&(10..20).map(address).collect::<Vec<_>>(), Some(&"r".repeat(MAX_RELAY + 1)));
         assert_eq!((row.addresses.len(), row.addresses[0]), (MAX_ADDRESSES, address(10)));
+        assert_eq!(row.relay, None, "nobody fills the table with names");
+    }
+
+    /// Earlier builds know no relay.
+    #[test]
+    fn rows_of_earlier_builds_are_read() {
+        let row: Row = serde_json::from_str(r#"{"addresses":["192.0.2.1:4748"]}"#).unwrap();
+        assert_eq!((row.addresses.len(), row.relay), (1, None));
+    }
+
+    fn said(life: Option<u64>, at: i64) -> Statement {
+        let node = NodeKey([1; 32]);
+        let (sessions, addresses, software) = (Vec::new(), Vec::new(), String::new());
+        Statement { node, life, at, sessions, addresses, relay: None, software }
+    }
+
+    /// Lets a peer hear statements one after the other, each from the node itself or not; returns which were news.
+    fn news(statements: &[(bool, Option<u64>, i64)]) -> Vec<bool> {
+        let mut peer = Peer::default();
+        let now = (Instant::now(), Timestamp(0));
+        let hear =
+            |(is_own, life, at): &(bool, Option<u64>, i64)| peer.hear(said(*life, *at), &Arc::default(), *is_own, now);
+        statements.iter().map(hear).collect()
+    }
+
+    #[test]
+    fn what_others_pass_on_counts_when_it_is_newer_than_all_before() {
+        let life = Some(4);
+        assert_eq!(
+            news(&[(false, life, 9), (false, life, 9), (false, life, 8), (false, life, 10)]),
+            [true, false, false, true]
+        );
+        let other_lives = [(false, Some(4), 9), (false, Some(3), 100), (false, Some(5), 1), (false, Some(4), 200)];
+        assert_eq!(news(&other_lives), [true, false, true, false]);
+        assert_eq!(news(&[(false, None, 9), (false, None, 8), (false, Some(1), 1)]), [true, false, true]);
+    }
+
+    /// The clock was set back and the daemon restarted; the replica was restored; the version does not count its lives.
+    #[test]
+    fn what_a_node_says_itself_is_believed_and_others_cannot_take_it_back() {
+        assert_eq!(news(&[(true, Some(4), 900), (true, Some(5), 10), (false, Some(4), 900)]), [true, true, false]);
+        assert_eq!(news(&[(true, Some(4), 900), (true, Some(3), 10), (true, Some(3), 11)]), [true, true, true]);
+        assert_eq!(news(&[(true, None, 900), (true, None, 10), (false, None, 11)]), [true, true, true]);
+        // Two that were made at the same time overtake each other on the way.
+        assert_eq!(news(&[(true, Some(4), 11), (true, Some(4), 10)]), [true, false]);
     }
 }

@@ -113,7 +113,7 @@ async fn pair(dir: &Path, texts: &[String], records: usize) -> (Node, Node) {
     let addresses = a.fleet.listen().await.expect("a port");
     let expires_at = Timestamp(a.store.clock().now().0 + 600_000);
     let offer = Offer { role: Role::Admin, ventures: Vec::new(), spaces: None, expires_at };
-    let (_, code) = create_invite(&a.store, offer, addresses).await.expect("an invitation");
+    let (_, code) = create_invite(&a.store, offer, addresses, None).await.expect("an invitation");
     let secret = NodeSecret::generate(&OsEntropy);
     let config = NetConfig { bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..NetConfig::default() };
     let welcome = join(&secret, &code, "b", &config).await.expect("a welcome");

@@ -164,7 +164,10 @@ fn reason_of(reason: Reason) -> PeerReason {
 /// What a person can do about a peer that is not reached.
 fn fix_of(reason: Reason) -> &'static str {
     match reason {
-        Reason::NoAddress => "add it to `[sync] peers`; `ctxnode peers` on that machine shows where it listens",
+        Reason::NoAddress => {
+            "start its daemon; if it is on another network, put both on one tailnet, or add it to `[sync] peers` \
+             (`ctxnode status` on that machine shows where it listens)"
+        }
         Reason::NoAnswer => {
             "is that machine on, does its daemon run, and is its UDP port open (4748 unless configured)?"
         }
@@ -319,10 +322,12 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
     if store.authority().role(&store.node()) != Some(Role::Admin) {
         return Err(Failure::new(ErrorCode::Forbidden, "only an admin node can invite"));
     }
-    let addresses: Vec<SocketAddr> = fleet(&cx.app)?
+    let fleet = fleet(&cx.app)?;
+    let addresses: Vec<SocketAddr> = fleet
         .listen()
         .await
         .map_err(|error| ErrorBody::new(ErrorCode::Internal, error.to_string()).hint("set another `[sync] port`"))?;
+    let relay = fleet.relay().await;
     let id = store.fleet();
     let spaces: BTreeSet<_> = input.ventures.iter().map(|code| Space::of(Some(code)).id(&id)).collect();
     let offer = Offer {
@@ -331,7 +336,7 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
         ventures: input.ventures,
         expires_at: cx.now().plus(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)),
     };
-    let made = ctxnode_sync::create_invite(store, offer, addresses).await;
+    let made = ctxnode_sync::create_invite(store, offer, addresses, relay).await;
     let (invite, code) = made.map_err(|error| Failure::Store(error.flatten()))?;
     // The answer is not kept for a replay: the code is shown once, and stored nowhere.
     Answer::of(201, InviteCreated { code: code.to_string(), invite: invite_view(&invite, cx.now()) })

@@ -121,6 +121,12 @@ impl Lan {
         self.switch.seen()
     }
 
+    /// Returns how many packets of some kinds were tried, whether they got through or not.
+    #[must_use]
+    pub fn count(&self, wanted: impl Fn(&Packet) -> bool) -> u64 {
+        self.switch.count(wanted)
+    }
+
     /// Returns how many bytes the switch has carried.
     #[must_use]
     pub fn carried(&self) -> u64 {

@@ -3,6 +3,7 @@
 //! `ctxnode-sync`.
 
 mod moving;
+mod near;
 mod rough;
 mod shape;
 mod typed;

@@ -53,7 +53,7 @@ pub enum Event {
     },
     /// The peer said something.
     Received(Message),
-    /// OwnHeads logs grew, by a local write or through another peer.
+    /// Own logs grew, by a local write or through another peer.
     Grown(OwnHeads),
     /// The answer to [`Output::Read`]: what of it was there, from its beginning on.
     Read(Vec<Entries>),

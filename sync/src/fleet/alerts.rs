@@ -64,12 +64,15 @@ impl Shared {
     /// Notes that all alerts were read; returns when, and those that were open.
     pub(super) fn acknowledge(&self) -> (Timestamp, Vec<Alert>) {
         let now = self.store.clock().now();
-        let open = self.with_alerts(|alerts| alerts.acknowledge(now));
+        let (at, open) = self.with_alerts(|alerts| {
+            let at = alerts.unlike_earlier(now);
+            (at, alerts.acknowledge(at))
+        });
         if !open.is_empty() {
             // Whoever calls saves it.
             self.alerts_unsaved.store(true, Ordering::SeqCst);
         }
-        (now, open)
+        (at, open)
     }
 
     /// Takes that back.

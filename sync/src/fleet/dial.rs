@@ -4,10 +4,11 @@ use std::sync::{Arc, PoisonError};
 
 use ctxnode_model::NodeKey;
 use iroh::endpoint::{ConnectOptions, Connection};
-use iroh::{Endpoint, EndpointAddr, TransportAddr};
+use iroh::{Endpoint, EndpointAddr, EndpointId, TransportAddr};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio_stream::StreamExt as _;
 
 use super::Shared;
 use crate::endpoint;
@@ -19,6 +20,8 @@ use crate::{ALPN_EXCHANGE, ALPN_ROUND};
 const CONNECT: Duration = Duration::from_secs(3);
 /// The shortest and the longest pause between two attempts to reach a peer.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// How long it takes to be told where a peer was seen: it is known or it is not.
+const FOUND: Duration = Duration::from_millis(200);
 /// How long attempts stay close together after a peer was lost, seen, or the network changed. It costs 1.5 KB a second for
 /// each address, and finds a path that comes back within three seconds although nothing here notices.
 const EAGER: Duration = Duration::from_secs(120);
@@ -104,31 +107,64 @@ async fn after(ended: &Notify, pause: Duration) {
     sleep(pause).await;
 }
 
-/// Dials once.
+/// Dials once, wherever the peer may be.
 async fn attempt(shared: &Arc<Shared>, peer: NodeKey) -> Result<Connection, Trouble> {
     let other = |text: String| Trouble { reason: Reason::Other, text };
+    let no_address = |text: &str| Trouble { reason: Reason::NoAddress, text: text.to_owned() };
     let endpoint: Endpoint = shared.bind().await.map_err(|error| other(error.to_string()))?;
-    let mut addresses = shared.peers.one(peer, |peer| peer.row.addresses.clone());
+    let (mut addresses, named) = shared.peers.one(peer, |peer| (peer.row.addresses.clone(), peer.row.relay.clone()));
     for address in shared.host.addresses(&peer) {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() && !shared.config.mdns {
-        return Err(Trouble { reason: Reason::NoAddress, text: "no address is known".to_owned() });
+    let relay = shared.config.relays.over(named.as_deref());
+    let ways: Vec<TransportAddr> =
+        addresses.into_iter().map(TransportAddr::Ip).chain(relay.map(TransportAddr::Relay)).collect();
+    if ways.is_empty() && !shared.config.mdns {
+        return Err(no_address("no address is known"));
     }
     let id = endpoint::endpoint_id(peer).ok_or_else(|| other("its key is none".to_owned()))?;
-    let tried: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let address = EndpointAddr::from_parts(id, addresses.into_iter().map(TransportAddr::Ip));
-    match timeout(CONNECT, connect(shared, &endpoint, address)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(text)) => Err(Trouble::of(None, format!("no connection: {text}"))),
-        Err(_) => {
-            let at =
-                if tried.is_empty() { "on the local network".to_owned() } else { format!("at {}", tried.join(", ")) };
-            Err(Trouble { reason: Reason::NoAnswer, text: format!("no answer {at}") })
+    let address = EndpointAddr::from_parts(id, ways.iter().cloned());
+    let failed = match timeout(CONNECT, connect(shared, &endpoint, address)).await {
+        Ok(Ok(connection)) => return Ok(connection),
+        Ok(Err(text)) => Some(text),
+        Err(_) => None,
+    };
+    let tried = if ways.is_empty() { found(&endpoint, id).await } else { ways };
+    Err(match failed {
+        _ if tried.is_empty() => no_address("no address is known, and it was not found on the local network"),
+        Some(text) => Trouble::of(None, format!("no connection: {text}")),
+        None => Trouble { reason: Reason::NoAnswer, text: format!("no answer {}", places(&tried)) },
+    })
+}
+
+/// Returns where a peer was found on the local network.
+async fn found(endpoint: &Endpoint, id: EndpointId) -> Vec<TransportAddr> {
+    // An error means that the endpoint is closed.
+    let Ok(lookups) = endpoint.address_lookup() else { return Vec::new() };
+    let mut answers = std::pin::pin!(lookups.resolve(id));
+    let first = timeout(FOUND, async {
+        loop {
+            match answers.next().await {
+                Some(Ok(Ok(answer))) => return answer.into_endpoint_addr().addrs.into_iter().collect(),
+                Some(Ok(Err(_))) => {}
+                Some(Err(_)) | None => return Vec::new(),
+            }
         }
-    }
+    });
+    first.await.unwrap_or_default()
+}
+
+/// Says where somebody was looked for.
+fn places(tried: &[TransportAddr]) -> String {
+    let sockets =
+        tried.iter().filter_map(|way| if let TransportAddr::Ip(ip) = way { Some(ip.to_string()) } else { None });
+    let sockets: Vec<String> = sockets.collect();
+    let relay = tried.iter().find_map(|way| if let TransportAddr::Relay(url) = way { Some(url) } else { None });
+    let at = (!sockets.is_empty()).then(|| format!("at {}", sockets.join(", ")));
+    let over = relay.map(|url| format!("over the relay {url}"));
+    at.into_iter().chain(over).collect::<Vec<_>>().join(" or ")
 }
 
 async fn connect(shared: &Shared, endpoint: &Endpoint, address: EndpointAddr) -> Result<Connection, String> {
@@ -139,9 +175,22 @@ async fn connect(shared: &Shared, endpoint: &Endpoint, address: EndpointAddr) ->
     // Older nodes know no rounds.
     let mut options = ConnectOptions::new().with_additional_alpns(vec![ALPN_ROUND.to_vec()]);
     if shared.pacing.is_metered() {
-        options =
-            options.with_transport_config(endpoint::transport(shared.config.keep_alive, endpoint::METERED_WINDOW));
+        options = options.with_transport_config(endpoint::transport(endpoint::METERED_WINDOW));
     }
     let connecting = endpoint.connect_with_opts(address, ALPN_EXCHANGE, options).await.map_err(|error| text(&error))?;
     connecting.await.map_err(|error| text(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_somebody_was_looked_for_is_said_in_words() {
+        let socket = |last: u8| TransportAddr::Ip(([192, 0, 2, last], 4_748).into());
+        let relay = TransportAddr::Relay("https://relay.example".parse().unwrap());
+        assert_eq!(places(&[socket(1), socket(2)]), "at 192.0.2.1:4748, 192.0.2.2:4748");
+        assert_eq!(places(&[socket(1), relay.clone()]), "at 192.0.2.1:4748 or over the relay https://relay.example/");
+        assert_eq!(places(&[relay]), "over the relay https://relay.example/");
+    }
 }

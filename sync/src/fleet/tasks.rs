@@ -116,7 +116,7 @@ pub(super) async fn accept(shared: Arc<Shared>) {
         let (shared, joining) = (Arc::clone(&shared), Arc::clone(&joining));
         tasks.spawn(async move {
             // What a peer may send before it is read has been paid for when bytes are counted.
-            let metered = shared.pacing.is_metered().then(|| endpoint::metered(&endpoint, shared.config.keep_alive));
+            let metered = shared.pacing.is_metered().then(|| endpoint::metered(&endpoint));
             let shaken = shake_hands(incoming, metered).await;
             drop(permit);
             let connection = match shaken {
@@ -129,8 +129,8 @@ pub(super) async fn accept(shared: Arc<Shared>) {
                 // One machine joins once; who guesses secrets comes often.
                 shared.refused(None, from);
                 let Ok(_permit) = joining.try_acquire_owned() else { return };
-                let addresses = shared.bound.borrow().as_ref().map(endpoint::reachable).unwrap_or_default();
-                join::welcome(&shared.store, &connection, addresses).await;
+                let relay = shared.config.relays.home(&endpoint).map(|url| url.to_string());
+                join::welcome(&shared.store, &connection, endpoint::reachable(&endpoint), relay).await;
             } else if shared.may_connect(peer) {
                 shared.serve(connection, peer, false).await;
             } else if shared.may_visit(peer, connection.alpn() == ALPN_ROUND) {
@@ -188,14 +188,70 @@ pub(super) async fn speak(shared: Arc<Shared>) {
             () = shared.speak.notified() => shared.tell(),
             () = shared.save_soon.notified() => shared.save_or_warn().await,
             _ = save.tick() => {
-                let now = shared.store.clock().now();
-                if now.since(last) > SLEPT_MS {
-                    tracing::info!("the machine slept; looking for peers anew");
-                    shared.network_changed().await;
-                }
-                last = now;
+                last = look_at_clock(&shared, last).await;
                 shared.save_or_warn().await;
             }
         }
+    }
+}
+
+/// Looks at the wall clock, and for peers when it jumped since it was last looked at; returns the time.
+async fn look_at_clock(shared: &Shared, last: Timestamp) -> Timestamp {
+    let now = shared.store.clock().now();
+    if now.since(last) > SLEPT_MS {
+        tracing::info!("the machine slept; looking for peers anew");
+        shared.network_changed().await;
+    }
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ctxnode_model::NodeKey;
+    use ctxnode_store::{Clock as _, Location, ManualClock, NodeSecret, Options, OsEntropy, Store};
+
+    use super::*;
+    use crate::{Beat, Fleet, Host, NetConfig};
+
+    struct Nobody;
+
+    impl Host for Nobody {
+        fn beats(&self) -> Vec<Beat> {
+            Vec::new()
+        }
+
+        fn addresses(&self, _: &NodeKey) -> Vec<SocketAddr> {
+            Vec::new()
+        }
+    }
+
+    /// Returns how often diallers were told to try at once when the clock moved so far between two looks.
+    async fn woken(by_ms: i64) -> u64 {
+        let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+        let secret = NodeSecret::generate(&OsEntropy);
+        let options = Options {
+            location: Location::Memory,
+            secret: secret.clone(),
+            clock: Arc::clone(&clock) as _,
+            entropy: Arc::new(OsEntropy),
+            incarnation: None,
+        };
+        let store = Store::create(options, "test").unwrap().store;
+        let fleet = Fleet::start(store, secret, NetConfig::default(), String::new(), Arc::new(Nobody)).unwrap();
+        let last = clock.now();
+        clock.advance(by_ms);
+        assert_eq!(look_at_clock(&fleet.shared, last).await, clock.now(), "the next jump counts from here");
+        let woken = *fleet.shared.wake.borrow();
+        fleet.stop().await;
+        woken
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_slept_looks_for_peers_at_once() {
+        assert_eq!(woken(3_600_000).await, 1);
+        // A busy machine is late, and a clock that is set back has not slept.
+        assert_eq!((woken(6_000).await, woken(SLEPT_MS).await, woken(-3_600_000).await), (0, 0, 0));
     }
 }

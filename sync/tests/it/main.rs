@@ -2,11 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod alerts;
+mod clocks;
 mod crowd;
 mod exchange;
 mod hostile;
 mod liar;
 mod membership;
+mod relay;
+mod relays;
 mod rounds;
 mod slow;
 mod support;

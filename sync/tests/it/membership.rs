@@ -1,9 +1,12 @@
 //! Inviting, joining, leaving.
 
-use ctxnode_store::{ControlOp, Role};
+use std::sync::Arc;
+
+use ctxnode_model::Timestamp;
+use ctxnode_store::{ControlOp, ManualClock, Role};
 use ctxnode_sync::{JoinError, PeerState, Reason, join};
 
-use crate::support::{block_on, equal, founder, joined, loopback, secret, until};
+use crate::support::{block_on, equal, founder, founder_by, joined, loopback, secret, until};
 
 #[test]
 fn f_01_a_machine_joins_with_a_code_and_has_everything() {
@@ -48,6 +51,29 @@ fn f_01_a_code_is_used_once_and_only_while_it_is_open() {
         guess.secret[0] ^= 1;
         let guessed = join(&secret(), &guess, "third", &loopback()).await;
         assert!(matches!(guessed, Err(JoinError::Refused(_))), "{guessed:?}");
+        assert_eq!(mac.store.authority().members().count(), 2);
+    });
+}
+
+/// Another one is open: so it is not the door that refuses, before the secret is read.
+#[test]
+fn f_02_an_expired_code_is_refused_beside_an_open_one() {
+    block_on(async {
+        let clock = Arc::new(ManualClock::new(Timestamp(1_800_000_000_000)));
+        let mac = founder_by(&clock);
+        let first = mac.invite(Role::Writer, None).await;
+        clock.advance(30_000);
+        let second = mac.invite(Role::Writer, None).await;
+        clock.advance(30_000);
+        let late = join(&secret(), &first, "late", &loopback()).await;
+        assert!(matches!(late, Err(JoinError::Refused(_))), "{late:?}");
+        assert_eq!(mac.store.authority().members().count(), 1);
+        let early = secret();
+        assert!(join(&early, &second, "early", &loopback()).await.is_ok());
+        mac.invite(Role::Writer, None).await;
+        clock.advance(30_000);
+        let lost = join(&early, &second, "early", &loopback()).await;
+        assert!(matches!(lost, Err(JoinError::Refused(_))), "a lost answer can be had again until then only: {lost:?}");
         assert_eq!(mac.store.authority().members().count(), 2);
     });
 }

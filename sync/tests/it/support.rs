@@ -1,15 +1,15 @@
 //! Nodes of a fleet, and waiting until they agree.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, Timestamp};
 use ctxnode_store::{
     Clock, ControlOp, Location, ManualClock, NodeSecret, Options, OsEntropy, Role, Store, StoreError, SystemClock,
 };
-use ctxnode_sync::{Beat, Code, Fleet, Host, NetConfig, Offer, Patience, create_invite, join, remember_inviter};
+use ctxnode_sync::{Beat, Code, Fleet, Host, NetConfig, Offer, Patience, Reach, create_invite, join, remember_inviter};
 
 /// The view of a record and its text, as they are stored.
 type View = (Option<Vec<u8>>, Option<Vec<u8>>);
@@ -17,11 +17,14 @@ type View = (Option<Vec<u8>>, Option<Vec<u8>>);
 /// How long something that follows by itself may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-struct Quiet;
+/// The sessions that a node says are alive.
+#[derive(Clone)]
+struct Sessions(Arc<Mutex<Vec<String>>>);
 
-impl Host for Quiet {
+impl Host for Sessions {
     fn beats(&self) -> Vec<Beat> {
-        vec![Beat { session: "sess_1".to_owned(), age_ms: 1_000 }]
+        let beat = |session: &String| Beat { session: session.clone(), age_ms: 1_000 };
+        self.0.lock().unwrap().iter().map(beat).collect()
     }
 
     fn addresses(&self, _: &NodeKey) -> Vec<SocketAddr> {
@@ -33,6 +36,18 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) secret: NodeSecret,
     pub(crate) fleet: Fleet,
+    sessions: Sessions,
+}
+
+/// One end of this machine that the other does not reach, unless a third does both. `None` where there is no IPv6.
+#[expect(clippy::print_stdout, reason = "a test that was skipped should say so")]
+pub(crate) fn two_sides() -> Option<(IpAddr, IpAddr)> {
+    let sides = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+    let there_is = UdpSocket::bind((sides.1, 0)).is_ok();
+    if !there_is {
+        println!("skipped: this machine has no IPv6");
+    }
+    there_is.then_some(sides)
 }
 
 pub(crate) fn loopback() -> NetConfig {
@@ -57,9 +72,11 @@ pub(crate) fn run(store: Store, secret: NodeSecret) -> Node {
     run_with(store, secret, loopback())
 }
 
-fn run_with(store: Store, secret: NodeSecret, config: NetConfig) -> Node {
-    let fleet = Fleet::start(store.clone(), secret.clone(), config, "test".to_owned(), Arc::new(Quiet)).unwrap();
-    Node { store, secret, fleet }
+pub(crate) fn run_with(store: Store, secret: NodeSecret, config: NetConfig) -> Node {
+    let sessions = Sessions(Arc::new(Mutex::new(vec!["sess_1".to_owned()])));
+    let host = Arc::new(sessions.clone());
+    let fleet = Fleet::start(store.clone(), secret.clone(), config, "test".to_owned(), host).unwrap();
+    Node { store, secret, fleet, sessions }
 }
 
 pub(crate) fn founder() -> Node {
@@ -73,9 +90,14 @@ pub(crate) fn founder_with(patience: Patience) -> Node {
 
 /// A founder whose clock the test sets.
 pub(crate) fn founder_by(clock: &Arc<ManualClock>) -> Node {
+    founder_in(Arc::clone(clock) as _, loopback())
+}
+
+/// The same somewhere in the network.
+pub(crate) fn founder_in(clock: Arc<dyn Clock>, config: NetConfig) -> Node {
     let secret = secret();
-    let store = Store::create(Options { clock: Arc::clone(clock) as _, ..options(&secret) }, "test").unwrap().store;
-    run(store, secret)
+    let store = Store::create(Options { clock, ..options(&secret) }, "test").unwrap().store;
+    run_with(store, secret, config)
 }
 
 /// The same with its store somewhere.
@@ -97,7 +119,20 @@ impl Node {
         };
         let expires_at = Timestamp(self.store.clock().now().0 + 60_000);
         let offer = Offer { role, ventures: Vec::new(), spaces: ventures.map(spaces), expires_at };
-        create_invite(&self.store, offer, addresses).await.unwrap().1
+        create_invite(&self.store, offer, addresses, self.fleet.relay().await).await.unwrap().1
+    }
+
+    /// Says that one session is alive here, and no other.
+    pub(crate) fn runs(&self, session: &str) {
+        *self.sessions.0.lock().unwrap() = vec![session.to_owned()];
+        self.fleet.sessions_changed();
+    }
+
+    /// Waits until it is known here that a session is alive on another node.
+    pub(crate) async fn hears(&self, session: &str, of: NodeKey) {
+        let is_alive =
+            |reach: Reach| matches!(reach, Reach::Reachable(beats) if beats.iter().any(|b| b.session == session));
+        until(&format!("{session} is heard of"), || is_alive(self.fleet.reach(&of))).await;
     }
 
     pub(crate) async fn control(
@@ -168,11 +203,16 @@ pub(crate) async fn joined(code: &Code, name: &str) -> Node {
 
 /// The same with a clock.
 pub(crate) async fn joined_by(code: &Code, name: &str, clock: Arc<dyn Clock>) -> Node {
+    joined_in(code, name, clock, loopback()).await
+}
+
+/// The same somewhere in the network.
+pub(crate) async fn joined_in(code: &Code, name: &str, clock: Arc<dyn Clock>, config: NetConfig) -> Node {
     let secret = secret();
-    let welcome = join(&secret, code, name, &loopback()).await.unwrap();
+    let welcome = join(&secret, code, name, &config).await.unwrap();
     let store = Store::create_member(Options { clock, ..options(&secret) }, welcome.genesis.clone()).unwrap();
     remember_inviter(&store, &welcome).unwrap();
-    let node = run(store, secret);
+    let node = run_with(store, secret, config);
     // It may write once its grant has arrived, which its first exchange brings.
     until("it knows its role", || node.store.authority().role(&node.key()).is_some()).await;
     node

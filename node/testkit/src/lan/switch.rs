@@ -1,7 +1,7 @@
 //! The switch: one thread that reads frames from all ports, learns who is where, and lets each wire do what it does.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,7 +29,8 @@ const TURN: usize = 64;
 struct State {
     ports: Vec<Arc<File>>,
     wires: BTreeMap<(usize, usize), Wire>,
-    seen: BTreeSet<Packet>,
+    /// Each kind of packet, and how many there were.
+    seen: BTreeMap<Packet, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +77,11 @@ impl Switch {
     }
 
     pub(super) fn seen(&self) -> Vec<Packet> {
-        self.with(|state| state.seen.iter().cloned().collect())
+        self.with(|state| state.seen.keys().cloned().collect())
+    }
+
+    pub(super) fn count(&self, wanted: impl Fn(&Packet) -> bool) -> u64 {
+        self.with(|state| state.seen.iter().filter(|(packet, _)| wanted(packet)).map(|(_, count)| count).sum())
     }
 
     pub(super) fn carried(&self) -> u64 {
@@ -163,9 +168,9 @@ impl Running {
         let wires: Vec<(usize, Wire)> = {
             let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(packet) = frame::packet(frame)
-                && state.seen.len() < SEEN
+                && (state.seen.len() < SEEN || state.seen.contains_key(&packet))
             {
-                state.seen.insert(packet);
+                *state.seen.entry(packet).or_default() += 1;
             }
             let wire = |port: usize| (port, state.wires.get(&(from, port)).copied().unwrap_or_default());
             receivers.into_iter().map(wire).collect()
