@@ -380,6 +380,10 @@ impl Running<'_> {
         if over.is_some() {
             return over;
         }
+        if now.layout < self.exchange.layout() {
+            // What it has of news comes again with the next view.
+            return None;
+        }
         let new = now.heads.0.iter().filter(|(log, head)| self.seen.heads.0.get(log) != Some(head));
         let heads = Heads(new.map(|(log, head)| (*log, *head)).collect());
         let layout = now.layout;

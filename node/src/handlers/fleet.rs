@@ -311,7 +311,7 @@ pub(crate) async fn invite(cx: &Cx, input: InviteCreate) -> Handled {
     let (text, seconds) = (("ttl", input.ttl.as_deref()), ("ttl_seconds", input.ttl_seconds));
     let ttl = spans::check_seconds(&mut invalid, text, seconds, &TTL, "1h").unwrap_or(DEFAULT_TTL);
     let named = input.ventures.iter().enumerate().map(|(at, code)| (format!("ventures[{at}]"), code.as_str()));
-    let is_limited_admin = role == Some(Role::Admin) && !input.ventures.is_empty();
+    let is_limited_admin = input.role == Some(Granted::Admin) && !input.ventures.is_empty();
     invalid.require(
         !is_limited_admin,
         "ventures",

@@ -137,8 +137,8 @@ fn an_unknown_venture_is_named_beside_the_other_bad_fields() {
             Call::new("sod", json!({ "venture": "alhpa", "repo": "alpha-org/console" })),
         ),
         (
-            Call::new("invite.create", json!({ "ttl": "1w", "ventures": ["alpha", "alhpa"] })),
-            vec!["ttl", "ventures[1]"],
+            Call::new("invite.create", json!({ "ttl": "1w", "role": "admin", "ventures": ["alpha", "alhpa"] })),
+            vec!["ttl", "ventures", "ventures[1]"],
             Call::new("invite.create", json!({ "ventures": ["alpha", "alhpa"] })),
         ),
         (

@@ -53,7 +53,8 @@ pub enum Event {
     },
     /// The peer said something.
     Received(Message),
-    /// Own logs grew, by a local write or through another peer.
+    /// Own logs grew, by a local write or through another peer. What a view with an older layout than [`Exchange::layout`] has
+    /// of news has to come again.
     Grown(OwnHeads),
     /// The answer to [`Output::Read`]: what of it was there, from its beginning on.
     Read(Vec<Entries>),
@@ -195,6 +196,12 @@ impl Exchange {
     #[must_use]
     pub fn peer(&self) -> Option<&Hello> {
         self.peer.as_ref()
+    }
+
+    /// Returns the layout of the own logs as they are known here. Views with an older one are not taken over.
+    #[must_use]
+    pub fn layout(&self) -> u64 {
+        self.layout
     }
 
     /// Returns what each side lacks; `None` before the peer has said what it has.
@@ -379,7 +386,7 @@ impl Exchange {
     /// may come later.
     fn take_over(&mut self, own: OwnHeads) -> bool {
         if own.layout < self.layout {
-            // Lengths of one layout say nothing of lengths of another. A newer view of the rest is on its way.
+            // Lengths of one layout say nothing of lengths of another. The host gives a newer view of the rest.
             return false;
         }
         let mut went_back = false;
