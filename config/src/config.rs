@@ -300,12 +300,19 @@ impl Config {
     }
 }
 
+/// Whether a text is the URL of a host: what is taken here is never silently no relay later.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_of_a_host = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
+    let begins = |c: char| c.is_ascii_alphanumeric() || c == '[';
+    host.starts_with(begins) && host.chars().all(is_of_a_host) && text.chars().all(|c| c.is_ascii_graphic())
+}
+
 fn relay(raw: &Raw) -> Option<Relay> {
     match raw {
         Raw::Text(text) if text == "public" => Some(Relay::Public),
-        Raw::Text(text) if text.starts_with("https://") || text.starts_with("http://") => {
-            Some(Relay::Url(text.clone()))
-        }
+        Raw::Text(text) if is_url(text) => Some(Relay::Url(text.clone())),
         other => (value::switch(other) == Some(false)).then_some(Relay::Off),
     }
 }

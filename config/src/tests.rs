@@ -224,6 +224,11 @@ fn peers_are_keys_with_addresses_and_relays_are_words_or_urls() {
     let bad = "[sync]\npeers = [\"abc@1.2.3.4:5\"]\nrelay = \"maybe\"\nport = 70000\nbind = [\"here\"]";
     let errors = load_linux(&home(), &[file("/f.toml", bad)], &Overrides::default()).unwrap_err();
     assert_eq!(errors.0.len(), 4, "{errors:?}");
+    for relay in ["https://", "https://my relay", "https://:443", "ftp://relay.example", "https://relay.example/a b"] {
+        let text = format!("[sync]\nrelay = \"{relay}\"");
+        let errors = load_linux(&home(), &[file("/f.toml", &text)], &Overrides::default()).unwrap_err();
+        assert_eq!(errors.0.len(), 1, "{relay}: {errors:?}");
+    }
 }
 
 /// P-07: what the template shows is what the import reads.

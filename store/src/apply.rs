@@ -35,8 +35,8 @@ struct Dirty {
     state: State,
     /// The last change of each log, once somebody had to know.
     last: Option<BTreeMap<u32, Last>>,
-    /// Whose changes to it were set aside, once somebody had to know.
-    set_aside: Option<BTreeSet<u32>>,
+    /// Whether changes to it were set aside, once somebody had to know.
+    has_set_aside: Option<bool>,
 }
 
 /// The last change of a log to a document.
@@ -49,7 +49,7 @@ struct Last {
 
 impl Dirty {
     fn new(row: DocumentRow, state: State) -> Self {
-        Self { row, state, last: None, set_aside: None }
+        Self { row, state, last: None, has_set_aside: None }
     }
 }
 
@@ -241,7 +241,8 @@ impl<'t> Batch<'t> {
             None => self.row(id, entry.header().log.space)?,
         };
         self.dirty.insert(id, Dirty::new(row, made.state));
-        self.note(id, entry.header(), place, &made.facts)
+        self.note(id, entry.header(), place, &made.facts)?;
+        self.settle(id, place)
     }
 
     fn dirty(&self, id: DocumentId) -> Result<&Dirty, StoreError> {
@@ -435,11 +436,12 @@ impl<'t> Batch<'t> {
 
     /// Drops all that is applied of a document and applies the given ops of it from the beginning.
     pub(crate) fn rebuild(&mut self, id: DocumentId, space: SpaceId, keep: &[Held]) -> Result<(), StoreError> {
+        let applied = query::changes(&self.tables, id)?.into_iter().map(|(_, row)| row.held).collect();
         for table in [Table::Changes, Table::Waiting, Table::Marks] {
             for (key, payload) in self.tables.scan_prefix(table, &id.to_bytes(), Direction::Forward, usize::MAX)? {
                 self.tables.remove(table, &key)?;
-                if table == Table::Waiting {
-                    // Set aside behind a rival; whether it still is shows below.
+                if table == Table::Waiting && !keep.contains(&Held::decode(&payload)?) {
+                    // It is withdrawn, and why it was set aside plays no part any more.
                     self.tables.remove(Table::Quarantine, &payload)?;
                 }
             }
@@ -453,7 +455,7 @@ impl<'t> Batch<'t> {
                 self.mark(id, &entry, self.place(*held)?, matches!(op, Op::Tombstone(_)))?;
             }
         }
-        self.apply_in_order(id, keep)
+        self.apply_in_order(id, keep, &applied)
     }
 }
 

@@ -89,8 +89,10 @@ pub async fn join(secret: &NodeSecret, code: &Code, name: &str, config: &NetConf
     // Any port: this endpoint lives for one question.
     let config = NetConfig { port: 0, ..config.clone() };
     let endpoint = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
-    let _lookup = config.mdns.then(|| near::look_around(&endpoint));
+    let lookup = config.mdns.then(|| near::look_around(&endpoint));
     let asked = ask(&endpoint, code, name, config.relays.over(code.relay.as_ref().map(|url| url.as_str()))).await;
+    // From here on it answers nobody, so nobody is to find it.
+    drop(lookup);
     endpoint.close().await;
     asked
 }

@@ -40,6 +40,9 @@ pub(crate) struct Row {
     /// Version and commit, as it said.
     #[serde(default)]
     pub(crate) software: String,
+    /// Where its newest statement stands: an older one that somebody repeats never makes a node look alive.
+    #[serde(default)]
+    pub(crate) last: Order,
     /// It invited this node.
     #[serde(default)]
     pub(crate) inviter: bool,
@@ -210,8 +213,6 @@ pub(crate) struct Peer {
     /// How many connections with it have not ended yet.
     pub(crate) served: usize,
     pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
-    /// Where the newest statement stands: an older one that somebody repeats never makes a node look alive.
-    last: Order,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) signals: Arc<Signals>,
     /// The last round in which both sides had the same at the end.
@@ -247,11 +248,11 @@ impl Peer {
         is_own: bool,
         at: (Instant, Timestamp),
     ) -> bool {
-        let is_newer = said.order() > self.last;
-        let is_another_life = said.life.is_none() || said.life != self.last.0;
+        let is_newer = said.order() > self.row.last;
+        let is_another_life = said.life.is_none() || said.life != self.row.last.0;
         let is_news = if is_own { is_newer || is_another_life } else { is_newer && !self.speaks() };
         if is_news {
-            self.last = said.order();
+            self.row.last = said.order();
             self.row.learn(&said.addresses, said.relay.as_deref());
             self.row.last_seen = Some(at.1);
             self.row.software.clone_from(&said.software);

@@ -26,8 +26,8 @@ pub struct Beat {
 pub struct Statement {
     /// Who.
     pub node: NodeKey,
-    /// How often its daemon has begun to listen. A later life says what is newer, whatever the clock was set to in between.
-    /// Earlier versions do not count.
+    /// When its daemon began to listen, in seconds since 1970, or more where that would be no more than the last time. A later
+    /// life says what is newer, whatever the clock was set to in between. Earlier versions do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub life: Option<u64>,
     /// Its clock, in milliseconds since 1970, or more where that would be no more than it said before in this life.

@@ -43,6 +43,8 @@ async fn register(app: &Arc<App>) {
     let mut journal = app.store.watch();
     let mut is_told = false;
     loop {
+        // A look of its own wakes everybody who waits for the journal, and changes nothing in it.
+        let seen = *journal.borrow_and_update();
         let may_write = app.store.authority().role(&app.store.node()) >= Some(Role::Writer);
         let knows = may_write && handlers::knows_the_fleet(app);
         if knows {
@@ -62,7 +64,7 @@ async fn register(app: &Arc<App>) {
         // That a peer has no more comes without an entry; an admin's word is one.
         let again = async { if may_write && !knows { sleep(LOOK).await } else { std::future::pending().await } };
         tokio::select! {
-            changed = journal.changed() => if changed.is_err() { return },
+            changed = journal.wait_for(|now| *now != seen) => if changed.is_err() { return },
             () = again => {}
         }
     }

@@ -40,9 +40,13 @@ impl Known {
     /// Goes through the next rows of the journal; what has been resolved is forgotten.
     fn look(mut self, reader: Reader<'_>) -> Result<Self, StoreError> {
         for (position, row) in reader.journal_after(self.position, ROWS)? {
+            if self.records.len() >= MOST {
+                // The rest is looked at when some of these are resolved.
+                break;
+            }
             self.position = position;
             for id in row.documents.into_iter().filter(|id| DECIDED.contains(&id.kind)) {
-                if self.records.len() < MOST && !fields(reader, id)?.is_empty() {
+                if !fields(reader, id)?.is_empty() {
                     self.records.insert(id.to_string());
                 }
             }

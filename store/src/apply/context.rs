@@ -1,7 +1,7 @@
 //! What a foreign change is checked against: its own past, the changes that it depends on and all before them. What else has
 //! come plays no part, so that every replica decides alike, whatever came first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::ChangeHash;
 use ctxnode_model::DocumentId;
@@ -66,30 +66,33 @@ impl Batch<'_> {
         Ok(self.dirty(id)?.last.as_ref().and_then(|last| last.get(&origin)).copied())
     }
 
-    /// Returns the greatest counters in the past of a change, for the actors that its ops refer to. The changes of an actor
-    /// follow each other, so what lies outside is the end of its sequence.
+    /// Returns the greatest counters in the past of a change, for the actors that its ops refer to.
     fn past_of(&mut self, id: DocumentId, facts: &ChangeFacts) -> Result<Past, StoreError> {
-        let origins: Vec<u32> = self.dirty(id)?.row.authors.keys().copied().collect();
-        let mut past = Past::new();
-        for origin in origins {
-            let Some(log) = query::log_by_number(&self.tables, origin)? else { continue };
-            let Ok(actor) = <[u8; ACTOR_BYTES]>::try_from(document::actor(&log).to_bytes()) else { continue };
-            if facts.other_actors.contains(&actor)
-                && let Some(last) = self.last_by(id, origin)?
-            {
-                past.insert(actor, last.max_op);
-            }
+        let mut actors: BTreeMap<u32, [u8; ACTOR_BYTES]> = BTreeMap::new();
+        for origin in self.dirty(id)?.row.authors.keys() {
+            let actor = query::log_by_number(&self.tables, *origin)?.map(|log| document::actor(&log));
+            let actor = actor.and_then(|actor| <[u8; ACTOR_BYTES]>::try_from(actor.to_bytes()).ok());
+            actors.extend(actor.filter(|actor| facts.other_actors.contains(actor)).map(|actor| (*origin, actor)));
         }
+        let mut past = Past::new();
         let is_dep = |head: &ChangeHash| facts.deps.contains(&head.0);
         if self.dirty(id)?.row.heads.iter().all(is_dep) {
+            for (origin, actor) in actors {
+                past.extend(self.last_by(id, origin)?.map(|last| (actor, last.max_op)));
+            }
             return Ok(past);
         }
         self.load_fully(id)?;
         let State::Loaded(doc) = &self.dirty(id)?.state else { return Err(StoreError::Closed) };
         let deps: Vec<ChangeHash> = facts.deps.iter().map(|dep| ChangeHash(*dep)).collect();
-        for outside in doc.get_changes_meta(&deps) {
-            if let Some(last) = past.get_mut(outside.actor.to_bytes()) {
-                *last = (*last).min(outside.start_op - 1);
+        let outside: BTreeSet<[u8; 32]> = doc.get_changes_meta(&deps).into_iter().map(|meta| meta.hash.0).collect();
+        for (key, payload) in self.tables.scan_prefix(Table::Changes, &id.to_bytes(), Direction::Forward, usize::MAX)? {
+            let row = ChangeRow::decode(&payload)?;
+            if let Some(actor) = actors.get(&self.origin(row.held.log_no)?)
+                && key.last_chunk().is_some_and(|hash| !outside.contains(hash))
+            {
+                let last = past.entry(*actor).or_default();
+                *last = (*last).max(row.max_op);
             }
         }
         Ok(past)

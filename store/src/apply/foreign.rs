@@ -17,6 +17,8 @@ pub(super) struct Screened<'a> {
     pub(super) facts: &'a screen::ChangeFacts,
     pub(super) deps: &'a MaxOps,
     pub(super) bytes: &'a [u8],
+    /// Whether it was applied before, so that nothing in it can dangle.
+    pub(super) has_passed: bool,
 }
 
 impl Batch<'_> {
@@ -45,18 +47,26 @@ impl Batch<'_> {
         }
         let ready = self.is_next(id, place.origin, &facts)?;
         let Some(deps) = self.known_deps(id, &facts.deps)?.filter(|_| ready) else {
-            self.settle_waiting(id, place)?;
+            self.settle(id, place)?;
             return self.wait(id, place, &facts);
         };
         if self.is_taken(id, place.origin, &facts)? {
             return self.take_rival(id, place, &facts);
         }
-        match self.apply_screened(id, header, place, &Screened { facts: &facts, deps: &deps, bytes })? {
+        match self.apply_screened(
+            id,
+            header,
+            place,
+            &Screened { facts: &facts, deps: &deps, bytes, has_passed: false },
+        )? {
             Ok(()) => {
-                self.settle_applied(id, place)?;
+                self.settle(id, place)?;
                 self.drain_waiting(id)
             }
-            Err(reason) => self.refuse(id, place, &facts, &reason),
+            Err(reason) => {
+                self.refuse(id, place, &facts, &reason)?;
+                self.settle(id, place)
+            }
         }
     }
 
@@ -76,7 +86,7 @@ impl Batch<'_> {
         reason: &QuarantineReason,
     ) -> Result<(), StoreError> {
         self.wait(id, place, facts)?;
-        self.dirty_mut(id)?.set_aside = None;
+        self.dirty_mut(id)?.has_set_aside = Some(true);
         self.hold(place, reason)
     }
 
@@ -100,14 +110,14 @@ impl Batch<'_> {
                 if self.is_taken(id, place.origin, &facts)? {
                     return self.take_rival(id, place, &facts);
                 }
-                let screened = Screened { facts: &facts, deps: &deps, bytes: &bytes };
+                let screened = Screened { facts: &facts, deps: &deps, bytes: &bytes, has_passed: false };
                 match self.apply_screened(id, entry.header(), place, &screened)? {
                     Ok(()) => {
                         self.tables.remove(Table::Waiting, &key)?;
-                        self.settle_applied(id, place)?;
                     }
                     Err(reason) => self.refuse(id, place, &facts, &reason)?,
                 }
+                self.settle(id, place)?;
                 progress = true;
             }
             if !progress {
@@ -125,11 +135,11 @@ impl Batch<'_> {
         place: Place,
         screened: &Screened<'_>,
     ) -> Result<Result<(), QuarantineReason>, StoreError> {
-        let Screened { facts, deps, bytes } = *screened;
+        let Screened { facts, deps, bytes, has_passed } = *screened;
         if let Err(error) = self.check_context(id, place.origin, facts, deps)? {
             return Ok(Err(QuarantineReason::Screened { error: error.to_string() }));
         }
-        let state = match self.state_after(id, facts, bytes)? {
+        let state = match self.state_after(id, facts, bytes, has_passed)? {
             Ok(state) => state,
             Err(fault) => return Ok(Err(QuarantineReason::from(fault))),
         };
@@ -149,6 +159,7 @@ impl Batch<'_> {
         id: DocumentId,
         facts: &screen::ChangeFacts,
         bytes: &[u8],
+        has_passed: bool,
     ) -> Result<Result<State, Fault>, StoreError> {
         if self.dirty(id)?.row.changes == 0
             && let Some(fresh) = Fresh::of_change(id.kind, facts)
@@ -159,7 +170,7 @@ impl Batch<'_> {
         let State::Loaded(doc) = &self.dirty(id)?.state else { return Err(StoreError::Closed) };
         let change = std::panic::catch_unwind(|| Change::from_bytes(bytes.to_vec())).ok().and_then(Result::ok);
         let applied = match change {
-            Some(change) if only_adds(id.kind, facts) => document::apply_additions(doc, change),
+            Some(change) if has_passed || only_adds(id.kind, facts) => document::apply_additions(doc, change),
             Some(change) => document::apply_foreign(doc, change),
             None => Err(Fault::Panicked),
         };

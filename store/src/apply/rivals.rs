@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ctxnode_model::{DocumentId, NodeKey, Order};
+use ctxnode_model::{DocumentId, NodeKey, Order, SpaceId};
 
 use super::foreign::Screened;
 use super::{Batch, Place};
@@ -21,13 +21,26 @@ use crate::{StoreError, query, recover, screen};
 
 /// A change that may stand.
 struct Candidate {
-    order: (Order, u16),
+    /// Its place among all: a log has one entry at an order, and each space has logs of its own.
+    order: (Order, SpaceId, u16),
     place: Place,
     header: Header,
     bytes: Vec<u8>,
     facts: screen::ChangeFacts,
+    /// What is known of it already, which follows from its past alone.
+    verdict: Verdict,
     /// How many of those that want its number go before it.
     rank: usize,
+}
+
+/// What is known of a change before it is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    Unknown,
+    /// It was applied before.
+    Fits,
+    /// It can never be applied.
+    Never(QuarantineReason),
 }
 
 /// What became of one of them.
@@ -53,35 +66,25 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// The logs whose changes to a loaded document were set aside, by their actors: because their number is taken, or because
-    /// they can never be applied.
-    fn set_aside(&mut self, id: DocumentId) -> Result<&BTreeSet<u32>, StoreError> {
-        if self.dirty(id)?.set_aside.is_none() {
-            let mut found = BTreeSet::new();
-            for (_, held) in self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)? {
-                if self.tables.get(Table::Quarantine, &held)?.is_some() {
-                    found.insert(self.place(Held::decode(&held)?)?.origin);
-                }
-            }
-            self.dirty_mut(id)?.set_aside = Some(found);
-        }
-        Ok(self.dirty_mut(id)?.set_aside.get_or_insert_default())
-    }
-
-    /// A change was applied. One that was set aside may have wanted its number.
-    pub(super) fn settle_applied(&mut self, id: DocumentId, place: Place) -> Result<(), StoreError> {
-        if self.has_waiting && self.set_aside(id)?.contains(&place.origin) {
+    /// A change of a loaded document has come, whatever became of it. Where changes were set aside, because their number is taken
+    /// or because they can never be applied, it may decide which of them count.
+    pub(super) fn settle(&mut self, id: DocumentId, place: Place) -> Result<(), StoreError> {
+        if self.has_waiting && self.has_set_aside(id)? {
             self.rivalled.insert(id, place.log.space);
         }
         Ok(())
     }
 
-    /// A change waits. It may build on one that was set aside, which may count then.
-    pub(super) fn settle_waiting(&mut self, id: DocumentId, place: Place) -> Result<(), StoreError> {
-        if self.has_waiting && !self.set_aside(id)?.is_empty() {
-            self.rivalled.insert(id, place.log.space);
+    fn has_set_aside(&mut self, id: DocumentId) -> Result<bool, StoreError> {
+        if let Some(known) = self.dirty(id)?.has_set_aside {
+            return Ok(known);
         }
-        Ok(())
+        let mut found = false;
+        for (_, held) in self.tables.scan_prefix(Table::Waiting, &id.to_bytes(), Direction::Forward, usize::MAX)? {
+            found = found || self.tables.get(Table::Quarantine, &held)?.is_some();
+        }
+        self.dirty_mut(id)?.has_set_aside = Some(found);
+        Ok(found)
     }
 
     /// Builds every document anew in which there were rivals.
@@ -95,8 +98,13 @@ impl Batch<'_> {
 
     /// Applies changes to an empty document in the causal order, each as soon as what it depends on is there and nothing
     /// that goes before it can still have its number.
-    pub(super) fn apply_in_order(&mut self, id: DocumentId, ops: &[Held]) -> Result<(), StoreError> {
-        let mut candidates = self.candidates(ops)?;
+    pub(super) fn apply_in_order(
+        &mut self,
+        id: DocumentId,
+        ops: &[Held],
+        applied: &BTreeSet<Held>,
+    ) -> Result<(), StoreError> {
+        let mut candidates = self.candidates(ops, applied)?;
         rank(&mut candidates);
         let mut refused = Vec::new();
         // Where nothing moves any more, what goes before waits for something that is not here, and one is let past it.
@@ -104,8 +112,6 @@ impl Batch<'_> {
             || self.pass(id, &mut candidates, &mut refused, true)?
         {}
         for (Candidate { place, facts, .. }, reason) in refused {
-            // Where another one has the number, it says so of each, since not each of them was tried.
-            let reason = if self.is_taken(id, place.origin, &facts)? { QuarantineReason::Rival } else { reason };
             self.refuse(id, place, &facts, &reason)?;
         }
         for Candidate { place, facts, .. } in candidates {
@@ -152,7 +158,7 @@ impl Batch<'_> {
         Ok(progress)
     }
 
-    fn candidates(&self, ops: &[Held]) -> Result<Vec<Candidate>, StoreError> {
+    fn candidates(&self, ops: &[Held], applied: &BTreeSet<Held>) -> Result<Vec<Candidate>, StoreError> {
         let mut candidates = Vec::new();
         for held in ops {
             let entry = query::entry(&self.tables, held.log_no, held.seq)?;
@@ -166,21 +172,33 @@ impl Batch<'_> {
                     continue;
                 }
             };
+            let known = self.tables.get(Table::Quarantine, &held.encode())?;
+            let verdict = match known.map(|reason| QuarantineReason::decode(&reason)).transpose()? {
+                Some(QuarantineReason::Rival) => Verdict::Unknown,
+                Some(reason) => Verdict::Never(reason),
+                None if applied.contains(held) => Verdict::Fits,
+                None => Verdict::Unknown,
+            };
             self.tables.remove(Table::Quarantine, &held.encode())?;
             let (header, bytes) = (entry.header().clone(), change.clone());
-            candidates.push(Candidate { order: (place.order(&header), held.op), place, header, bytes, facts, rank: 0 });
+            let order = (place.order(&header), place.log.space, held.op);
+            candidates.push(Candidate { order, place, header, bytes, facts, verdict, rank: 0 });
         }
         candidates.sort_by_key(|candidate| candidate.order);
         Ok(candidates)
     }
 
     fn apply_candidate(&mut self, id: DocumentId, candidate: &Candidate) -> Result<Attempt, StoreError> {
-        let Candidate { place, header, bytes, facts, .. } = candidate;
+        let Candidate { place, header, bytes, facts, verdict, .. } = candidate;
         if self.is_taken(id, place.origin, facts)? || !self.is_next(id, place.origin, facts)? {
             return Ok(Attempt::NotYet);
         }
         let Some(deps) = self.known_deps(id, &facts.deps)? else { return Ok(Attempt::NotYet) };
-        let applied = self.apply_screened(id, header, *place, &Screened { facts, deps: &deps, bytes })?;
+        if let Verdict::Never(reason) = verdict {
+            return Ok(Attempt::Refused(reason.clone()));
+        }
+        let screened = Screened { facts, deps: &deps, bytes, has_passed: *verdict == Verdict::Fits };
+        let applied = self.apply_screened(id, header, *place, &screened)?;
         Ok(applied.map_or_else(Attempt::Refused, |()| Attempt::Applied))
     }
 }

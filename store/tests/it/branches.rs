@@ -189,13 +189,13 @@ fn give_shuffled(to: &Store, entries: &[Vec<u8>], seed: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Two running copies of one machine and two others edit the same records and hear of each other now and then. What is
-    /// shown in the end, and what is held back, follows from the set of entries alone.
+    /// Two running copies of each of two machines and two others edit the same records and hear of each other now and then. What
+    /// is shown in the end, and what is held back, follows from the set of entries alone.
     #[test]
     fn rivals_end_alike_in_every_order(
-        steps in proptest::collection::vec((0..4_usize, 0..4_usize, 0..6_u8, 0..90_000_i64), 4..28),
+        steps in proptest::collection::vec((0..6_usize, 0..6_usize, 0..6_u8, 0..90_000_i64), 4..36),
         revoked in any::<bool>(),
         one_order in any::<u64>(),
         other_order in any::<u64>(),
@@ -204,7 +204,8 @@ proptest! {
         let c = member(&a, 111);
         grant(&a, &c, Role::Writer);
         let (one, two, _dir) = twins(&a, 112);
-        let nodes = [&a, &c, &one, &two];
+        let (three, four, _other_dir) = twins(&a, 113);
+        let nodes = [&a, &c, &one, &two, &three, &four];
         let ids = [add_note(&a.store, "first", "x. y.", &[]), add_note(&a.store, "second", "x", &[])];
         meet(&nodes.map(|node| &node.store));
         for (at, (node, other, action, later)) in steps.into_iter().enumerate() {

@@ -456,7 +456,8 @@ impl Exchange {
             return self.close(code::VIOLATION, &reason, out);
         }
         let heads = own.heads.clone();
-        let went_back = self.take_over(own);
+        // It names the logs of the batch alone. When others were laid anew, the whole view that follows says so of all.
+        let went_back = own.layout <= self.layout && self.take_over(own);
         out.push(Output::Send(Message::Ack { batches: 1, heads }));
         if went_back {
             self.state_heads(&BTreeSet::new(), out);

@@ -15,12 +15,14 @@ use crate::presence::Statement;
 const LIFE_KEY: &[u8] = b"sync_life";
 
 impl Shared {
-    /// Begins another life: what is said in it is newer than everything before, whatever the clock was set to.
+    /// Begins another life: what is said in it is newer than everything before, whatever the clock was set to, and also after
+    /// an older copy of the replica was restored, unless the clock was set back as well.
     pub(super) async fn begin_life(&self) {
         let lives =
             |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         let begun = self.store.write(move |draft| {
-            let life = lives(draft.reader().local(LocalTable::Caches, LIFE_KEY)?).saturating_add(1);
+            let seconds = u64::try_from(draft.now().0 / 1_000).unwrap_or(0);
+            let life = lives(draft.reader().local(LocalTable::Caches, LIFE_KEY)?).saturating_add(1).max(seconds);
             draft.put_local(LocalTable::Caches, LIFE_KEY, life.to_be_bytes());
             Ok::<u64, StoreError>(life)
         });

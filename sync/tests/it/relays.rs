@@ -75,6 +75,13 @@ fn of_several_relays_each_machine_is_reached_over_its_own() {
         let silent: RelayUrl = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
         let relays = [&silent, &relay.url];
         let mac = founded(at(here, &relays));
+        // Which of them answers shows in its own time, and an invitation does not wait for it for long.
+        mac.fleet.listen().await.unwrap();
+        let mut found = None;
+        for _ in 0..6 {
+            found = found.or(mac.fleet.relay().await);
+        }
+        assert_eq!(found.as_ref(), Some(&relay.url));
         let code = mac.invite(Role::Admin, None).await;
         assert_eq!(code.relay.as_ref(), Some(&relay.url));
         let code = Code { addresses: Vec::new(), ..code.to_string().parse().unwrap() };

@@ -5,7 +5,7 @@
 use ctxnode_api::node::WaitingNode;
 use ctxnode_model::record::{Machine, MachineStatus};
 use ctxnode_model::{Kind, NodeKey, Rec};
-use ctxnode_store::{Authority, Reader};
+use ctxnode_store::{Authority, Reader, Role};
 
 use super::super::who::Names;
 use crate::app::App;
@@ -39,5 +39,7 @@ pub(in crate::handlers) fn waiting(reader: Reader<'_>, app: &App) -> Result<Vec<
         let (known, _) = *namesakes(&all, &authority, &names, node).first()?;
         Some(WaitingNode { node: node.to_string(), name: names.of(node), known: known.to_string() })
     };
-    Ok(authority.members().filter_map(|(node, _)| view(node)).collect())
+    // A reader never has a record.
+    let writers = authority.members().filter(|(_, role)| *role >= Role::Writer);
+    Ok(writers.filter_map(|(node, _)| view(node)).collect())
 }

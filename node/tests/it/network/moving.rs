@@ -11,8 +11,8 @@ use super::{LONG, founder, member, noise, person, script, settled};
 const DOCS: usize = 20;
 const SIZE: usize = 400_000;
 /// How long a machine may take to go on at another address. Three seconds are what it takes by itself; with two cores that
-/// other tests use as well, a debug build gets ten.
-const AGAIN: Duration = Duration::from_secs(10);
+/// other tests use as well, a debug build gets twenty.
+const AGAIN: Duration = Duration::from_secs(20);
 /// A transfer takes long enough to step into.
 const SLOW: Wire = Wire { cut: false, loss: 0, delay: Duration::from_millis(5), largest: 1_500, rate: Some(2_000_000) };
 

@@ -66,6 +66,9 @@ fn words(text: &str) -> Vec<String> {
         if is_age {
             words.pop();
             words.push("AGE".to_owned());
+        } else if ["ms", "records"].contains(&bare) && words.last().is_some_and(|last| is_count(last)) {
+            words.pop();
+            words.push("MEASURED".to_owned());
         } else if !(bare == "ago" && words.last().is_some_and(|last| last == "AGE")) {
             words.push(word.to_owned());
         }
@@ -73,8 +76,16 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Whether a word is of the moment: a number, an id, a key, a code, who types.
+/// A number that says how many there are: what is shown has to be what is printed.
+fn is_count(word: &str) -> bool {
+    word.len() <= 2 && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a word is of the moment: a size, an id, a key, a code, who types.
 fn is_of_the_moment(word: &str) -> bool {
+    if is_count(word) {
+        return false;
+    }
     let is_key = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let is_user = word.starts_with("user-");
     is_key || is_user || word.bytes().any(|byte| byte.is_ascii_digit()) || (word.len() > 3 && word.ends_with("..."))
