@@ -191,10 +191,15 @@ fn f_01_what_the_documents_show_of_three_machines_is_what_comes() {
 #[test]
 fn a_line_that_does_not_come_is_noticed() {
     let mut known = BTreeMap::new();
-    let printed = "note id:  note_02\nPEER  SEEN\nmac   3 min  9 lacks\n\nall is well";
+    let printed = "note id:  note_02\nPEER  SEEN\nmac   3 min  4 lacks\n\nall is well";
     assert_eq!(fits(&["note id: note_01", "...", "mac just now 4 lacks"], printed, &mut known), Ok(()));
     assert_eq!(known["note_01"], "note_02");
-    for wrong in [vec!["server just now 4 lacks"], vec!["all is well", "...", "PEER SEEN"], vec!["PEER mac"]] {
+    for wrong in [
+        vec!["server just now 4 lacks"],
+        vec!["mac just now 9 lacks"],
+        vec!["all is well", "...", "PEER SEEN"],
+        vec!["PEER mac"],
+    ] {
         assert!(fits(&wrong, printed, &mut known).is_err(), "{wrong:?}");
     }
 }
