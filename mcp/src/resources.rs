@@ -4,6 +4,7 @@ use ctxnode_api::docs::DocView;
 use ctxnode_api::notes::NoteRow;
 use ctxnode_api::routes::percent_encode;
 use ctxnode_api::{Call, ErrorBody, ErrorCode, List};
+use ctxnode_model::ids::Stem;
 use ctxnode_model::{DocumentId, Kind};
 use rmcp::model::{Resource, ResourceTemplate};
 use serde::de::DeserializeOwned;
@@ -42,13 +43,11 @@ impl Address {
         }
     }
 
-    /// Returns the ids of the records behind it: an uploaded doc and a generated one share their address.
-    pub(crate) fn records(&self) -> Vec<String> {
+    /// Returns what the records behind it are known by: an uploaded doc and a generated one share their address.
+    pub(crate) fn stems(&self) -> Vec<Stem> {
         match self {
-            Self::Note(id) => vec![id.clone()],
-            Self::Doc { scope, name } => {
-                vec![DocumentId::doc(scope, name).to_string(), DocumentId::generated_doc(scope, name).to_string()]
-            }
+            Self::Note(id) => stem(id).into_iter().collect(),
+            Self::Doc { scope, name } => Stem::of_docs(scope, name).to_vec(),
         }
     }
 
@@ -61,6 +60,11 @@ impl Address {
             }
         }
     }
+}
+
+/// Returns what a record with a textual id is known by here.
+pub(crate) fn stem(id: &str) -> Option<Stem> {
+    id.parse().ok().map(Stem::of)
 }
 
 /// Whether a change of such a record changes the list of resources.

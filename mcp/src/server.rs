@@ -7,6 +7,7 @@ use std::time::Duration;
 use ctxnode_api::shape::Shape;
 use ctxnode_api::version::BUILD;
 use ctxnode_api::{Call, CorrelationId, ErrorBody, ErrorCode, route};
+use ctxnode_model::ids::Stem;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ElicitRequestParams, ElicitationAction, ElicitationSchema, ErrorData,
     Extensions, GetPromptRequestParams, GetPromptResponse, GetPromptResult, Implementation, ListPromptsResult,
@@ -238,9 +239,9 @@ impl<B: Backend> ServerHandler for Server<B> {
     }
 }
 
-/// The subscribed resources by the ids of the records behind them.
+/// The subscribed resources by the records behind them.
 #[derive(Default)]
-struct Subscribed(Mutex<BTreeMap<String, String>>);
+struct Subscribed(Mutex<BTreeMap<Stem, String>>);
 
 impl Subscribed {
     fn add(&self, address: &Address, uri: &str) -> Result<(), ErrorData> {
@@ -248,17 +249,18 @@ impl Subscribed {
         if map.len() >= MAX_SUBSCRIPTIONS {
             return Err(ErrorData::invalid_params(format!("at most {MAX_SUBSCRIPTIONS} subscriptions"), None));
         }
-        map.extend(address.records().into_iter().map(|id| (id, uri.to_owned())));
+        map.extend(address.stems().into_iter().map(|stem| (stem, uri.to_owned())));
         Ok(())
     }
 
     fn remove(&self, address: &Address) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        address.records().iter().for_each(|id| drop(map.remove(id)));
+        address.stems().iter().for_each(|stem| drop(map.remove(stem)));
     }
 
     fn uri(&self, id: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        let stem = resources::stem(id)?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&stem).cloned()
     }
 
     fn uris(&self) -> Vec<String> {

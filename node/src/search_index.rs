@@ -138,8 +138,9 @@ pub(crate) fn searchable(reader: Reader<'_>) -> Result<u64, StoreError> {
     for kind in [Kind::Note, Kind::Handoff, Kind::Doc] {
         total += reader.count(StoreIndex::All, kind, &[])?;
     }
+    let ids = reader.ids()?;
     for generated in reader.all::<Doc>(Kind::GeneratedDoc)? {
-        let uploaded = reader.get::<Doc>(DocumentId::doc(&generated.scope, &generated.name))?;
+        let uploaded = reader.get::<Doc>(ids.doc(&generated.scope, &generated.name))?;
         total += u64::from(uploaded.is_none());
     }
     Ok(total)
@@ -243,7 +244,8 @@ fn handoff(reader: Reader<'_>, id: DocumentId) -> Result<Change, StoreError> {
 /// What people uploaded hides what was generated under the same name.
 fn doc(reader: Reader<'_>, scope: &str, name: &str) -> Result<Change, StoreError> {
     let id = format!("{scope}/{name}");
-    let (uploaded_id, generated_id) = (DocumentId::doc(scope, name), DocumentId::generated_doc(scope, name));
+    let ids = reader.ids()?;
+    let (uploaded_id, generated_id) = (ids.doc(scope, name), ids.generated_doc(scope, name));
     let uploaded = reader.get::<Doc>(uploaded_id)?;
     let generated = reader.get::<Doc>(generated_id)?;
     let pair = Pair {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::{Automerge, ChangeHash};
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::index;
-use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Order, RecordMeta, SpaceId, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Ids, Kind, NodeKey, Order, RecordMeta, Space, SpaceId, Timestamp};
 
 use crate::authority::{Authority, Refusal, holds_control, is_where_it_belongs};
 use crate::document::{self, DocumentCache};
@@ -75,6 +75,7 @@ pub(crate) struct Batch<'t> {
     rivalled: BTreeMap<DocumentId, SpaceId>,
     /// Whether any change waits; where none does, nothing is looked up.
     has_waiting: bool,
+    ids: Ids,
     pub(crate) fleet_space: SpaceId,
     /// Whether any log has branches; where none has, nothing is looked up.
     pub(crate) has_branches: bool,
@@ -117,7 +118,7 @@ impl<'t> Batch<'t> {
     pub(crate) fn new(
         tables: WriteTables<'t>,
         authority: Authority,
-        fleet_space: SpaceId,
+        ids: Ids,
         cache: &'t mut DocumentCache,
     ) -> Result<Self, StoreError> {
         let last = tables.scan_prefix(Table::Journal, &[], Direction::Backward, 1)?;
@@ -134,7 +135,8 @@ impl<'t> Batch<'t> {
             unsettled: BTreeSet::new(),
             rivalled: BTreeMap::new(),
             has_waiting,
-            fleet_space,
+            ids,
+            fleet_space: ids.space(&Space::Fleet),
             has_branches,
         })
     }
@@ -217,6 +219,10 @@ impl<'t> Batch<'t> {
     ) -> Result<(), StoreError> {
         for (at, op) in entry.ops().iter().enumerate() {
             let place = Place { op: u16::try_from(at).unwrap_or(u16::MAX), ..place };
+            if op.document().is_some_and(|id| !self.ids.may_lie_in(id, place.log.space)) {
+                self.hold(place, &QuarantineReason::OtherSpace)?;
+                continue;
+            }
             match op {
                 Op::Change { document, change } => {
                     touched.insert(*document);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::FleetId;
-use ctxnode_model::{EntryHash, Kind, NodeKey, Order, SpaceId, Spaces};
+use ctxnode_model::{EntryHash, Ids, Kind, NodeKey, Order, SpaceId, Spaces};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -61,6 +61,9 @@ pub enum ControlOp {
         founder: NodeKey,
         /// The key that beats all.
         recovery: NodeKey,
+        /// How the ids of the fleet's records are made; see [`Ids`].
+        #[serde(default = "untagged", skip_serializing_if = "is_untagged")]
+        ids: u8,
     },
     /// Makes a node a member.
     Grant {
@@ -103,6 +106,15 @@ pub enum ControlOp {
     /// Written by a newer version: kept, forwarded, without effect here.
     #[serde(other)]
     Unknown,
+}
+
+fn untagged() -> u8 {
+    Ids::UNTAGGED
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_untagged(version: &u8) -> bool {
+    *version == Ids::UNTAGGED
 }
 
 impl ControlOp {

@@ -116,7 +116,7 @@ fn fill_and_commit(
     let before = shared.authority.read().unwrap_or_else(PoisonError::into_inner).as_ref().clone();
     let (journal, authority, changed) = {
         let tables = WriteTables::new(&transaction);
-        let batch = Batch::new(tables, before, shared.fleet_space(), cache)?;
+        let batch = Batch::new(tables, before, shared.ids, cache)?;
         let mut group = Group { shared, batch, clock };
         for job in jobs {
             tells.push(job(&mut group)?);

@@ -52,6 +52,12 @@ pub enum StoreError {
         /// The id.
         id: String,
     },
+    /// The id of a new record was made for another space than it would lie in.
+    #[error("{id} is not the id of a record of this space")]
+    OtherSpace {
+        /// The id.
+        id: String,
+    },
     /// The node has no right to write this; its own replica refuses it before any other does.
     #[error("this node may not write {what}")]
     Forbidden {

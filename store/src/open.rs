@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ctxnode_model::frontier::LogId;
 use ctxnode_model::id::FleetId;
-use ctxnode_model::{NodeKey, Space, SpaceId, Stamp};
+use ctxnode_model::{Ids, NodeKey, Space, SpaceId, Stamp};
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase as _};
 use tokio::sync::{oneshot, watch};
 
@@ -25,7 +25,7 @@ use crate::location::{Location, Place, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
 use crate::writer::{Committed, Draft, Group, Job, job, log_row};
-use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate};
+use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate, query};
 
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 2;
@@ -82,6 +82,7 @@ pub struct Created {
 /// What every part of a store knows.
 pub(crate) struct Shared {
     pub(crate) fleet: FleetId,
+    pub(crate) ids: Ids,
     pub(crate) epoch: AtomicU64,
     pub(crate) secret: NodeSecret,
     pub(crate) clock: Arc<dyn Clock>,
@@ -100,10 +101,6 @@ impl Shared {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn fleet_space(&self) -> SpaceId {
-        Space::Fleet.id(&self.fleet)
     }
 
     pub(crate) fn database(&self) -> Result<Arc<Database>, StoreError> {
@@ -136,7 +133,8 @@ impl Store {
     pub fn create(options: Options, name: &str) -> Result<Created, OpenError> {
         let recovery = RecoveryKey::generate(options.entropy.as_ref());
         let founder = options.secret.public();
-        let genesis = ControlOp::Genesis { name: name.to_owned(), founder, recovery: recovery.public() };
+        let (name, recovery_key) = (name.to_owned(), recovery.public());
+        let genesis = ControlOp::Genesis { name, founder, recovery: recovery_key, ids: Ids::NEWEST };
         let epoch = new_epoch(options.entropy.as_ref());
         let now = options.clock.now();
         let log = LogId { space: SpaceId([0; 16]), author: founder, epoch };
@@ -183,8 +181,9 @@ impl Store {
             tables.put(Table::Meta, b"node", &options.secret.public().0)?;
             tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
             tables.put(Table::Meta, b"genesis", genesis.bytes())?;
+            let ids = query::ids(&tables)?;
             let mut cache = DocumentCache::new();
-            let mut batch = Batch::new(tables, Authority::default(), Space::Fleet.id(&fleet), &mut cache)?;
+            let mut batch = Batch::new(tables, Authority::default(), ids, &mut cache)?;
             let mut row = log_row(&batch, &genesis.header().log)?;
             batch.take(genesis, &genesis.header().log, &mut row, &mut Prepared::new())?;
             batch.flush()?;
@@ -234,6 +233,7 @@ impl Store {
         }
         let shared = Arc::new(Shared {
             fleet: start.fleet,
+            ids: start.ids,
             epoch: AtomicU64::new(start.epoch),
             secret,
             clock,
@@ -318,6 +318,12 @@ impl Store {
     #[must_use]
     pub fn fleet(&self) -> FleetId {
         self.0.shared.fleet
+    }
+
+    /// Returns what makes the ids of its records.
+    #[must_use]
+    pub fn ids(&self) -> Ids {
+        self.0.shared.ids
     }
 
     /// Returns this node.
@@ -529,6 +535,7 @@ impl Shared {
 /// What a store says about itself when it is opened.
 struct Start {
     fleet: FleetId,
+    ids: Ids,
     node: NodeKey,
     epoch: u64,
     authority: Authority,
@@ -546,6 +553,7 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     let fleet = FleetId(meta("fleet")?.try_into().map_err(|_| corrupt("fleet"))?);
     let node = NodeKey(meta("node")?.try_into().map_err(|_| corrupt("node"))?);
     let epoch = rows::be_u64(&meta("epoch")?);
+    let ids = query::ids(&snapshot)?;
 
     let authority = Authority::evaluate(&branches::control_ops(&snapshot)?, Space::Fleet.id(&fleet));
     let mut clock = Stamp::default();
@@ -554,5 +562,5 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
         clock = if last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;
-    Ok(Start { fleet, node, epoch, authority, journal, clock })
+    Ok(Start { fleet, ids, node, epoch, authority, journal, clock })
 }

@@ -5,11 +5,13 @@ use std::ops::Bound;
 
 use automerge::{Automerge, Change, ChangeHash};
 use ctxnode_model::frontier::{Frontier, Head, Heads, LogId, Run};
+use ctxnode_model::id::FleetId;
 use ctxnode_model::index::Index;
 use ctxnode_model::page::{Cursor, Page};
-use ctxnode_model::{DocumentId, Kind, NodeKey, Order, Rec, Record, RecordMeta, Timestamp};
+use ctxnode_model::{DocumentId, Ids, Kind, NodeKey, Order, Rec, Record, RecordMeta, Timestamp};
 use serde_json::Value;
 
+use crate::authority::ControlOp;
 use crate::entry::{Op, VerifiedEntry};
 use crate::kv::{Direction, Kv, Snapshot, successor};
 pub use crate::rows::JournalRow;
@@ -83,6 +85,14 @@ impl Snapshot {
 }
 
 impl<'a> Reader<'a> {
+    /// Returns what makes the ids of records with natural keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn ids(&self) -> Result<Ids, StoreError> {
+        ids(self.kv)
+    }
+
     pub(crate) fn new(kv: &'a dyn Kv) -> Self {
         Self { kv }
     }
@@ -268,7 +278,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn ids(&self, index: Index, kind: Kind) -> Result<Vec<DocumentId>, StoreError> {
+    pub fn ids_in(&self, index: Index, kind: Kind) -> Result<Vec<DocumentId>, StoreError> {
         let mut ids = Vec::new();
         let listing = Listing { index, kind, prefix: &[], after: None, limit: usize::MAX };
         self.walk(&listing, None, |_, id| {
@@ -485,6 +495,19 @@ pub(crate) fn document_row(kv: &dyn Kv, id: DocumentId) -> Result<Option<Documen
 
 pub(crate) fn log_by_number(kv: &dyn Kv, number: u32) -> Result<Option<LogId>, StoreError> {
     kv.get(Table::LogNumbers, &number.to_be_bytes())?.map(|key| rows::log_from_key(&key)).transpose()
+}
+
+/// How the ids of the fleet are made: the genesis says it.
+pub(crate) fn ids(kv: &dyn Kv) -> Result<Ids, StoreError> {
+    let bytes = kv.get(Table::Meta, b"genesis")?.ok_or_else(|| corrupt(Table::Meta, b"genesis"))?;
+    let entry = VerifiedEntry::from_store(bytes).map_err(|_| corrupt(Table::Meta, b"genesis"))?;
+    let version = entry.ops().iter().filter_map(Op::control).find_map(|payload| match ControlOp::decode(payload) {
+        ControlOp::Genesis { ids, .. } => Some(ids),
+        _ => None,
+    });
+    let mut fleet = FleetId([0; 16]);
+    fleet.0.copy_from_slice(&entry.hash()[..16]);
+    Ok(Ids::new(fleet, version.unwrap_or(Ids::UNTAGGED)))
 }
 
 pub(crate) fn entry(kv: &dyn Kv, log_no: u32, seq: u64) -> Result<VerifiedEntry, StoreError> {

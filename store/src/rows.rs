@@ -349,6 +349,8 @@ pub(crate) enum QuarantineReason {
     },
     /// The change names an actor that is not its author's.
     WrongActor,
+    /// The record lies in another space than the log.
+    OtherSpace,
     /// Another change of the same author has its number in the document, and comes first.
     Rival,
     /// The document library panicked on it.
@@ -379,6 +381,7 @@ impl QuarantineReason {
             Self::Right { reason } => reason.to_string(),
             Self::Screened { error } => format!("the change was refused before it was looked into: {error}"),
             Self::WrongActor => "the change names an actor that is not its author's".to_owned(),
+            Self::OtherSpace => "the record lies in another space than the log that changes it".to_owned(),
             Self::Rival => {
                 "another history of the same machine changed the record at the same time, and was kept".to_owned()
             }
@@ -504,7 +507,7 @@ mod tests {
         row.heads.push(ChangeHash([9; 32]));
         row.authors.insert(7, 8);
         assert_eq!(DocumentRow::decode(&row.encode()).unwrap(), row);
-        let journal = JournalRow { log: Some((1, 2)), documents: vec![DocumentId::plan()] };
+        let journal = JournalRow { log: Some((1, 2)), documents: vec![DocumentId { kind: Kind::Plan, raw: [3; 16] }] };
         assert_eq!(JournalRow::decode(&journal.encode()).unwrap(), journal);
     }
 }

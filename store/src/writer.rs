@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{DocumentId, Edit, EntryHash, Kind, NodeKey, Order, Space, SpaceId, Stamp, Timestamp};
+use ctxnode_model::{DocumentId, Edit, EntryHash, Ids, Kind, NodeKey, Order, Space, SpaceId, Stamp, Timestamp};
 
 use crate::apply::{Batch, Prepared};
 use crate::authority::{ControlOp, Cut, required_for};
@@ -86,10 +86,16 @@ impl<'a> Draft<'a> {
         self.agent = fits.then(|| agent.to_owned());
     }
 
-    /// Makes a new id of a kind that has no natural key.
+    /// Makes a new id of a kind that has no natural key, for a record that will lie in a space.
     #[must_use]
-    pub fn fresh_id(&self, kind: Kind) -> DocumentId {
-        DocumentId::from_time(kind, self.now, self.shared.entropy.number())
+    pub fn fresh_id(&self, kind: Kind, space: &Space) -> DocumentId {
+        self.shared.ids.fresh(kind, space, self.now, self.shared.entropy.number())
+    }
+
+    /// Returns what makes the ids of records with natural keys.
+    #[must_use]
+    pub fn ids(&self) -> Ids {
+        self.shared.ids
     }
 
     /// Returns the place in the causal order that the command's entry in a space will have.
@@ -114,7 +120,7 @@ impl<'a> Draft<'a> {
     /// Stages edits of a record, which is created when it does not exist. An existing record stays in its space.
     ///
     /// # Errors
-    /// When the store cannot be read, or the node may not write the kind.
+    /// When the store cannot be read, the node may not write the kind, or the id was made for another space.
     pub fn edit(
         &mut self,
         id: DocumentId,
@@ -195,7 +201,13 @@ impl<'a> Draft<'a> {
 
     fn space_of(&self, id: DocumentId, wanted: &Space) -> Result<SpaceId, StoreError> {
         let known = self.reader.document_space(id)?;
-        Ok(known.unwrap_or_else(|| wanted.id(&self.shared.fleet)))
+        let space = known.unwrap_or_else(|| wanted.id(&self.shared.fleet));
+        // Whoever made the id for another space has a defect: others would refuse the entry, and so does this one.
+        if self.shared.ids.may_lie_in(id, space) {
+            Ok(space)
+        } else {
+            Err(StoreError::OtherSpace { id: id.to_string() })
+        }
     }
 }
 

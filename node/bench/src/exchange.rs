@@ -183,7 +183,8 @@ async fn apart(a: &Node, b: &mut Node, texts: &[String], records: usize, changed
     b.fleet.stop().await;
     until(|| a.fleet.status().first().is_some_and(|peer| peer.path.is_none())).await;
     let (known_a, known_b) = (a.frontier(), b.frontier());
-    let notes = a.store.read().and_then(|snapshot| snapshot.reader().ids(ctxnode_model::index::Index::All, Kind::Note));
+    let notes =
+        a.store.read().and_then(|snapshot| snapshot.reader().ids_in(ctxnode_model::index::Index::All, Kind::Note));
     let notes = notes.expect("the notes");
     for (node, side) in [(a, 0), (&*b, 1)] {
         let from = records + side * changed;
@@ -227,7 +228,8 @@ async fn connected(a: &Node, b: &Node, live: usize) {
     for number in 0..live {
         let began = Instant::now();
         let done = a.store.write(move |draft| {
-            let id = draft.fresh_id(Kind::Note);
+            let space = Space::Venture("alpha".to_owned());
+            let id = draft.fresh_id(Kind::Note, &space);
             let now = draft.now();
             let text = format!("live note {number} with a sentence in it");
             let edits = [
@@ -236,7 +238,7 @@ async fn connected(a: &Node, b: &Node, live: usize) {
                 Edit::set("created_at", now),
                 Edit::set("updated_at", now),
             ];
-            draft.edit(id, &Space::Venture("alpha".to_owned()), edits)?;
+            draft.edit(id, &space, edits)?;
             Ok::<DocumentId, StoreError>(id)
         });
         let id = done.await.expect("a written note").value;

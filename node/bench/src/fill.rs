@@ -25,7 +25,7 @@ pub(crate) fn run(data_dir: &Path, records: usize, corpus: Option<&Path>) {
         for code in VENTURES {
             let edits =
                 [Edit::set("code", code), Edit::set("name", code), Edit::member("repos", format!("org/{code}"))];
-            draft.edit(ctxnode_model::DocumentId::venture(code), &Space::Fleet, edits)?;
+            draft.edit(draft.ids().venture(code), &Space::of(Some(code)), edits)?;
         }
         Ok(())
     });
@@ -93,7 +93,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::set("created_at", at),
                 Edit::set("ended", Scalar::json(&ending)),
             ];
-            draft.edit(draft.fresh_id(Kind::Session), &space, edits.into_iter().chain(by))
+            draft.edit(draft.fresh_id(Kind::Session, &space), &space, edits.into_iter().chain(by))
         }
         45..90 => {
             let payload = json!({
@@ -116,7 +116,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::set("drafted", false),
                 Edit::set("created_at", at),
             ];
-            draft.edit(draft.fresh_id(Kind::Handoff), &space, edits.into_iter().chain(by))
+            draft.edit(draft.fresh_id(Kind::Handoff, &space), &space, edits.into_iter().chain(by))
         }
         90..98 => {
             let start = number * 37 % text.len().max(1);
@@ -130,7 +130,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::set("created_at", at),
                 Edit::set("updated_at", at),
             ];
-            draft.edit(draft.fresh_id(Kind::Note), &space, edits.into_iter().chain(by))
+            draft.edit(draft.fresh_id(Kind::Note, &space), &space, edits.into_iter().chain(by))
         }
         _ => {
             let name = format!("doc-{number}.md");
@@ -144,7 +144,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::entry("revisions", key.clone(), Scalar::json(&revision)),
                 Edit::entry("contents", key, text.chars().take(20_000).collect::<String>()),
             ];
-            draft.edit(ctxnode_model::DocumentId::doc(code, &name), &space, edits.into_iter().chain(by))
+            draft.edit(draft.ids().doc(code, &name), &space, edits.into_iter().chain(by))
         }
     }
 }

@@ -25,7 +25,8 @@ async fn write_note(store: &Store, body: String) -> Result<(), ctxnode_store::Wr
             Edit::set("actor_key_id", "0123456789abcdef"),
             Edit::member("tags", "design"),
         ];
-        draft.edit(draft.fresh_id(Kind::Note), &Space::Venture("alpha".to_owned()), edits)
+        let space = Space::Venture("alpha".to_owned());
+        draft.edit(draft.fresh_id(Kind::Note, &space), &space, edits)
     });
     done.await.map(|_| ())
 }

@@ -13,7 +13,7 @@ use ctxnode_model::rules::audit::{AuditStatus, AuditedDoc, DocState, audit as au
 use ctxnode_model::rules::canonical::sha256_hex;
 use ctxnode_model::rules::doc::{DocType, GLOBAL, Pair, Put, PutFields, Stored, decide_put, doc_type, set_hash};
 use ctxnode_model::rules::{secrets, text};
-use ctxnode_model::{DocumentId, Edit, Invalid, Kind, Rec, Scalar, Space, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Ids, Invalid, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::Reader;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ use crate::failure::Failure;
 
 /// Both records of one (scope, name).
 struct Both {
+    ids: Ids,
     scope: String,
     name: String,
     uploaded: Option<Rec<Doc>>,
@@ -32,11 +33,13 @@ struct Both {
 
 impl Both {
     fn read(reader: Reader<'_>, scope: &str, name: &str) -> Result<Self, Failure> {
+        let ids = reader.ids()?;
         Ok(Self {
+            ids,
             scope: scope.to_owned(),
             name: name.to_owned(),
-            uploaded: reader.get_even_deleted(DocumentId::doc(scope, name))?,
-            generated: reader.get_even_deleted(DocumentId::generated_doc(scope, name))?,
+            uploaded: reader.get_even_deleted(ids.doc(scope, name))?,
+            generated: reader.get_even_deleted(ids.generated_doc(scope, name))?,
         })
     }
 
@@ -49,8 +52,8 @@ impl Both {
 
     fn id(&self, origin: DocOrigin) -> DocumentId {
         match origin {
-            DocOrigin::Uploaded => DocumentId::doc(&self.scope, &self.name),
-            DocOrigin::Generated => DocumentId::generated_doc(&self.scope, &self.name),
+            DocOrigin::Uploaded => self.ids.doc(&self.scope, &self.name),
+            DocOrigin::Generated => self.ids.generated_doc(&self.scope, &self.name),
         }
     }
 

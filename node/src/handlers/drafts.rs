@@ -145,7 +145,8 @@ pub(super) fn stage(
         default_branch: None,
         session_id: &text,
     });
-    let id = draft.fresh_id(Kind::Handoff);
+    let space = Space::of(Some(&session.venture));
+    let id = draft.fresh_id(Kind::Handoff, &space);
     let now = draft.now();
     let mut edits = vec![
         Edit::set("session_id", text),
@@ -169,7 +170,7 @@ pub(super) fn stage(
     edits.extend(Edit::set_some("issue", session.issue));
     edits.extend(Edit::set_some("branch", session.branch.clone()));
     edits.extend(Edit::set_some("commit_sha", session.commit_sha.clone()));
-    draft.edit(id, &Space::of(Some(&session.venture)), edits)?;
+    draft.edit(id, &space, edits)?;
     for older in earlier {
         handoffs::stage_close(draft, older.id, &session.venture, &id.to_string(), origin, None)?;
     }

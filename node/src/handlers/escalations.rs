@@ -47,7 +47,8 @@ pub(super) fn stage(
     session: &Rec<Session>,
     origin: &Origin,
 ) -> Result<DocumentId, Failure> {
-    let id = draft.fresh_id(Kind::Escalation);
+    let space = Space::of(Some(&session.venture));
+    let id = draft.fresh_id(Kind::Escalation, &space);
     let issue = call.issue.or(session.issue);
     let own = session.id.to_string();
     let thread = thread_key(ThreadSource {
@@ -75,7 +76,7 @@ pub(super) fn stage(
     let signature = call.fields.error.as_deref().map(|error| escalation::Signature::of(error).0);
     edits.extend(Edit::set_some("error_signature", signature));
     edits.extend(Edit::set_some("issue", issue));
-    draft.edit(id, &Space::of(Some(&session.venture)), edits)?;
+    draft.edit(id, &space, edits)?;
     events::stage(draft, "blocked", session, issue, &call.fields.need, origin)?;
     Ok(id)
 }

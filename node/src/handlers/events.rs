@@ -38,8 +38,8 @@ pub(super) fn stage(
         Edit::set("actor_key_id", origin.actor_key_id.as_str()),
     ];
     edits.extend(Edit::set_some("issue", issue));
-    let id = draft.fresh_id(Kind::Event);
-    Ok(draft.edit(id, &Space::of(Some(&session.venture)), edits)?)
+    let space = Space::of(Some(&session.venture));
+    Ok(draft.edit(draft.fresh_id(Kind::Event, &space), &space, edits)?)
 }
 
 pub(crate) async fn list(cx: &Cx, input: EventQuery) -> Handled {

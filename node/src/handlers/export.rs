@@ -30,7 +30,7 @@ pub(super) fn write(snapshot: &Snapshot, directory: &Path) -> Result<BTreeMap<St
     let reader = snapshot.reader();
     let mut files = BTreeMap::new();
     for kind in Kind::ALL {
-        let ids: Vec<DocumentId> = reader.ids(Index::All, kind)?;
+        let ids: Vec<DocumentId> = reader.ids_in(Index::All, kind)?;
         let mut views = Vec::new();
         for id in &ids {
             let mut view = reader.view(*id)?.unwrap_or(Value::Null);

@@ -7,7 +7,7 @@ use ctxnode_model::record::{Handoff, Session, Venture};
 use ctxnode_model::rules::git_view::{PATH, ViewRow, render};
 use ctxnode_model::rules::handoff::Lists;
 use ctxnode_model::rules::limits::VIEW_HANDOFFS;
-use ctxnode_model::{DocumentId, Kind, Rec};
+use ctxnode_model::{Kind, Rec};
 use ctxnode_store::Reader;
 
 use crate::checkout::{Checkout, git};
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 
 /// Renders the view of a session's repo; `None` where the venture wants none.
 pub(super) fn text(reader: Reader<'_>, session: &Rec<Session>) -> Result<Option<String>, Failure> {
-    let venture = reader.get::<Venture>(DocumentId::venture(&session.venture))?;
+    let venture = reader.get::<Venture>(reader.ids()?.venture(&session.venture))?;
     let wanted = venture.and_then(|venture| venture.settings.clone()).and_then(|settings| settings.git_view);
     if wanted == Some(false) {
         return Ok(None);

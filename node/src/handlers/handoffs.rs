@@ -151,8 +151,8 @@ impl EndOfDay {
             default_branch: self.default_branch.as_deref(),
             session_id: &text,
         });
-        let id = draft.fresh_id(Kind::Handoff);
         let space = Space::of(Some(&session.venture));
+        let id = draft.fresh_id(Kind::Handoff, &space);
         let edits = self.edits(&session, issue, &thread, draft.now());
         draft.edit(id, &space, edits)?;
         for closed in &self.closes {

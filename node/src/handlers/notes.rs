@@ -59,9 +59,9 @@ pub(crate) async fn create(cx: &Cx, input: NoteCreate) -> Handled {
     let origin = cx.origin();
     let answer = cx
         .commit(move |draft| {
-            let id = draft.fresh_id(Kind::Note);
-            let now = draft.now();
             let space = Space::of(input.venture.as_deref());
+            let id = draft.fresh_id(Kind::Note, &space);
+            let now = draft.now();
             let content = input.content.unwrap_or_default();
             let size = content.len();
             let mut edits = vec![

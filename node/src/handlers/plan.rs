@@ -6,7 +6,7 @@ use ctxnode_api::{ErrorBody, ErrorCode, Iso};
 use ctxnode_model::record::{Plan, PlanState};
 use ctxnode_model::rules::plan::{PlanFields, PlanFreshness, display, freshness, is_older};
 use ctxnode_model::rules::secrets;
-use ctxnode_model::{DocumentId, Edit, Scalar, Space, Timestamp};
+use ctxnode_model::{Edit, Scalar, Space, Timestamp};
 use serde_json::json;
 
 use super::sessions::refuse_secrets;
@@ -15,7 +15,9 @@ use crate::app::{Answer, Cx, Handled};
 use crate::failure::Failure;
 
 pub(crate) async fn get(cx: &Cx, _: Empty) -> Handled {
-    let found = cx.read()?.reader().get::<Plan>(DocumentId::plan())?;
+    let snapshot = cx.read()?;
+    let reader = snapshot.reader();
+    let found = reader.get::<Plan>(reader.ids()?.plan())?;
     Answer::ok(reply(found.as_ref().and_then(|plan| plan.current()), cx.now()))
 }
 
@@ -26,7 +28,7 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
     cx.commit(move |draft| {
         let reader = draft.reader();
         let now = draft.now();
-        let known = reader.get::<Plan>(DocumentId::plan())?;
+        let known = reader.get::<Plan>(draft.ids().plan())?;
         let current = known.as_ref().and_then(|plan| plan.current());
         let at = input.as_of.map_or(now, |time| time.0);
         if !input.force && is_older(current, at) {
@@ -60,7 +62,7 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
             }
         };
         let key = draft.order(&Space::Fleet)?.sort_key();
-        draft.edit(DocumentId::plan(), &Space::Fleet, [Edit::entry("states", key, Scalar::json(&json!(state)))])?;
+        draft.edit(draft.ids().plan(), &Space::Fleet, [Edit::entry("states", key, Scalar::json(&json!(state)))])?;
         Ok((200, reply(Some(&state), now)))
     })
     .await

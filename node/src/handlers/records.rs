@@ -23,17 +23,18 @@ use crate::failure::Failure;
 
 /// Finds the record that somebody names: by its id, a doc by scope and name, a venture by its code, the plan by its word.
 fn named(reader: Reader<'_>, text: &str) -> Result<DocumentId, Failure> {
+    let ids = reader.ids()?;
     let exists = |id: DocumentId| Ok::<bool, Failure>(reader.meta(id)?.is_some());
     if let Some((scope, name)) = text.split_once('/') {
-        let uploaded = DocumentId::doc(scope, name);
-        return Ok(if exists(uploaded)? { uploaded } else { DocumentId::generated_doc(scope, name) });
+        let uploaded = ids.doc(scope, name);
+        return Ok(if exists(uploaded)? { uploaded } else { ids.generated_doc(scope, name) });
     }
     if text == "plan" {
-        return Ok(DocumentId::plan());
+        return Ok(ids.plan());
     }
     match text.parse() {
         Ok(id) => Ok(id),
-        Err(_) if exists(DocumentId::venture(text))? => Ok(DocumentId::venture(text)),
+        Err(_) if exists(ids.venture(text))? => Ok(ids.venture(text)),
         Err(_) => {
             let message = "is no id, no scope/name of a doc, no venture's code, and not `plan`";
             Err(ErrorBody::field("id", message).into())

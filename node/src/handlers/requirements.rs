@@ -47,7 +47,7 @@ pub(crate) async fn put(cx: &Cx, input: RequirementPut) -> Handled {
     ventures::finish(cx, invalid, named.map(|code| ("scope_venture".to_owned(), code)))?;
     cx.caller.require_venture(requirement.scope_venture.as_deref())?;
     cx.commit(move |draft| {
-        let id = id_of(&requirement);
+        let id = id_of(&draft.ids(), &requirement);
         let known = draft.reader().get_even_deleted::<Requirement>(id)?;
         write(draft, &requirement)?;
         if known.as_ref().is_some_and(|known| known.meta.deleted) {
@@ -72,7 +72,7 @@ pub(crate) async fn delete(cx: &Cx, _: DeleteRequest) -> Handled {
 
 /// Writes a requirement of the release once, when a fleet is made; never over one that is there.
 pub(crate) fn seed(draft: &mut Draft<'_>, requirement: &Requirement) -> Result<(), StoreError> {
-    if draft.reader().get_even_deleted::<Requirement>(id_of(requirement))?.is_none() {
+    if draft.reader().get_even_deleted::<Requirement>(id_of(&draft.ids(), requirement))?.is_none() {
         write(draft, requirement)?;
     }
     Ok(())
@@ -92,7 +92,7 @@ fn write(draft: &mut Draft<'_>, requirement: &Requirement) -> Result<(), StoreEr
         Edit::set("actor_key_id", requirement.actor_key_id.as_str()),
         Edit::set("updated_at", draft.now()),
     ];
-    draft.edit(id_of(requirement), &Space::of(requirement.scope_venture.as_deref()), edits)
+    draft.edit(id_of(&draft.ids(), requirement), &Space::of(requirement.scope_venture.as_deref()), edits)
 }
 
 fn view(id: DocumentId, requirement: &Requirement) -> RequirementView {

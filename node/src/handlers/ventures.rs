@@ -8,7 +8,7 @@ use ctxnode_model::record::Venture;
 use ctxnode_model::rules::session::{merge_meta, meta_edits};
 use ctxnode_model::rules::text::near;
 use ctxnode_model::rules::{secrets, venture};
-use ctxnode_model::{DocumentId, Edit, Invalid, Kind, Rec, Scalar, Space, Timestamp};
+use ctxnode_model::{Edit, Invalid, Kind, Rec, Scalar, Space, Timestamp};
 use ctxnode_store::{Draft, Reader};
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ const ADD: &str = "an admin adds one with `ctxnode venture set CODE`";
 
 /// Returns a venture, or refuses with the known codes that the caller sees, and near matches.
 pub(super) fn require(reader: Reader<'_>, caller: &Caller, code: &str) -> Result<Rec<Venture>, Failure> {
-    match reader.get::<Venture>(DocumentId::venture(code))? {
+    match reader.get::<Venture>(reader.ids()?.venture(code))? {
         Some(found) => Ok(found),
         None => Err(unknown(format!("venture {}", not_known(reader, caller, code)?)).into()),
     }
@@ -57,7 +57,7 @@ pub(super) fn finish<'a>(
     let others = invalid.fields.len();
     for (field, code) in named {
         let is_named = invalid.fields.iter().any(|bad| bad.field == field);
-        if !is_named && cx.caller.sees(Some(code)) && reader.get::<Venture>(DocumentId::venture(code))?.is_none() {
+        if !is_named && cx.caller.sees(Some(code)) && reader.get::<Venture>(reader.ids()?.venture(code))?.is_none() {
             invalid.add(field, not_known(reader, &cx.caller, code)?);
         }
     }
@@ -101,7 +101,7 @@ pub(crate) async fn put(cx: &Cx, input: VenturePut) -> Handled {
     let app = std::sync::Arc::clone(&cx.app);
     let origin = cx.origin();
     cx.commit(move |draft| {
-        let known = draft.reader().get::<Venture>(DocumentId::venture(&code))?;
+        let known = draft.reader().get::<Venture>(draft.ids().venture(&code))?;
         let created = known.is_none();
         let before =
             known.map(|venture| venture.value).unwrap_or_else(|| Venture { code: code.clone(), ..Venture::default() });
@@ -154,7 +154,7 @@ fn write(draft: &mut Draft<'_>, before: &Venture, after: Venture, origin: &Origi
         edits.push(Edit::set("updated_at", now));
     }
     // In its own space: a node without a right to the venture does not learn that it exists.
-    draft.edit(DocumentId::venture(&after.code), &Space::of(Some(&after.code)), edits)?;
+    draft.edit(draft.ids().venture(&after.code), &Space::of(Some(&after.code)), edits)?;
     Ok(after)
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn import(cx: &Cx, input: VentureImport) -> Handled {
     cx.commit(move |draft| {
         let mut reply = VentureImportReply { created: Vec::new(), changed: Vec::new(), unchanged: Vec::new() };
         for entry in wanted {
-            let known = draft.reader().get::<Venture>(DocumentId::venture(&entry.code))?;
+            let known = draft.reader().get::<Venture>(draft.ids().venture(&entry.code))?;
             let code = entry.code.clone();
             let before = known.map(|venture| venture.value);
             let base = before.clone().unwrap_or_else(|| Venture { code: code.clone(), ..Venture::default() });

@@ -3,7 +3,7 @@
 //! A document id is a kind and 16 bytes. For kinds that many nodes create independently of each other the bytes are a
 //! ULID; for kinds with a natural key (a doc's scope and name, a venture code) they are a hash of that key, so that two
 //! nodes that create the same thing while apart create the same document. No part of a natural key is ever empty: an
-//! absent optional part is the literal `-`.
+//! absent optional part is the literal `-`. How a fleet makes them is in `ids`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -116,7 +116,7 @@ impl fmt::Display for Kind {
 pub struct DocumentId {
     /// What the record is.
     pub kind: Kind,
-    /// A ULID, or the hash of a natural key.
+    /// A ULID, or the hash of a natural key, with the tag of the record's space at its end.
     pub raw: [u8; 16],
 }
 
@@ -124,17 +124,15 @@ pub struct DocumentId {
 pub const DOCUMENT_ID_LEN: usize = 17;
 
 impl DocumentId {
-    /// Makes a time-ordered id from a time and 80 bits of randomness.
-    #[must_use]
-    pub fn from_time(kind: Kind, now: crate::Timestamp, random: u128) -> Self {
+    /// Makes a time-ordered id from a time and 80 bits of randomness. Records get theirs from [`Ids`](crate::Ids).
+    pub(crate) fn from_time(kind: Kind, now: crate::Timestamp, random: u128) -> Self {
         let ms = u64::try_from(now.0).unwrap_or(0);
         Self { kind, raw: ulid::Ulid::from_parts(ms, random).to_bytes() }
     }
 
     /// Makes the id of a record with a natural key. An absent part is `-`. Lengths are hashed too, so parts never run into
     /// each other.
-    #[must_use]
-    pub fn natural(kind: Kind, parts: &[&str]) -> Self {
+    pub(crate) fn natural(kind: Kind, parts: &[&str]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"ctxnode/natural/v1\0");
         hasher.update(&[kind as u8]);
@@ -145,36 +143,6 @@ impl DocumentId {
         let mut raw = [0; 16];
         raw.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Self { kind, raw }
-    }
-
-    /// The id of the one plan record.
-    #[must_use]
-    pub fn plan() -> Self {
-        Self::natural(Kind::Plan, &["weekly"])
-    }
-
-    /// The id of a venture.
-    #[must_use]
-    pub fn venture(code: &str) -> Self {
-        Self::natural(Kind::Venture, &[code])
-    }
-
-    /// The id of an uploaded doc. `scope` is `global` or a venture code.
-    #[must_use]
-    pub fn doc(scope: &str, name: &str) -> Self {
-        Self::natural(Kind::Doc, &[scope, name])
-    }
-
-    /// The id of a generated doc. `scope` is `global` or a venture code.
-    #[must_use]
-    pub fn generated_doc(scope: &str, name: &str) -> Self {
-        Self::natural(Kind::GeneratedDoc, &[scope, name])
-    }
-
-    /// The id of a doc requirement; `scope_venture` is `-` unless the scope type is `venture`.
-    #[must_use]
-    pub fn requirement(pattern: &str, scope_type: &str, scope_venture: &str) -> Self {
-        Self::natural(Kind::Requirement, &[pattern, scope_type, scope_venture])
     }
 
     /// Returns kind byte and raw bytes.
@@ -377,7 +345,6 @@ mod tests {
     #[test]
     fn natural_keys_do_not_run_into_each_other() {
         assert_ne!(DocumentId::natural(Kind::Doc, &["ab", "c"]), DocumentId::natural(Kind::Doc, &["a", "bc"]));
-        assert_ne!(DocumentId::doc("global", "x.md"), DocumentId::generated_doc("global", "x.md"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn order(stamp: u64, author: u8) -> Order {
 }
 
 fn genesis() -> (Order, ControlOp) {
-    let op = ControlOp::Genesis { name: "team".to_owned(), founder: node(1), recovery: node(9) };
+    let op = ControlOp::Genesis { name: "team".to_owned(), founder: node(1), recovery: node(9), ids: 2 };
     (order(1, 1), op)
 }
 
@@ -162,7 +162,7 @@ fn a_stranger_and_a_writer_change_no_rights() {
 
 #[test]
 fn a_second_genesis_by_another_key_has_no_effect() {
-    let forged = ControlOp::Genesis { name: String::new(), founder: node(5), recovery: node(5) };
+    let forged = ControlOp::Genesis { name: String::new(), founder: node(5), recovery: node(5), ids: 2 };
     let authority = evaluate(vec![genesis(), (order(2, 4), forged)]);
     assert_eq!(authority.role(&node(5)), None);
 }

@@ -512,7 +512,7 @@ fn a_cut_whose_entry_cannot_come_lets_no_other_history_stand() {
 fn nobody_founds_a_fleet_twice() {
     let (a, mut tree) = author(94);
     let thief = tree.log.author;
-    let genesis = ControlOp::Genesis { name: "mine".to_owned(), founder: thief, recovery: thief };
+    let genesis = ControlOp::Genesis { name: "mine".to_owned(), founder: thief, recovery: thief, ids: 2 };
     tree.push(&a, None, Stamp(1), Op::Control(genesis.encode()));
     outcomes(&a.store, &tree.entries);
     let authority = a.store.authority();

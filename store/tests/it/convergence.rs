@@ -38,7 +38,7 @@ fn entries_of(store: &Store, author: NodeKey) -> Vec<Vec<u8>> {
 fn a_natural_key_created_apart_is_one_record() {
     let (a, b) = (founder(20), member(&founder(20), 21));
     grant(&a, &b, Role::Admin);
-    let id = DocumentId::requirement("x.md", "global", "-");
+    let id = a.store.ids().requirement("x.md", "global", None);
     for node in [&a, &b] {
         write(&node.store, move |draft| {
             draft.edit(id, &Space::Fleet, [Edit::set("name_pattern", "x.md"), Edit::set("required", true)])
@@ -317,7 +317,7 @@ fn carry_out(node: &Node, act: &Act, notes: &mut Vec<DocumentId>) {
         }
         Act::Handoff(thread, drafted) => drop(add_handoff(store, &format!("t{thread}"), drafted)),
         Act::Requirement(number) => {
-            let id = DocumentId::requirement(&format!("{number}.md"), "global", "-");
+            let id = store.ids().requirement(&format!("{number}.md"), "global", None);
             write(store, move |draft| {
                 let now = draft.now();
                 draft.edit(id, &Space::Fleet, [Edit::set("updated_at", now), Edit::set("required", now.0 % 2 == 0)])

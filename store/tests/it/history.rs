@@ -114,7 +114,7 @@ fn a_deletion_and_a_return_stand_in_the_past() {
 fn a_venture_made_apart_has_one_past_and_shows_its_conflict() {
     let (a, b) = (founder(68), member(&founder(68), 69));
     grant(&a, &b, Role::Admin);
-    let id = DocumentId::venture("beta");
+    let id = a.store.ids().venture("beta");
     for (node, name) in [(&a, "Beta"), (&b, "Beta 2")] {
         node.clock.advance(10);
         write(&node.store, move |draft| {

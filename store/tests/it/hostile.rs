@@ -7,7 +7,7 @@ use ctxnode_model::frontier::{LogId, Run};
 use ctxnode_model::{DocumentId, Edit, Kind, Space};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
 use ctxnode_store::screen::OP_COUNTER_END;
-use ctxnode_store::{ControlOp, NodeSecret, Outcome, Role, SeededEntropy, Store};
+use ctxnode_store::{ControlOp, NodeSecret, Outcome, Role, SeededEntropy, Store, StoreError, WriteError};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::*;
@@ -86,7 +86,7 @@ fn a_revoked_admin_takes_nothing_back_in_another_space() {
     sync(&first.store, &liar.store);
     // An entry in the fleet's space, up to which the revocation lets its log stand.
     write(&liar.store, |draft| {
-        let id = draft.fresh_id(Kind::Note);
+        let id = draft.fresh_id(Kind::Note, &Space::Fleet);
         draft.edit(id, &Space::Fleet, note_edits(draft.now(), "title", "body", &[]))
     });
     sync(&first.store, &liar.store);
@@ -200,4 +200,58 @@ fn a_change_that_uses_up_the_counters_is_held_and_others_go_on() {
     let other = member(&founder_, 69);
     ingest(&other.store, all_entries(&founder_.store));
     assert_eq!(note(&other.store, id).title.as_deref(), Some("goes on"));
+}
+
+/// A member of one venture writes into the log of that venture what changes a record of another one: a doc whose id it can
+/// guess, as the first to write it, or a note that it has heard of. For those who read both it would be the record from
+/// then on, and what they build on it could be read by nobody who reads the record's own venture alone.
+#[test]
+fn a_record_is_not_changed_from_another_space() {
+    let founder_ = founder(66);
+    let liar = member(&founder_, SEED);
+    let (key, beta) = (liar.store.node(), Space::Venture("beta".to_owned()));
+    let spaces = Some([beta.id(&founder_.store.fleet())].into());
+    write(&founder_.store, move |draft| {
+        draft.control(&ControlOp::Grant { node: key, role: Role::Writer, spaces, name: "beta only".to_owned() })
+    });
+    ingest(&liar.store, all_entries(&founder_.store));
+    let space = beta.clone();
+    write(&liar.store, move |draft| {
+        let id = draft.fresh_id(Kind::Note, &space);
+        draft.edit(id, &space, note_edits(draft.now(), "taken", "by beta", &[]))
+    });
+    let note = add_note(&founder_.store, "of alpha", "body", &[]);
+    let (bytes, op) = last_change(&liar.store);
+    let Op::Change { change, .. } = op else { unreachable!() };
+    let (header, _) = decode(&bytes).unwrap();
+    let secret = NodeSecret::generate(&SeededEntropy::new(SEED ^ 0x5eed));
+    let ops = vec![Op::Change { document: note, change }];
+    let forged = VerifiedEntry::sign(header, ops, &secret).unwrap().bytes().to_vec();
+    let honest = all_entries(&founder_.store);
+
+    let (before, after) = (member(&founder_, 67), member(&founder_, 68));
+    // The rights first: without them everything is held back.
+    ingest(&before.store, [honest.clone(), vec![forged.clone()]].concat());
+    ingest(&after.store, honest[..honest.len() - 1].to_vec());
+    ingest(&after.store, vec![forged.clone()]);
+    ingest(&after.store, honest);
+    ingest(&founder_.store, vec![forged]);
+    set_title(&founder_.store, note, "still of alpha");
+    for reader in [&before, &after] {
+        ingest(&reader.store, all_entries(&founder_.store));
+    }
+    for node in [&founder_, &before, &after] {
+        let snapshot = node.store.read().unwrap();
+        let reader = snapshot.reader();
+        let (held, total) = reader.quarantine(10).unwrap();
+        assert_eq!(total, 1, "{held:?}");
+        assert_eq!(held[0].reason["why"], "other-space");
+        assert_eq!(reader.body(note).unwrap().as_deref(), Some("body"));
+        assert_eq!(reader.meta(note).unwrap().map(|meta| meta.space), Some(alpha().id(&node.store.fleet())));
+        assert_eq!(reader.waiting_count().unwrap(), 0);
+        assert_eq!(snapshot.check(|_| ()).unwrap().problem_count, 0);
+    }
+    // One's own replica refuses it before anybody else has to.
+    let wrong = liar.store.write_blocking(move |draft| draft.edit(note, &beta, [Edit::set("title", "taken")]));
+    assert!(matches!(wrong, Err(WriteError::Refused(StoreError::OtherSpace { .. }))), "{wrong:?}");
 }

@@ -150,7 +150,8 @@ impl Node {
     pub(crate) async fn note(&self, venture: Option<&str>, text: &str) -> DocumentId {
         let (venture, text) = (venture.map(str::to_owned), text.to_owned());
         let done = self.store.write(move |draft| {
-            let id = draft.fresh_id(Kind::Note);
+            let space = Space::of(venture.as_deref());
+            let id = draft.fresh_id(Kind::Note, &space);
             let now = draft.now();
             let edits = [
                 Edit::set("title", text.as_str()),
@@ -158,7 +159,7 @@ impl Node {
                 Edit::set("created_at", now),
                 Edit::set("updated_at", now),
             ];
-            draft.edit(id, &Space::of(venture.as_deref()), edits)?;
+            draft.edit(id, &space, edits)?;
             Ok::<DocumentId, StoreError>(id)
         });
         done.await.unwrap().value

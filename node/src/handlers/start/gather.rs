@@ -16,7 +16,7 @@ use ctxnode_model::rules::note::{
 use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::rules::start::superseded_twins;
 use ctxnode_model::rules::text;
-use ctxnode_model::{DocumentId, Kind, Rec, Timestamp};
+use ctxnode_model::{Kind, Rec, Timestamp};
 use ctxnode_store::Reader;
 
 use super::super::sessions;
@@ -73,7 +73,7 @@ pub(super) fn context(
         part("notes", failure);
         Section::default()
     });
-    let plan = match reader.get::<Plan>(DocumentId::plan()) {
+    let plan = match reader.ids().and_then(|ids| reader.get::<Plan>(ids.plan())) {
         Ok(found) => Some(plan::reply(found.as_ref().and_then(|plan| plan.current()), now)),
         Err(error) => {
             part("plan", error.into());

@@ -7,7 +7,7 @@ use super::limits::{
 use super::text::{require_chars, require_line};
 use super::venture::{check_capability, is_code};
 use crate::record::{Requirement, ScopeType, Venture};
-use crate::{DocumentId, Invalid};
+use crate::{DocumentId, Ids, Invalid};
 
 /// Where a name pattern holds the venture's code.
 const VENTURE: &str = "{venture}";
@@ -61,9 +61,9 @@ fn check_scope(invalid: &mut Invalid, requirement: &Requirement) {
 
 /// Returns the id of a requirement: one record for each (pattern, scope type, venture).
 #[must_use]
-pub fn id(requirement: &Requirement) -> DocumentId {
+pub fn id(ids: &Ids, requirement: &Requirement) -> DocumentId {
     let venture = requirement.scope_venture.as_deref().filter(|code| !code.is_empty());
-    DocumentId::requirement(&requirement.name_pattern, scope_name(requirement.scope_type), venture.unwrap_or("-"))
+    ids.requirement(&requirement.name_pattern, scope_name(requirement.scope_type), venture)
 }
 
 /// Returns the name of a scope type.
@@ -117,6 +117,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::id::FleetId;
+
+    fn named(requirement: &Requirement) -> DocumentId {
+        id(&Ids::new(FleetId([1; 16]), Ids::NEWEST), requirement)
+    }
 
     fn names(requirement: &Requirement) -> Vec<String> {
         let invalid = validate(requirement).expect_err("should have been refused");
@@ -127,7 +132,7 @@ mod tests {
     fn the_seeds_are_valid_and_different() {
         let seeds = seeds();
         assert!(seeds.iter().all(|seed| validate(seed).is_ok()));
-        assert_eq!(seeds.iter().map(id).collect::<BTreeSet<_>>().len(), 3);
+        assert_eq!(seeds.iter().map(named).collect::<BTreeSet<_>>().len(), 3);
         assert_eq!(doc_name(&seeds[1], "alpha"), "alpha-api.md");
     }
 
@@ -161,9 +166,9 @@ mod tests {
         let [seed, ..] = seeds();
         let for_alpha =
             Requirement { scope_type: ScopeType::Venture, scope_venture: Some("alpha".into()), ..seed.clone() };
-        assert_eq!(id(&seed), id(&Requirement { staleness_days: 5, required: false, ..seed.clone() }));
-        assert_eq!(id(&for_alpha), id(&Requirement { description: None, ..for_alpha.clone() }));
-        assert_ne!(id(&seed), id(&for_alpha));
+        assert_eq!(named(&seed), named(&Requirement { staleness_days: 5, required: false, ..seed.clone() }));
+        assert_eq!(named(&for_alpha), named(&Requirement { description: None, ..for_alpha.clone() }));
+        assert_ne!(named(&seed), named(&for_alpha));
     }
 
     #[test]

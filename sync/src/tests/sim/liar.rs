@@ -9,8 +9,12 @@ use ctxnode_sync_proto::{Entries, Message};
 
 /// Says something else than an honest node would.
 pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, message: Message) -> Message {
-    let dice = random.number() % 8;
+    let dice = random.number() % 9;
     match message {
+        Message::Entries(mut runs) if dice == 8 => {
+            write_elsewhere(secret, &mut runs);
+            Message::Entries(runs)
+        }
         Message::Entries(mut runs) if dice >= 6 => {
             sign_others(secret, &mut runs, if dice == 6 { build_on_less } else { take_rights });
             Message::Entries(runs)
@@ -51,6 +55,28 @@ fn sign_others(secret: &NodeSecret, runs: &mut [Entries], make: fn(&Header, &Op)
         let Some(last) = run.entries.last_mut() else { continue };
         let Ok((header, ops)) = decode(last) else { continue };
         let ops = ops.iter().map(|op| make(&header, op)).collect();
+        if let Ok(other) = VerifiedEntry::sign(header, ops, secret) {
+            *last = other.bytes().to_vec();
+        }
+    }
+}
+
+/// Signs, in the place of its last entry of one space, the same changes for a record of another space.
+fn write_elsewhere(secret: &NodeSecret, runs: &mut [Entries]) {
+    let changed = |run: &Entries| {
+        let ops = run.entries.iter().filter_map(|entry| Some(decode(entry).ok()?.1)).flatten();
+        ops.into_iter().find_map(|op| if let Op::Change { document, .. } = op { Some(document) } else { None })
+    };
+    let records: Vec<_> = runs.iter().filter_map(|run| Some((run.log.space, changed(run)?))).collect();
+    for run in runs.iter_mut().filter(|run| run.log.author == secret.public()) {
+        let elsewhere = records.iter().find(|(space, _)| *space != run.log.space);
+        let (Some((_, record)), Some(last)) = (elsewhere, run.entries.last_mut()) else { continue };
+        let Ok((header, mut ops)) = decode(last) else { continue };
+        for op in &mut ops {
+            if let Op::Change { document, .. } = op {
+                *document = *record;
+            }
+        }
         if let Ok(other) = VerifiedEntry::sign(header, ops, secret) {
             *last = other.bytes().to_vec();
         }

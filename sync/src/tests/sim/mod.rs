@@ -8,26 +8,26 @@ mod disk;
 mod govern;
 mod judge;
 mod liar;
+mod life;
 mod runner;
 mod world;
 
 use ctxnode_store::{SeededEntropy, VerifyOnce};
 
+use life::Life;
 use world::World;
-
-/// How many things happen to a fleet before it heals.
-const STEPS: usize = 120;
 
 fn run(seed: u64) {
     // A dozen nodes take the same entries in, and the judge checks them all again.
     let _once = VerifyOnce::begin();
-    let mut world = World::new(seed, SeededEntropy::new(seed));
-    for _ in 0..STEPS {
+    let life = Life::of(seed);
+    let mut world = World::new(seed, life, SeededEntropy::new(seed));
+    for _ in 0..life.steps {
         world.step();
     }
     world.heal();
     world.judge();
-    if seed % 5 == 2 {
+    if life.goes_back_again {
         world.go_back_again();
         world.agree();
     }

@@ -15,6 +15,7 @@ use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, OwnHeads, fr
 
 use super::disk::Disk;
 use super::liar::lie;
+use super::life::Life;
 use crate::standing::Standing;
 use crate::transfer;
 
@@ -65,6 +66,7 @@ pub(super) struct Wire {
 
 pub(super) struct World {
     seed: u64,
+    life: Life,
     random: SeededEntropy,
     pub(super) nodes: Vec<Node>,
     pub(super) wires: BTreeMap<(usize, usize), Wire>,
@@ -84,9 +86,10 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, random: SeededEntropy) -> Self {
+    pub(super) fn new(seed: u64, life: Life, random: SeededEntropy) -> Self {
         let mut world = Self {
             seed,
+            life,
             random,
             nodes: Vec::new(),
             wires: BTreeMap::new(),
@@ -100,8 +103,7 @@ impl World {
             boots: 0,
             log: Vec::new(),
         };
-        let size = 2 + world.below(if seed.is_multiple_of(10) { 11 } else { 4 });
-        for index in 0..size {
+        for index in 0..life.size {
             world.add(index);
         }
         world
@@ -128,11 +130,11 @@ impl World {
         let secret = NodeSecret::generate(&SeededEntropy::new(self.seed ^ (0x5eed_0000 + index as u64)));
         let skew = (self.below(7) as i64 - 3) * DAY_MS;
         let clock = Arc::new(ManualClock::new(Timestamp(NOON + skew)));
-        let lies = index > 1 && self.seed % 4 == 1 && index == 2;
+        let lies = index == 2 && self.life.has_liar;
         let limited = index > 0 && !lies && self.chance(25);
         let mut node = Node {
             key: secret.public(),
-            newer: index == 1 && self.seed.is_multiple_of(3),
+            newer: index == 1 && self.life.is_mixed,
             disk: Disk::default(),
             store: None,
             standing: None,
@@ -222,12 +224,11 @@ impl World {
             82 => self.duplicate(node, true),
             83 => self.duplicate(node, false),
             84..86 => self.rewind(node),
-            // In some fleets machines go back all the time, and admins govern meanwhile.
-            86..90 if self.seed % 5 == 2 => {
+            86..90 if self.life.is_restless => {
                 self.keep_snapshot(node);
             }
-            90..96 if self.seed % 5 == 2 => self.rewind(node),
-            96..99 if self.seed % 5 == 2 => self.govern(node),
+            90..96 if self.life.is_restless => self.rewind(node),
+            96..99 if self.life.is_restless => self.govern(node),
             80..82 => {
                 let jump = (self.below(5) as i64 - 2) * DAY_MS;
                 self.nodes[node].clock.advance(jump);
@@ -275,7 +276,7 @@ impl World {
                     Ok((id, false))
                 }
                 _ => {
-                    let id = draft.fresh_id(Kind::Note);
+                    let id = draft.fresh_id(Kind::Note, &space);
                     let text = format!("first {word}\nsecond\nthird");
                     let body = Edit::Body { field: "content", text, base: None };
                     let edits =
@@ -364,7 +365,7 @@ impl World {
     /// Starts a second machine from a copy of the disk, key included; or goes on with it as with a copy of a running machine,
     /// which does not notice.
     fn duplicate(&mut self, node: usize, boots: bool) {
-        if self.nodes.len() > 8 {
+        if self.nodes.len() >= self.life.most {
             return;
         }
         let original = &self.nodes[node];
