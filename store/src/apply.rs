@@ -118,9 +118,9 @@ impl<'t> Batch<'t> {
     pub(crate) fn new(
         tables: WriteTables<'t>,
         authority: Authority,
-        ids: Ids,
         cache: &'t mut DocumentCache,
     ) -> Result<Self, StoreError> {
+        let ids = tables.ids()?;
         let last = tables.scan_prefix(Table::Journal, &[], Direction::Backward, 1)?;
         let next_ordinal = last.first().map_or(1, |(key, _)| rows::be_u64(key) + 1);
         let has_branches = tables.len(Table::Branches)? > 0;
@@ -219,7 +219,7 @@ impl<'t> Batch<'t> {
     ) -> Result<(), StoreError> {
         for (at, op) in entry.ops().iter().enumerate() {
             let place = Place { op: u16::try_from(at).unwrap_or(u16::MAX), ..place };
-            if op.document().is_some_and(|id| !self.ids.may_lie_in(id, place.log.space)) {
+            if op.document().is_some() && self.document_of(op, place.log.space).is_none() {
                 self.hold(place, &QuarantineReason::OtherSpace)?;
                 continue;
             }
@@ -239,6 +239,11 @@ impl<'t> Batch<'t> {
             }
         }
         Ok(())
+    }
+
+    /// The document that an op is about, if it may be changed in a space.
+    pub(crate) fn document_of(&self, op: &Op, space: SpaceId) -> Option<DocumentId> {
+        op.document().filter(|id| self.ids.may_lie_in(*id, space))
     }
 
     fn take_made(&mut self, id: DocumentId, entry: &VerifiedEntry, place: Place, made: Made) -> Result<(), StoreError> {
@@ -469,7 +474,7 @@ impl<'t> Batch<'t> {
 type MaxOps = BTreeMap<[u8; 32], u64>;
 
 /// Derives record and body of a document from what is stored; `None` without a change that stands: a document that only
-/// a tombstone names, or whose changes were all withdrawn, is no record.
+/// a tombstone names, or whose changes were all withdrawn, is no record, nor is one that says it belongs to another space.
 pub(crate) fn derive(
     kv: &dyn Kv,
     id: DocumentId,
@@ -484,6 +489,9 @@ pub(crate) fn derive(
         State::Loaded(doc) => project(id.kind, &Document { kind: id.kind, doc, heads: None, order_of: &order_of }),
         State::Fresh(fresh) => project(id.kind, fresh),
     };
+    if !kv.ids()?.agrees(id.kind, &projected.view, row.space) {
+        return Ok(None);
+    }
     let meta = RecordMeta {
         space: row.space,
         created: row.created,

@@ -53,7 +53,9 @@ pub struct Cut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum ControlOp {
-    /// The first op of a fleet.
+    /// The first op of a fleet. Builds that know nothing of tags in ids must not take part in a fleet that has them, and to
+    /// them it is an unknown op: under its former name it has no `ids`.
+    #[serde(rename = "genesis-2", alias = "genesis")]
     Genesis {
         /// For people.
         name: String,
@@ -62,8 +64,8 @@ pub enum ControlOp {
         /// The key that beats all.
         recovery: NodeKey,
         /// How the ids of the fleet's records are made; see [`Ids`].
-        #[serde(default = "untagged", skip_serializing_if = "is_untagged")]
-        ids: u8,
+        #[serde(default = "untagged")]
+        ids: u32,
     },
     /// Makes a node a member.
     Grant {
@@ -108,13 +110,8 @@ pub enum ControlOp {
     Unknown,
 }
 
-fn untagged() -> u8 {
+fn untagged() -> u32 {
     Ids::UNTAGGED
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_untagged(version: &u8) -> bool {
-    *version == Ids::UNTAGGED
 }
 
 impl ControlOp {

@@ -221,7 +221,7 @@ impl Batch<'_> {
         for seq in keep + 1..=strand.row.length {
             let entry = query::entry(&self.tables, old, seq)?;
             self.move_entry(&entry, (&strand.log, old, seq), (&log, row.number, seq - keep))?;
-            let touched = entry.ops().iter().filter_map(Op::document);
+            let touched = entry.ops().iter().filter_map(|op| self.document_of(op, strand.log.space));
             documents.extend(touched.map(|id| (id, strand.log.space)));
         }
         row.length = strand.row.length - keep;

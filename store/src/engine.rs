@@ -115,8 +115,8 @@ fn fill_and_commit(
     let transaction = database.begin_write()?;
     let before = shared.authority.read().unwrap_or_else(PoisonError::into_inner).as_ref().clone();
     let (journal, authority, changed) = {
-        let tables = WriteTables::new(&transaction);
-        let batch = Batch::new(tables, before, shared.ids, cache)?;
+        let tables = WriteTables::of_fleet(&transaction, shared.ids);
+        let batch = Batch::new(tables, before, cache)?;
         let mut group = Group { shared, batch, clock };
         for job in jobs {
             tells.push(job(&mut group)?);

@@ -2,11 +2,13 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use ctxnode_model::Ids;
 use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, WriteTransaction};
 
 use crate::guard::guarded;
+use crate::query::read_ids;
 use crate::tables::Table;
 use crate::{StoreError, frame};
 
@@ -37,6 +39,9 @@ pub(crate) trait Kv {
     /// Returns the number of keys in a table.
     fn len(&self, table: Table) -> Result<u64, StoreError>;
 
+    /// Returns what makes the ids of the fleet's records.
+    fn ids(&self) -> Result<Ids, StoreError>;
+
     /// Returns up to `limit` pairs whose key begins with `prefix`.
     fn scan_prefix(
         &self,
@@ -66,11 +71,13 @@ pub struct Snapshot {
     // Declared before the database, so that it is dropped first.
     transaction: ReadTransaction,
     _database: Arc<Database>,
+    ids: OnceLock<Ids>,
 }
 
 impl Snapshot {
     pub(crate) fn take(database: &Arc<Database>) -> Result<Self, StoreError> {
-        Ok(Self { transaction: database.begin_read()?, _database: Arc::clone(database) })
+        let transaction = database.begin_read()?;
+        Ok(Self { transaction, _database: Arc::clone(database), ids: OnceLock::new() })
     }
 }
 
@@ -133,6 +140,18 @@ impl Kv for Snapshot {
         use redb::ReadableTableMetadata as _;
         guarded(|| Ok(self.transaction.open_table(table.definition())?.len()?))
     }
+
+    fn ids(&self) -> Result<Ids, StoreError> {
+        known_or_read(&self.ids, self)
+    }
+}
+
+/// The genesis never changes: it is read once.
+fn known_or_read(known: &OnceLock<Ids>, kv: &dyn Kv) -> Result<Ids, StoreError> {
+    match known.get() {
+        Some(ids) => Ok(*ids),
+        None => read_ids(kv).map(|ids| *known.get_or_init(|| ids)),
+    }
 }
 
 type Handle<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
@@ -141,12 +160,19 @@ type Handle<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 pub(crate) struct WriteTables<'t> {
     transaction: &'t WriteTransaction,
     changed: Cell<bool>,
+    ids: OnceLock<Ids>,
     handles: [OnceCell<RefCell<Handle<'t>>>; Table::ALL.len()],
 }
 
 impl<'t> WriteTables<'t> {
     pub(crate) fn new(transaction: &'t WriteTransaction) -> Self {
-        Self { transaction, changed: Cell::new(false), handles: std::array::from_fn(|_| OnceCell::new()) }
+        let handles = std::array::from_fn(|_| OnceCell::new());
+        Self { transaction, changed: Cell::new(false), ids: OnceLock::new(), handles }
+    }
+
+    /// The same where it is known how ids are made.
+    pub(crate) fn of_fleet(transaction: &'t WriteTransaction, ids: Ids) -> Self {
+        Self { ids: OnceLock::from(ids), ..Self::new(transaction) }
     }
 
     fn handle(&self, table: Table) -> Result<&RefCell<Handle<'t>>, StoreError> {
@@ -204,6 +230,10 @@ impl Kv for WriteTables<'_> {
     fn len(&self, table: Table) -> Result<u64, StoreError> {
         use redb::ReadableTableMetadata as _;
         Ok(self.handle(table)?.borrow().len()?)
+    }
+
+    fn ids(&self) -> Result<Ids, StoreError> {
+        known_or_read(&self.ids, self)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::location::{Location, Place, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
 use crate::writer::{Committed, Draft, Group, Job, job, log_row};
-use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate, query};
+use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate};
 
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 2;
@@ -181,9 +181,8 @@ impl Store {
             tables.put(Table::Meta, b"node", &options.secret.public().0)?;
             tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
             tables.put(Table::Meta, b"genesis", genesis.bytes())?;
-            let ids = query::ids(&tables)?;
             let mut cache = DocumentCache::new();
-            let mut batch = Batch::new(tables, Authority::default(), ids, &mut cache)?;
+            let mut batch = Batch::new(tables, Authority::default(), &mut cache)?;
             let mut row = log_row(&batch, &genesis.header().log)?;
             batch.take(genesis, &genesis.header().log, &mut row, &mut Prepared::new())?;
             batch.flush()?;
@@ -553,7 +552,7 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     let fleet = FleetId(meta("fleet")?.try_into().map_err(|_| corrupt("fleet"))?);
     let node = NodeKey(meta("node")?.try_into().map_err(|_| corrupt("node"))?);
     let epoch = rows::be_u64(&meta("epoch")?);
-    let ids = query::ids(&snapshot)?;
+    let ids = snapshot.ids()?;
 
     let authority = Authority::evaluate(&branches::control_ops(&snapshot)?, Space::Fleet.id(&fleet));
     let mut clock = Stamp::default();

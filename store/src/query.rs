@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When the store cannot be read.
     pub fn ids(&self) -> Result<Ids, StoreError> {
-        ids(self.kv)
+        self.kv.ids()
     }
 
     pub(crate) fn new(kv: &'a dyn Kv) -> Self {
@@ -498,16 +498,23 @@ pub(crate) fn log_by_number(kv: &dyn Kv, number: u32) -> Result<Option<LogId>, S
 }
 
 /// How the ids of the fleet are made: the genesis says it.
-pub(crate) fn ids(kv: &dyn Kv) -> Result<Ids, StoreError> {
+///
+/// # Errors
+/// When it says what only a newer version knows, or cannot be read.
+pub(crate) fn read_ids(kv: &dyn Kv) -> Result<Ids, StoreError> {
     let bytes = kv.get(Table::Meta, b"genesis")?.ok_or_else(|| corrupt(Table::Meta, b"genesis"))?;
     let entry = VerifiedEntry::from_store(bytes).map_err(|_| corrupt(Table::Meta, b"genesis"))?;
     let version = entry.ops().iter().filter_map(Op::control).find_map(|payload| match ControlOp::decode(payload) {
         ControlOp::Genesis { ids, .. } => Some(ids),
         _ => None,
     });
+    let version = version.unwrap_or(Ids::UNTAGGED);
+    if version > Ids::NEWEST {
+        return Err(StoreError::NewerFleet { found: version, supported: Ids::NEWEST });
+    }
     let mut fleet = FleetId([0; 16]);
     fleet.0.copy_from_slice(&entry.hash()[..16]);
-    Ok(Ids::new(fleet, version.unwrap_or(Ids::UNTAGGED)))
+    Ok(Ids::new(fleet, version))
 }
 
 pub(crate) fn entry(kv: &dyn Kv, log_no: u32, seq: u64) -> Result<VerifiedEntry, StoreError> {

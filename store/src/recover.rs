@@ -6,7 +6,6 @@ use ctxnode_model::frontier::LogId;
 use ctxnode_model::{DocumentId, SpaceId};
 
 use crate::apply::{Batch, Prepared, State, derive};
-use crate::entry::Op;
 use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::rows::{self, Held, LogRow, QuarantineReason};
@@ -66,8 +65,8 @@ fn judge_one(
             }
             batch.tables.put(Table::Quarantine, &key, &QuarantineReason::Right { reason }.encode())?;
             if !was_held {
-                let documents = entry.ops().iter().filter_map(Op::document);
-                withdrawn.extend(documents.map(|id| (id, entry.header().log.space)));
+                let documents = entry.ops().iter().filter_map(|op| batch.document_of(op, log.space));
+                withdrawn.extend(documents.map(|id| (id, log.space)));
             }
             Ok(())
         }

@@ -362,6 +362,9 @@ pub(crate) enum QuarantineReason {
     },
     /// The document library took it without effect, or its document could not be read afterwards.
     NotApplied,
+    /// A newer version has held it.
+    #[serde(other)]
+    Unknown,
 }
 
 impl From<Fault> for QuarantineReason {
@@ -387,6 +390,7 @@ impl QuarantineReason {
             }
             Self::Panicked => "the document library failed on the change".to_owned(),
             Self::Refused { error } => format!("the document library refused the change: {error}"),
+            Self::Unknown => "a newer version of ctxnode has held it back".to_owned(),
             Self::NotApplied => "the change had no effect, or its document could not be read afterwards".to_owned(),
         }
     }

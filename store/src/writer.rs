@@ -86,10 +86,20 @@ impl<'a> Draft<'a> {
         self.agent = fits.then(|| agent.to_owned());
     }
 
-    /// Makes a new id of a kind that has no natural key, for a record that will lie in a space.
-    #[must_use]
-    pub fn fresh_id(&self, kind: Kind, space: &Space) -> DocumentId {
-        self.shared.ids.fresh(kind, space, self.now, self.shared.entropy.number())
+    /// Makes a new id of a kind that has no natural key, for a record that will lie in a space. No other record that this
+    /// node has, or that the command has staged, has it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn fresh_id(&self, kind: Kind, space: &Space) -> Result<DocumentId, StoreError> {
+        let place = self.space_id(space);
+        loop {
+            let id = self.shared.ids.fresh(kind, space, self.now, self.shared.entropy.number());
+            let is_staged = self.staged.get(&place).is_some_and(|staged| staged.contains_key(&id));
+            if !is_staged && query::document_row(self.reader.raw(), id)?.is_none() {
+                return Ok(id);
+            }
+        }
     }
 
     /// Returns what makes the ids of records with natural keys.

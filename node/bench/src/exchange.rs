@@ -229,7 +229,7 @@ async fn connected(a: &Node, b: &Node, live: usize) {
         let began = Instant::now();
         let done = a.store.write(move |draft| {
             let space = Space::Venture("alpha".to_owned());
-            let id = draft.fresh_id(Kind::Note, &space);
+            let id = draft.fresh_id(Kind::Note, &space)?;
             let now = draft.now();
             let text = format!("live note {number} with a sentence in it");
             let edits = [

@@ -93,7 +93,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::set("created_at", at),
                 Edit::set("ended", Scalar::json(&ending)),
             ];
-            draft.edit(draft.fresh_id(Kind::Session, &space), &space, edits.into_iter().chain(by))
+            draft.edit(draft.fresh_id(Kind::Session, &space)?, &space, edits.into_iter().chain(by))
         }
         45..90 => {
             let payload = json!({
@@ -116,7 +116,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::set("drafted", false),
                 Edit::set("created_at", at),
             ];
-            draft.edit(draft.fresh_id(Kind::Handoff, &space), &space, edits.into_iter().chain(by))
+            draft.edit(draft.fresh_id(Kind::Handoff, &space)?, &space, edits.into_iter().chain(by))
         }
         90..98 => {
             let start = number * 37 % text.len().max(1);
@@ -130,7 +130,7 @@ fn add(draft: &mut Draft<'_>, number: usize, text: &str) -> Result<(), StoreErro
                 Edit::set("created_at", at),
                 Edit::set("updated_at", at),
             ];
-            draft.edit(draft.fresh_id(Kind::Note, &space), &space, edits.into_iter().chain(by))
+            draft.edit(draft.fresh_id(Kind::Note, &space)?, &space, edits.into_iter().chain(by))
         }
         _ => {
             let name = format!("doc-{number}.md");

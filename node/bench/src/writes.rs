@@ -26,7 +26,7 @@ async fn write_note(store: &Store, body: String) -> Result<(), ctxnode_store::Wr
             Edit::member("tags", "design"),
         ];
         let space = Space::Venture("alpha".to_owned());
-        draft.edit(draft.fresh_id(Kind::Note, &space), &space, edits)
+        draft.edit(draft.fresh_id(Kind::Note, &space)?, &space, edits)
     });
     done.await.map(|_| ())
 }

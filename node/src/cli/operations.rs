@@ -159,7 +159,7 @@ fn variant_help(flag: &str) -> String {
 
 fn argument(operation: &str, field: &Field) -> Arg {
     let help = field.help.split_once(". ").map_or(field.help.trim_end_matches('.'), |(first, _)| first).to_owned();
-    let arg = Arg::new(field.name.clone()).help(help).long_help(field.help.clone());
+    let arg = Arg::new(field.name.clone()).help(help.clone()).long_help(field.help.clone());
     let value_name = kebab(&field.name).to_uppercase();
     let value_name = value_name.rsplit('-').next().unwrap_or("VALUE").to_owned();
     if let Some(place) = place(operation, &field.name) {
@@ -182,7 +182,10 @@ fn argument(operation: &str, field: &Field) -> Arg {
             .default_missing_value("true")
             .value_parser(value_parser!(bool))
             .value_name("true|false"),
-        Kind::List => typed(arg, field).action(ArgAction::Append),
+        Kind::List => {
+            let text = format!("{help}; once for each, as often as needed");
+            typed(arg, field).help(text).action(ArgAction::Append)
+        }
         Kind::Object => arg.value_name("JSON"),
         _ => typed(arg, field),
     }

@@ -266,7 +266,7 @@ pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {
             // What the session's own issue or branch implies is held already, for as long as the session lives.
             Take::Extend(id) => (id, true, false),
             Take::Store { forced } => {
-                let id = draft.fresh_id(Kind::Claim, &space);
+                let id = draft.fresh_id(Kind::Claim, &space)?;
                 draft.edit(id, &space, edits(&claim, forced))?;
                 (id, false, forced)
             }

@@ -146,7 +146,7 @@ pub(super) fn stage(
         session_id: &text,
     });
     let space = Space::of(Some(&session.venture));
-    let id = draft.fresh_id(Kind::Handoff, &space);
+    let id = draft.fresh_id(Kind::Handoff, &space)?;
     let now = draft.now();
     let mut edits = vec![
         Edit::set("session_id", text),

@@ -48,7 +48,7 @@ pub(super) fn stage(
     origin: &Origin,
 ) -> Result<DocumentId, Failure> {
     let space = Space::of(Some(&session.venture));
-    let id = draft.fresh_id(Kind::Escalation, &space);
+    let id = draft.fresh_id(Kind::Escalation, &space)?;
     let issue = call.issue.or(session.issue);
     let own = session.id.to_string();
     let thread = thread_key(ThreadSource {

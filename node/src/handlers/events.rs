@@ -39,7 +39,7 @@ pub(super) fn stage(
     ];
     edits.extend(Edit::set_some("issue", issue));
     let space = Space::of(Some(&session.venture));
-    Ok(draft.edit(draft.fresh_id(Kind::Event, &space), &space, edits)?)
+    Ok(draft.edit(draft.fresh_id(Kind::Event, &space)?, &space, edits)?)
 }
 
 pub(crate) async fn list(cx: &Cx, input: EventQuery) -> Handled {

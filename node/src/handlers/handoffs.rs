@@ -152,7 +152,7 @@ impl EndOfDay {
             session_id: &text,
         });
         let space = Space::of(Some(&session.venture));
-        let id = draft.fresh_id(Kind::Handoff, &space);
+        let id = draft.fresh_id(Kind::Handoff, &space)?;
         let edits = self.edits(&session, issue, &thread, draft.now());
         draft.edit(id, &space, edits)?;
         for closed in &self.closes {

@@ -64,7 +64,10 @@ pub(crate) async fn register(cx: &Cx, input: MachinePut) -> Handled {
         let known = same_host.min_by_key(is_kept);
         let ids = known.as_ref().and_then(|machine| known_as(&all, machine.id)).unwrap_or_default();
         let now = draft.now();
-        let id = known.as_ref().map_or_else(|| draft.fresh_id(Kind::Machine, &Space::Fleet), |machine| machine.id);
+        let id = match &known {
+            Some(machine) => machine.id,
+            None => draft.fresh_id(Kind::Machine, &Space::Fleet)?,
+        };
         let before = known.as_ref().map(|machine| machine.value.clone()).unwrap_or_default();
         let node_key = before.node_key.clone().filter(|key| !is_revoked(&app, key));
         let after = Machine {

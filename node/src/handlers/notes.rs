@@ -60,7 +60,7 @@ pub(crate) async fn create(cx: &Cx, input: NoteCreate) -> Handled {
     let answer = cx
         .commit(move |draft| {
             let space = Space::of(input.venture.as_deref());
-            let id = draft.fresh_id(Kind::Note, &space);
+            let id = draft.fresh_id(Kind::Note, &space)?;
             let now = draft.now();
             let content = input.content.unwrap_or_default();
             let size = content.len();
@@ -224,6 +224,8 @@ async fn set_archived(cx: &Cx, input: NoteAction, archived: bool) -> Handled {
     let answer = cx
         .commit(move |draft| {
             let now = draft.now();
+            // It may have been withdrawn meanwhile.
+            let found = draft.reader().get::<Note>(id)?.ok_or_else(|| unknown(id))?;
             let mut note = found.value.clone();
             let size = draft.reader().body(id)?.map_or(0, |body| body.len());
             if note.archived != archived {
@@ -252,10 +254,12 @@ pub(crate) async fn delete(cx: &Cx, _: DeleteRequest) -> Handled {
 
 fn visible(cx: &Cx, id: DocumentId) -> Result<Rec<Note>, Failure> {
     let found = cx.read()?.reader().get::<Note>(id)?.filter(|note| cx.caller.sees(note.venture.as_deref()));
-    found.ok_or_else(|| {
-        let body = ErrorBody::new(ErrorCode::NotFound, format!("note `{id}` does not exist"));
-        body.hint("`notes` lists them, archived ones with `include_archived`").into()
-    })
+    found.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: DocumentId) -> Failure {
+    let body = ErrorBody::new(ErrorCode::NotFound, format!("note `{id}` does not exist"));
+    body.hint("`notes` lists them, archived ones with `include_archived`").into()
 }
 
 pub(crate) async fn get(cx: &Cx, input: PieceQuery) -> Handled {

@@ -389,7 +389,7 @@ impl Prepared {
     }
 
     fn create(&self, draft: &mut Draft<'_>, space: &Space, now: Timestamp) -> Result<Rec<Session>, Failure> {
-        let id = draft.fresh_id(Kind::Session, space);
+        let id = draft.fresh_id(Kind::Session, space)?;
         let session = Session { created_at: now, ..self.session.clone() };
         let mut edits = vec![
             Edit::set("agent", session.agent.as_str()),

@@ -5,11 +5,14 @@
 //! an id are therefore a tag: a hash of the space and of the bytes before. Whether an op is where it belongs follows from its
 //! id and the space of its log, whatever came first.
 
+use serde_json::{Map, Value};
+
 use crate::id::FleetId;
 use crate::{DocumentId, Kind, Space, SpaceId, Timestamp};
 
-/// How many bytes of an id are the tag. 12 are left: for a ULID the time and 48 bits of randomness.
-const TAG: usize = 4;
+/// How many bytes of an id are the tag. A member may name its logs after any space, so it must take longer than anybody
+/// tries to find a space whose tag fits a given record. 10 bytes are left: for a ULID the time and 32 bits of randomness.
+const TAG: usize = 6;
 const STEM: usize = 16 - TAG;
 
 /// The scope of docs that belong to no venture.
@@ -24,17 +27,18 @@ pub struct Ids {
 
 impl Ids {
     /// The version of ids that new fleets have; it stands in their genesis.
-    pub const NEWEST: u8 = 2;
+    pub const NEWEST: u32 = 2;
     /// Ids without a tag, as in fleets whose genesis names none.
-    pub const UNTAGGED: u8 = 1;
+    pub const UNTAGGED: u32 = 1;
 
     /// The ids of a fleet with a version of ids.
     #[must_use]
-    pub fn new(fleet: FleetId, version: u8) -> Self {
+    pub fn new(fleet: FleetId, version: u32) -> Self {
         Self { fleet, are_tagged: version > Self::UNTAGGED }
     }
 
-    /// Makes a time-ordered id from a time and randomness, for a record that will lie in a space.
+    /// Makes a time-ordered id from a time and randomness, for a record that will lie in a space. Of the randomness 32 bits
+    /// count: whoever makes many at a time looks whether there is such a record already.
     #[must_use]
     pub fn fresh(&self, kind: Kind, space: &Space, now: Timestamp, random: u128) -> DocumentId {
         self.tagged(DocumentId::from_time(kind, now, random), space)
@@ -81,6 +85,21 @@ impl Ids {
     #[must_use]
     pub fn may_lie_in(&self, id: DocumentId, space: SpaceId) -> bool {
         !self.are_tagged || id.raw[STEM..] == tag(id, space)
+    }
+
+    /// Whether what a record says of itself agrees with the space in which it lies. What says that it belongs to another venture
+    /// would count there for those who read both. A note may be moved to another venture and stays where it is.
+    #[must_use]
+    pub fn agrees(&self, kind: Kind, view: &Map<String, Value>, space: SpaceId) -> bool {
+        let field = match kind {
+            Kind::Session | Kind::Handoff | Kind::Claim | Kind::Escalation | Kind::Event => "venture",
+            Kind::Doc | Kind::GeneratedDoc => "scope",
+            Kind::Requirement => "scope_venture",
+            Kind::Venture => "code",
+            Kind::Note | Kind::Machine | Kind::Plan => return true,
+        };
+        let named = view.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
+        !self.are_tagged || named.is_none_or(|text| self.space(&space_of(text)) == space)
     }
 
     fn tagged(&self, mut id: DocumentId, space: &Space) -> DocumentId {
@@ -152,14 +171,11 @@ mod tests {
         }
 
         #[test]
-        fn ids_of_one_time_and_space_differ_by_their_randomness(one: u64, two: u64) {
+        fn ids_of_one_time_and_space_differ_by_their_randomness(one: u32, two: u32) {
             let ids = Ids::new(FLEET, Ids::NEWEST);
-            // 48 bits of the randomness are in the id: the upper ones.
-            let fresh = |random: u64| {
-                let random = u128::from(random & 0xffff_ffff_ffff) << 32;
-                ids.fresh(Kind::Note, &Space::Fleet, Timestamp(1), random)
-            };
-            prop_assert_eq!(fresh(one) == fresh(two), one & 0xffff_ffff_ffff == two & 0xffff_ffff_ffff);
+            // Of the 80 bits that a ULID takes the upper ones.
+            let fresh = |random: u32| ids.fresh(Kind::Note, &Space::Fleet, Timestamp(1), u128::from(random) << 48);
+            prop_assert_eq!(fresh(one) == fresh(two), one == two);
         }
     }
 
@@ -179,6 +195,27 @@ mod tests {
         }
         assert!(ids.may_lie_in(ids.requirement("x.md", "global", None), Space::Fleet.id(&FLEET)));
         assert_ne!(ids.doc("alpha", "x.md"), ids.generated_doc("alpha", "x.md"));
+    }
+
+    #[test]
+    fn a_record_says_which_space_is_its_own() {
+        let (new, old) = (Ids::new(FLEET, Ids::NEWEST), Ids::new(FLEET, Ids::UNTAGGED));
+        let [alpha, fleet] = [Some("alpha"), None].map(|venture| Space::of(venture).id(&FLEET));
+        let view = |field: &str, text: &str| Map::from_iter([(field.to_owned(), Value::from(text))]);
+        let cases = [
+            (Kind::Handoff, view("venture", "alpha"), alpha),
+            (Kind::Doc, view("scope", "global"), fleet),
+            (Kind::Requirement, view("scope_venture", "alpha"), alpha),
+            (Kind::Requirement, Map::new(), fleet),
+            (Kind::Venture, view("code", "alpha"), alpha),
+        ];
+        for (kind, view, space) in &cases {
+            assert!(new.agrees(*kind, view, *space), "{kind}");
+            let other = if *space == alpha { fleet } else { alpha };
+            assert_eq!(new.agrees(*kind, view, other), view.is_empty(), "{kind}");
+            assert!(old.agrees(*kind, view, other), "{kind}");
+        }
+        assert!(new.agrees(Kind::Note, &view("venture", "alpha"), fleet));
     }
 
     #[test]

@@ -158,6 +158,61 @@ fn what_others_built_on_is_not_taken_from_under_them() {
     }
 }
 
+/// Two machines went back, each has two changes with one number in a record, and a third machine has built on the later one
+/// of the one and the earlier one of the other. These two count, in every order in which the five come.
+#[test]
+fn what_a_third_machine_built_on_counts_of_two_that_went_back() {
+    let a = founder(70);
+    let c = member(&a, 71);
+    grant(&a, &c, Role::Writer);
+    let (one, two, _dir) = twins(&a, 72);
+    let (three, four, _other_dir) = twins(&a, 73);
+    let id = add_note(&a.store, "shared", "x", &[]);
+    let nodes = [&a, &c, &one, &two, &three, &four];
+    meet(&nodes.map(|node| &node.store));
+    let before = all_entries(&a.store);
+    let edit = |node: &Node, ms: i64, edit: Edit| {
+        node.clock.advance(ms);
+        write(&node.store, move |draft| draft.edit(id, &alpha(), [edit]));
+    };
+    edit(&one, 1_000, Edit::set("title", "one"));
+    edit(&two, 60_000, Edit::set("title", "two"));
+    edit(&three, 2_000, Edit::member("tags", "three"));
+    edit(&four, 61_000, Edit::member("tags", "four"));
+    ingest(&c.store, all_entries(&two.store));
+    ingest(&c.store, all_entries(&three.store));
+    edit(&c, 90_000, Edit::member("tags", "third"));
+    let parts = [&one, &two, &three, &four, &c].map(|node| all_entries(&node.store));
+
+    let mut orders = vec![Vec::new()];
+    for part in 0..parts.len() {
+        let longer = |order: &Vec<usize>| {
+            (0..=order.len()).map(|at| [&order[..at], &[part], &order[at..]].concat()).collect::<Vec<_>>()
+        };
+        orders = orders.iter().flat_map(longer).collect();
+    }
+    assert_eq!(orders.len(), 120);
+    let mut first = None;
+    for (order, seed) in orders.into_iter().zip(200..) {
+        let fresh = member(&a, seed);
+        ingest(&fresh.store, before.clone());
+        for part in &order {
+            // What the third machine has of the others is in its part: entries of one machine may be those of both.
+            ingest(&fresh.store, parts[*part].clone());
+        }
+        for part in &order {
+            ingest(&fresh.store, parts[*part].clone());
+        }
+        assert_eq!(title(&fresh.store, id), "two", "{order:?}");
+        let tags: Vec<String> = note(&fresh.store, id).tags.iter().cloned().collect();
+        assert_eq!(tags, ["third", "three"], "{order:?}");
+        let shown = shown(&fresh.store, &[id]);
+        assert_eq!(shown.1.len(), 2, "{order:?}");
+        assert_eq!(*first.get_or_insert_with(|| shown.clone()), shown, "{order:?}");
+        sound(&fresh.store);
+    }
+}
+
 /// What is in a store of the records that are shared, and what it holds back.
 fn shown(store: &Store, ids: &[DocumentId]) -> (Vec<ctxnode_store::ViewBytes>, BTreeSet<String>) {
     let snapshot = store.read().unwrap();

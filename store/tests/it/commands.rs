@@ -44,7 +44,7 @@ fn a_refused_command_leaves_no_trace() {
     let node = founder(2);
     let before = node.store.read().unwrap().reader().journal_end().unwrap();
     let result = node.store.write_blocking(|draft| {
-        let id = draft.fresh_id(Kind::Note, &Space::Fleet);
+        let id = draft.fresh_id(Kind::Note, &Space::Fleet).unwrap();
         draft.edit(id, &Space::Fleet, note_edits(draft.now(), "x", "y", &[])).unwrap();
         draft.put_local(LocalTable::Caches, "k", "v");
         Err::<(), _>("no")
@@ -59,7 +59,7 @@ fn a_refused_command_leaves_no_trace() {
 fn an_edit_outside_the_schema_fails_alone() {
     let node = founder(3);
     let result = node.store.write_blocking(|draft| {
-        let id = draft.fresh_id(Kind::Note, &Space::Fleet);
+        let id = draft.fresh_id(Kind::Note, &Space::Fleet)?;
         draft.edit(id, &Space::Fleet, [Edit::set("no_such_field", "x")])
     });
     assert!(matches!(result, Err(WriteError::Store(StoreError::Schema { .. }))));

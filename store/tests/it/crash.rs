@@ -34,7 +34,7 @@ fn crash_child() {
                 // One command, two records: both or neither.
                 let pair = write(&store, |draft| {
                     let (note, handoff) =
-                        (draft.fresh_id(Kind::Note, &alpha()), draft.fresh_id(Kind::Handoff, &alpha()));
+                        (draft.fresh_id(Kind::Note, &alpha())?, draft.fresh_id(Kind::Handoff, &alpha())?);
                     draft.edit(note, &alpha(), note_edits(draft.now(), "pair", "text", &["pair"]))?;
                     let twin = [
                         Edit::set("venture", "alpha"),

@@ -119,7 +119,7 @@ fn a_venture_made_apart_has_one_past_and_shows_its_conflict() {
         node.clock.advance(10);
         write(&node.store, move |draft| {
             draft.act_for(name);
-            draft.edit(id, &Space::Fleet, [Edit::set("code", "beta"), Edit::set("name", name)])
+            draft.edit(id, &Space::of(Some("beta")), [Edit::set("code", "beta"), Edit::set("name", name)])
         });
     }
     sync(&a.store, &b.store);

@@ -4,10 +4,10 @@ use std::num::NonZeroU64;
 
 use automerge::{Change, ExpandedChange};
 use ctxnode_model::frontier::{LogId, Run};
-use ctxnode_model::{DocumentId, Edit, Kind, Space};
+use ctxnode_model::{DocumentId, Edit, EntryHash, Kind, Space};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
 use ctxnode_store::screen::OP_COUNTER_END;
-use ctxnode_store::{ControlOp, NodeSecret, Outcome, Role, SeededEntropy, Store, StoreError, WriteError};
+use ctxnode_store::{ControlOp, Cut, NodeSecret, Outcome, Role, SeededEntropy, Store, StoreError, WriteError};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::*;
@@ -86,7 +86,7 @@ fn a_revoked_admin_takes_nothing_back_in_another_space() {
     sync(&first.store, &liar.store);
     // An entry in the fleet's space, up to which the revocation lets its log stand.
     write(&liar.store, |draft| {
-        let id = draft.fresh_id(Kind::Note, &Space::Fleet);
+        let id = draft.fresh_id(Kind::Note, &Space::Fleet)?;
         draft.edit(id, &Space::Fleet, note_edits(draft.now(), "title", "body", &[]))
     });
     sync(&first.store, &liar.store);
@@ -202,11 +202,8 @@ fn a_change_that_uses_up_the_counters_is_held_and_others_go_on() {
     assert_eq!(note(&other.store, id).title.as_deref(), Some("goes on"));
 }
 
-/// A member of one venture writes into the log of that venture what changes a record of another one: a doc whose id it can
-/// guess, as the first to write it, or a note that it has heard of. For those who read both it would be the record from
-/// then on, and what they build on it could be read by nobody who reads the record's own venture alone.
-#[test]
-fn a_record_is_not_changed_from_another_space() {
+/// A founder, and a writer who has nothing but the venture beta.
+fn founder_and_limited_liar() -> (Node, Node, Space) {
     let founder_ = founder(66);
     let liar = member(&founder_, SEED);
     let (key, beta) = (liar.store.node(), Space::Venture("beta".to_owned()));
@@ -215,43 +212,120 @@ fn a_record_is_not_changed_from_another_space() {
         draft.control(&ControlOp::Grant { node: key, role: Role::Writer, spaces, name: "beta only".to_owned() })
     });
     ingest(&liar.store, all_entries(&founder_.store));
-    let space = beta.clone();
-    write(&liar.store, move |draft| {
-        let id = draft.fresh_id(Kind::Note, &space);
-        draft.edit(id, &space, note_edits(draft.now(), "taken", "by beta", &[]))
-    });
-    let note = add_note(&founder_.store, "of alpha", "body", &[]);
-    let (bytes, op) = last_change(&liar.store);
+    (founder_, liar, beta)
+}
+
+/// Signs other ops in the place of the last entry of a liar that holds a change.
+fn sign_instead(liar: &Store, ops: impl FnOnce(Vec<u8>) -> Vec<Op>) -> Vec<u8> {
+    let (bytes, op) = last_change(liar);
     let Op::Change { change, .. } = op else { unreachable!() };
     let (header, _) = decode(&bytes).unwrap();
     let secret = NodeSecret::generate(&SeededEntropy::new(SEED ^ 0x5eed));
-    let ops = vec![Op::Change { document: note, change }];
-    let forged = VerifiedEntry::sign(header, ops, &secret).unwrap().bytes().to_vec();
-    let honest = all_entries(&founder_.store);
+    VerifiedEntry::sign(header, ops(change), &secret).unwrap().bytes().to_vec()
+}
 
-    let (before, after) = (member(&founder_, 67), member(&founder_, 68));
-    // The rights first: without them everything is held back.
-    ingest(&before.store, [honest.clone(), vec![forged.clone()]].concat());
-    ingest(&after.store, honest[..honest.len() - 1].to_vec());
-    ingest(&after.store, vec![forged.clone()]);
-    ingest(&after.store, honest);
+fn why_held(store: &Store) -> Vec<String> {
+    let (rows, _) = store.read().unwrap().reader().quarantine(100).unwrap();
+    rows.iter().map(|row| row.reason["why"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// A member of one venture writes into the log of that venture what changes records of another one: a note that it has
+/// heard of, and a doc whose id it can guess, before anybody else has written it. For those who read both they would be the
+/// records from then on, and what they build on them could be read by nobody who reads the other venture alone.
+#[test]
+fn a_record_is_not_changed_from_another_space() {
+    let (founder_, liar, beta) = founder_and_limited_liar();
+    let rights = all_entries(&founder_.store);
+    let space = beta.clone();
+    let own = write(&liar.store, move |draft| {
+        let id = draft.fresh_id(Kind::Note, &space)?;
+        draft.edit(id, &space, note_edits(draft.now(), "of beta", "by beta", &[]))?;
+        Ok(id)
+    });
+    let note = add_note(&founder_.store, "of alpha", "body", &[]);
+    let doc = founder_.store.ids().generated_doc("alpha", "x.md");
+    // What it may change in the same entry stays.
+    let forged = sign_instead(&liar.store, |change| {
+        let taken = |document| Op::Change { document, change: change.clone() };
+        vec![taken(note), taken(own), taken(doc)]
+    });
+
+    let before = member(&founder_, 67);
+    ingest(&before.store, [rights, vec![forged.clone()]].concat());
+    assert_eq!(why_held(&before.store), ["other-space"; 2]);
     ingest(&founder_.store, vec![forged]);
     set_title(&founder_.store, note, "still of alpha");
-    for reader in [&before, &after] {
-        ingest(&reader.store, all_entries(&founder_.store));
-    }
-    for node in [&founder_, &before, &after] {
+    write(&founder_.store, move |draft| draft.edit(doc, &alpha(), [Edit::set("scope", "alpha")]));
+    ingest(&before.store, all_entries(&founder_.store));
+    for node in [&founder_, &before] {
         let snapshot = node.store.read().unwrap();
         let reader = snapshot.reader();
-        let (held, total) = reader.quarantine(10).unwrap();
-        assert_eq!(total, 1, "{held:?}");
-        assert_eq!(held[0].reason["why"], "other-space");
+        let space_of = |id| reader.meta(id).unwrap().map(|meta| meta.space);
+        let fleet = node.store.fleet();
+        assert_eq!(why_held(&node.store), ["other-space"; 2]);
         assert_eq!(reader.body(note).unwrap().as_deref(), Some("body"));
-        assert_eq!(reader.meta(note).unwrap().map(|meta| meta.space), Some(alpha().id(&node.store.fleet())));
+        assert_eq!([note, doc].map(space_of), [Some(alpha().id(&fleet)); 2]);
+        assert_eq!(space_of(own), Some(beta.id(&fleet)));
         assert_eq!(reader.waiting_count().unwrap(), 0);
         assert_eq!(snapshot.check(|_| ()).unwrap().problem_count, 0);
     }
+
+    // Its rights go and come back: what it wrote in its own space is taken out and applied again, the rest never.
+    let journal = founder_.store.read().unwrap().reader().journal_end().unwrap();
+    let key = liar.store.node();
+    write(&founder_.store, move |draft| draft.control(&ControlOp::Revoke { node: key, cuts: Vec::new() }));
+    let exists = |node: &Node, id| node.store.read().unwrap().reader().meta(id).unwrap().is_some();
+    assert_eq!((exists(&founder_, own), why_held(&founder_.store)), (false, vec!["right".to_owned()]));
+    write(&founder_.store, move |draft| {
+        let cut = draft.reader().heads()?.0.into_iter().find(|(log, _)| log.author == key);
+        let (log, head) = cut.ok_or(StoreError::Closed)?;
+        let cut = Cut { log, last: head.length, tip: Some(EntryHash(head.tip)) };
+        draft.control(&ControlOp::AcceptUpTo { cut, before: Vec::new() })
+    });
+    assert_eq!((exists(&founder_, own), why_held(&founder_.store)), (true, vec!["other-space".to_owned(); 2]));
+    let changed = founder_.store.read().unwrap().reader().journal_after(journal, 100).unwrap();
+    let changed: Vec<DocumentId> = changed.into_iter().flat_map(|(_, row)| row.documents).collect();
+    assert!(changed.contains(&own) && !changed.contains(&note) && !changed.contains(&doc), "{changed:?}");
+
     // One's own replica refuses it before anybody else has to.
     let wrong = liar.store.write_blocking(move |draft| draft.edit(note, &beta, [Edit::set("title", "taken")]));
     assert!(matches!(wrong, Err(WriteError::Refused(StoreError::OtherSpace { .. }))), "{wrong:?}");
+}
+
+/// An admin may delete everywhere, and does it in the log of each record's own space.
+#[test]
+fn a_mark_in_the_log_of_another_space_marks_nothing() {
+    let founder_ = founder(62);
+    let liar = member(&founder_, SEED);
+    grant(&founder_, &liar, Role::Admin);
+    let note = add_note(&founder_.store, "of alpha", "body", &[]);
+    sync(&founder_.store, &liar.store);
+    write(&liar.store, |draft| {
+        let id = draft.fresh_id(Kind::Note, &Space::Fleet)?;
+        draft.edit(id, &Space::Fleet, note_edits(draft.now(), "title", "body", &[]))
+    });
+    let forged = sign_instead(&liar.store, |_| vec![Op::Tombstone(note), Op::Revive(note)]);
+    ingest(&founder_.store, vec![forged]);
+    assert_eq!(why_held(&founder_.store), ["other-space"; 2]);
+    assert!(founder_.store.read().unwrap().reader().meta(note).unwrap().is_some_and(|meta| !meta.deleted));
+}
+
+/// Lists go by what a record says of itself. One that lies in one venture and says that it belongs to another would count
+/// there for those who read both: a handoff would end the handoffs of a venture that its author cannot even read.
+#[test]
+fn a_record_that_says_it_belongs_to_another_venture_is_not_shown() {
+    let (founder_, liar, beta) = founder_and_limited_liar();
+    let open = add_handoff(&founder_.store, "the thread", false);
+    liar.clock.advance(10_000);
+    let id = write(&liar.store, move |draft| {
+        let id = draft.fresh_id(Kind::Handoff, &beta)?;
+        let fields = [Edit::set("venture", "alpha"), Edit::set("thread", "the thread"), Edit::set("payload", "{}")];
+        draft.edit(id, &beta, fields)?;
+        Ok(id)
+    });
+    sync(&founder_.store, &liar.store);
+    assert_eq!(open_handoffs(&founder_.store), [open]);
+    let snapshot = founder_.store.read().unwrap();
+    assert!(snapshot.reader().meta(id).unwrap().is_none());
+    assert_eq!(snapshot.check(|_| ()).unwrap().problem_count, 0);
 }

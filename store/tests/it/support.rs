@@ -75,7 +75,7 @@ pub(crate) fn add_note(store: &Store, title: &str, content: &str, tags: &[&str])
     let (title, content) = (title.to_owned(), content.to_owned());
     let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
     write(store, move |draft| {
-        let id = draft.fresh_id(Kind::Note, &alpha());
+        let id = draft.fresh_id(Kind::Note, &alpha())?;
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         let edits = note_edits(draft.now(), &title, &content, &tags);
         draft.edit(id, &alpha(), edits)?;
@@ -102,7 +102,7 @@ pub(crate) fn body(store: &Store, id: DocumentId) -> String {
 pub(crate) fn add_handoff(store: &Store, thread: &str, drafted: bool) -> DocumentId {
     let thread = thread.to_owned();
     write(store, move |draft| {
-        let id = draft.fresh_id(Kind::Handoff, &alpha());
+        let id = draft.fresh_id(Kind::Handoff, &alpha())?;
         let now = draft.now();
         let edits = [
             Edit::set("venture", "alpha"),

@@ -80,7 +80,7 @@ async fn equal_replicas(case: Case, place: Place, dir: &Path) -> (Store, Store, 
     .await;
     let notes = write_each(&a, 0..case.documents, |number| {
         move |draft| {
-            let id = draft.fresh_id(Kind::Note, &space());
+            let id = draft.fresh_id(Kind::Note, &space())?;
             draft.edit(id, &space(), edits(number))?;
             Ok(id)
         }

@@ -18,7 +18,7 @@ async fn an_entry_under_the_name_of_another_space_is_taken_by_nobody() {
     let store = Store::create(options(&secret), "test").unwrap().store;
     let alpha = Space::Venture("alpha".to_owned());
     let note = store.write(move |draft| {
-        let id = draft.fresh_id(Kind::Note, &alpha);
+        let id = draft.fresh_id(Kind::Note, &alpha)?;
         draft.edit(id, &alpha, [Edit::set("title", "of alpha")])?;
         Ok::<_, StoreError>(id)
     });

@@ -82,7 +82,7 @@ fn frames_that_are_none_end_the_connection_and_honest_traffic_goes_on() {
 /// Writes a doc as an admin's node does.
 async fn doc(node: &Node) -> DocumentId {
     let done = node.store.write(move |draft| {
-        let id = draft.fresh_id(Kind::Doc, &Space::Fleet);
+        let id = draft.fresh_id(Kind::Doc, &Space::Fleet)?;
         let named =
             [Edit::set("scope", "global"), Edit::set("name", "policy.md"), Edit::set("created_at", draft.now())];
         draft.edit(id, &Space::Fleet, named)?;

@@ -151,7 +151,7 @@ impl Node {
         let (venture, text) = (venture.map(str::to_owned), text.to_owned());
         let done = self.store.write(move |draft| {
             let space = Space::of(venture.as_deref());
-            let id = draft.fresh_id(Kind::Note, &space);
+            let id = draft.fresh_id(Kind::Note, &space)?;
             let now = draft.now();
             let edits = [
                 Edit::set("title", text.as_str()),

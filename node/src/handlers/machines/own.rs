@@ -93,7 +93,10 @@ fn stage(draft: &mut Draft<'_>, app: &App, facts: Machine) -> Result<bool, Failu
     }
     let known = known(&all, app, &facts);
     let now = draft.now();
-    let id = known.as_ref().map_or_else(|| draft.fresh_id(Kind::Machine, &Space::Fleet), |machine| machine.id);
+    let id = match &known {
+        Some(machine) => machine.id,
+        None => draft.fresh_id(Kind::Machine, &Space::Fleet)?,
+    };
     let before = known.map(|machine| machine.value);
     let port = app.fleet.get().and_then(ctxnode_sync::Fleet::port);
     let said = before.as_ref().and_then(|machine| machine.meta.get(SYNC_PORT).and_then(Value::as_u64));

@@ -1,6 +1,7 @@
 //! What must hold once a fleet has healed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use ctxnode_model::frontier::{Head, Heads, LogId, Run};
 use ctxnode_model::{NodeKey, SpaceId, Spaces};
@@ -8,6 +9,9 @@ use ctxnode_store::{Authority, Role, ViewBytes};
 use serde_json::{Value, json};
 
 use super::world::{Node, World};
+
+/// How often something was held back, by why: what no fleet ever comes to proves nothing.
+pub(super) static HELD_BACK: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
 /// A member, with what it shows of every note.
 struct Seen<'a> {
@@ -82,6 +86,9 @@ impl World {
                     seen.node.store().read().expect("a snapshot").reader().quarantine(10_000).expect("rows");
                 rows.into_iter().map(|row| (row.log, row.seq, row.op, row.why)).collect::<BTreeSet<_>>()
             };
+            for (.., why) in held(one) {
+                *HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).entry(why).or_default() += 1;
+            }
             assert_eq!(held(one), held(two), "they hold back different things: {}", self.tail());
         }
         for (id, (one_view, two_view)) in self.notes.iter().zip(one.notes.iter().zip(&two.notes)) {

@@ -1,22 +1,26 @@
 //! A member that says something else than an honest node would.
 
 use automerge::{Change, ChangeHash};
-use ctxnode_model::NodeKey;
+use ctxnode_model::{DocumentId, NodeKey};
 use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
 use ctxnode_store::genesis::genesis;
 use ctxnode_store::{ControlOp, Entropy as _, NodeSecret, Role, SeededEntropy};
 use ctxnode_sync_proto::{Entries, Message};
 
 /// Says something else than an honest node would.
-pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, message: Message) -> Message {
+pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, notes: &[DocumentId], message: Message) -> Message {
     let dice = random.number() % 9;
     match message {
-        Message::Entries(mut runs) if dice == 8 => {
-            write_elsewhere(secret, &mut runs);
+        Message::Entries(mut runs) if dice == 8 && !notes.is_empty() => {
+            // Of any space: ids can be guessed, or were heard of before.
+            let note = notes[usize::try_from(random.number() % notes.len() as u128).unwrap_or(0)];
+            let mark = [None, Some(Op::Tombstone(note)), Some(Op::Revive(note))];
+            let mark = &mark[usize::try_from(random.number() % 3).unwrap_or(0)];
+            sign_others(secret, &mut runs, &|_, op| about_another(op, note, mark.as_ref()));
             Message::Entries(runs)
         }
         Message::Entries(mut runs) if dice >= 6 => {
-            sign_others(secret, &mut runs, if dice == 6 { build_on_less } else { take_rights });
+            sign_others(secret, &mut runs, if dice == 6 { &build_on_less } else { &take_rights });
             Message::Entries(runs)
         }
         Message::Entries(mut runs) if dice < 4 => {
@@ -50,7 +54,7 @@ fn lie_about(runs: &mut [Entries], dice: u128, random: &SeededEntropy) {
 }
 
 /// Signs other entries in the place of its own last ones.
-fn sign_others(secret: &NodeSecret, runs: &mut [Entries], make: fn(&Header, &Op) -> Op) {
+fn sign_others(secret: &NodeSecret, runs: &mut [Entries], make: &dyn Fn(&Header, &Op) -> Op) {
     for run in runs.iter_mut().filter(|run| run.log.author == secret.public()) {
         let Some(last) = run.entries.last_mut() else { continue };
         let Ok((header, ops)) = decode(last) else { continue };
@@ -61,25 +65,12 @@ fn sign_others(secret: &NodeSecret, runs: &mut [Entries], make: fn(&Header, &Op)
     }
 }
 
-/// Signs, in the place of its last entry of one space, the same changes for a record of another space.
-fn write_elsewhere(secret: &NodeSecret, runs: &mut [Entries]) {
-    let changed = |run: &Entries| {
-        let ops = run.entries.iter().filter_map(|entry| Some(decode(entry).ok()?.1)).flatten();
-        ops.into_iter().find_map(|op| if let Op::Change { document, .. } = op { Some(document) } else { None })
-    };
-    let records: Vec<_> = runs.iter().filter_map(|run| Some((run.log.space, changed(run)?))).collect();
-    for run in runs.iter_mut().filter(|run| run.log.author == secret.public()) {
-        let elsewhere = records.iter().find(|(space, _)| *space != run.log.space);
-        let (Some((_, record)), Some(last)) = (elsewhere, run.entries.last_mut()) else { continue };
-        let Ok((header, mut ops)) = decode(last) else { continue };
-        for op in &mut ops {
-            if let Op::Change { document, .. } = op {
-                *document = *record;
-            }
-        }
-        if let Ok(other) = VerifiedEntry::sign(header, ops, secret) {
-            *last = other.bytes().to_vec();
-        }
+/// The same change for another record, which may be of a space that the log is not of; or a mark on that.
+fn about_another(op: &Op, note: DocumentId, mark: Option<&Op>) -> Op {
+    match (op, mark) {
+        (Op::Change { .. }, Some(mark)) => mark.clone(),
+        (Op::Change { change, .. }, None) => Op::Change { document: note, change: change.clone() },
+        _ => op.clone(),
     }
 }
 

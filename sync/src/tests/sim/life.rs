@@ -31,13 +31,15 @@ impl Life {
         let random = SeededEntropy::new(seed ^ 0x11fe_0000_0000);
         let below = |n: usize| usize::try_from(random.number() % n as u128).unwrap_or(0);
         let is_large = below(LARGE_EVERY) == 0;
+        let has_liar = below(3) == 0;
         let size = 2 + below(if is_large { 11 } else { 3 });
+        let size = if has_liar { size.max(3) } else { size };
         let is_restless = below(4) == 0;
         Self {
             size,
-            most: if is_large { size.max(9) } else { size + 1 },
+            most: if is_large { size.max(9) } else { size + 2 },
             steps: if is_large { 60 + below(61) } else { 8 + below(33) },
-            has_liar: below(3) == 0,
+            has_liar,
             is_mixed: below(3) == 0,
             is_restless,
             goes_back_again: is_restless && below(if is_large { 2 } else { 4 }) == 0,

@@ -9,8 +9,11 @@ mod govern;
 mod judge;
 mod liar;
 mod life;
+mod patience;
 mod runner;
 mod world;
+
+use std::sync::PoisonError;
 
 use ctxnode_store::{SeededEntropy, VerifyOnce};
 
@@ -47,4 +50,18 @@ fn every_fleet_that_heals_agrees() {
     println!("{plan:?}");
     let failed = runner::run_all(&plan, run);
     assert!(failed.is_empty(), "{} seeds failed: {failed:#?}", failed.len());
+    let held_back = judge::HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+    println!("held back: {held_back:#?}");
+    let has = |part: &str| held_back.keys().any(|why| why.contains(part));
+    if plan.seeds.end - plan.seeds.start >= 2_000 {
+        for part in [
+            "another space",
+            "another history",
+            "before it was looked into",
+            "role does not allow",
+            "no right to the space",
+        ] {
+            assert!(has(part), "nothing was ever held back because of `{part}`");
+        }
+    }
 }

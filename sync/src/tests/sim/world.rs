@@ -61,7 +61,7 @@ pub(super) struct Side {
 pub(super) struct Wire {
     sides: [Side; 2],
     pub(super) bytes: usize,
-    closed: Option<Bye>,
+    pub(super) closed: Option<Bye>,
 }
 
 pub(super) struct World {
@@ -79,7 +79,7 @@ pub(super) struct World {
     pub(super) perhaps_admins: BTreeSet<NodeKey>,
     /// What was perhaps deleted by one.
     pub(super) perhaps_deleted: BTreeSet<DocumentId>,
-    now: u64,
+    pub(super) now: u64,
     /// How many boots there have been: no two copies of a disk run under one.
     boots: u32,
     log: Vec<String>,
@@ -131,7 +131,7 @@ impl World {
         let skew = (self.below(7) as i64 - 3) * DAY_MS;
         let clock = Arc::new(ManualClock::new(Timestamp(NOON + skew)));
         let lies = index == 2 && self.life.has_liar;
-        let limited = index > 0 && !lies && self.chance(25);
+        let limited = index > 0 && self.chance(25);
         let mut node = Node {
             key: secret.public(),
             newer: index == 1 && self.life.is_mixed,
@@ -229,6 +229,7 @@ impl World {
             }
             90..96 if self.life.is_restless => self.rewind(node),
             96..99 if self.life.is_restless => self.govern(node),
+            86..90 => self.wait(),
             80..82 => {
                 let jump = (self.below(5) as i64 - 2) * DAY_MS;
                 self.nodes[node].clock.advance(jump);
@@ -276,7 +277,7 @@ impl World {
                     Ok((id, false))
                 }
                 _ => {
-                    let id = draft.fresh_id(Kind::Note, &space);
+                    let id = draft.fresh_id(Kind::Note, &space)?;
                     let text = format!("first {word}\nsecond\nthird");
                     let body = Edit::Body { field: "content", text, base: None };
                     let edits =
@@ -439,7 +440,7 @@ impl World {
         Some(Side { node, exchange: Exchange::new(about, own, allowed), inbox: VecDeque::new(), work: VecDeque::new() })
     }
 
-    fn handle(&mut self, pair: (usize, usize), side: usize, event: Event) {
+    pub(super) fn handle(&mut self, pair: (usize, usize), side: usize, event: Event) {
         let Some(wire) = self.wires.get_mut(&pair) else { return };
         let mut outputs = Vec::new();
         let [one, two] = &mut wire.sides;
@@ -450,7 +451,7 @@ impl World {
             match output {
                 Output::Send(mut message) => {
                     if lies {
-                        message = lie(&self.random, secret, message);
+                        message = lie(&self.random, secret, &self.notes, message);
                     }
                     if newer {
                         if let Message::Hello(hello) = &mut message {
@@ -552,6 +553,7 @@ impl World {
                 }
             }
             self.fall_silent();
+            self.silence_lasts();
             if before == self.nodes.iter().map(Node::heads).collect::<Vec<_>>() {
                 return;
             }
