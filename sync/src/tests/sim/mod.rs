@@ -9,6 +9,7 @@ mod govern;
 mod judge;
 mod liar;
 mod life;
+mod machines;
 mod patience;
 mod runner;
 mod world;
@@ -34,6 +35,7 @@ fn run(seed: u64) {
         world.go_back_again();
         world.agree();
     }
+    world.end();
 }
 
 /// Seeds that found something in the simulator as it was then. It has changed since, so they are fleets like others now.

@@ -8,8 +8,7 @@ use std::task::{Context, Poll, Waker};
 use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
 use ctxnode_store::{
-    Clock as _, ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store,
-    StoreError,
+    ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store, StoreError,
 };
 use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, OwnHeads, frame};
 
@@ -29,25 +28,25 @@ const UNKNOWN_FRAME: &[u8] = &[0, 0, 0, 3, 77, 0, 1];
 pub(super) struct Node {
     pub(super) key: NodeKey,
     /// It speaks a newer protocol as well and says things that the others do not know.
-    newer: bool,
-    disk: Disk,
+    pub(super) newer: bool,
+    pub(super) disk: Disk,
     pub(super) store: Option<Store>,
-    standing: Option<Arc<Standing>>,
-    inviter: Option<NodeKey>,
-    secret: NodeSecret,
-    clock: Arc<ManualClock>,
+    pub(super) standing: Option<Arc<Standing>>,
+    pub(super) inviter: Option<NodeKey>,
+    pub(super) secret: NodeSecret,
+    pub(super) clock: Arc<ManualClock>,
     /// Which copy of the disk on which boot.
-    incarnation: u32,
+    pub(super) incarnation: u32,
     /// An older state of the disk, and which copy on which boot it was.
-    backup: Option<(Disk, u32)>,
+    pub(super) backup: Option<(Disk, u32)>,
     /// Spaces beside the fleet's; all when absent.
     pub(super) ventures: Option<BTreeSet<&'static str>>,
-    lies: bool,
+    pub(super) lies: bool,
     /// What it has acknowledged to its agents since its disk was last set back, with the space.
     pub(super) acked: BTreeMap<DocumentId, SpaceId>,
     /// The last entry of its own log at each of those times: what must be there for ever.
     pub(super) promised: BTreeMap<(LogId, u64), [u8; 32]>,
-    known: Heads,
+    pub(super) known: Heads,
 }
 
 /// One side of a connection.
@@ -66,7 +65,7 @@ pub(super) struct Wire {
 
 pub(super) struct World {
     seed: u64,
-    life: Life,
+    pub(super) life: Life,
     random: SeededEntropy,
     pub(super) nodes: Vec<Node>,
     pub(super) wires: BTreeMap<(usize, usize), Wire>,
@@ -81,7 +80,7 @@ pub(super) struct World {
     pub(super) perhaps_deleted: BTreeSet<DocumentId>,
     pub(super) now: u64,
     /// How many boots there have been: no two copies of a disk run under one.
-    boots: u32,
+    pub(super) boots: u32,
     log: Vec<String>,
 }
 
@@ -175,7 +174,7 @@ impl World {
         self.nodes.push(node);
     }
 
-    fn options(&self, node: &Node) -> Options {
+    pub(super) fn options(&self, node: &Node) -> Options {
         Options {
             location: Location::Backend(Box::new(node.disk.clone())),
             secret: node.secret.clone(),
@@ -297,102 +296,6 @@ impl World {
             }
         }
         self.grown(node);
-    }
-
-    /// Kills the daemon, which loses nothing that was written, or cuts the power, which loses what was not synced and
-    /// boots the machine anew.
-    fn crash(&mut self, node: usize) {
-        let power = self.chance(50);
-        self.note(|| format!("crash {node} power={power}"));
-        // What the store does after this moment, to close itself, does not reach the disk.
-        if power {
-            self.nodes[node].disk.cut();
-            self.boot(node);
-        } else {
-            self.nodes[node].disk.halt();
-        }
-        self.stop(node);
-        self.start(node);
-    }
-
-    fn boot(&mut self, node: usize) {
-        self.boots += 1;
-        self.nodes[node].incarnation = self.boots;
-    }
-
-    fn stop(&mut self, node: usize) {
-        self.wires.retain(|(a, b), _| *a != node && *b != node);
-        self.nodes[node].standing = None;
-        if let Some(store) = self.nodes[node].store.take() {
-            store.close();
-        }
-        self.nodes[node].disk.reset();
-    }
-
-    fn start(&mut self, node: usize) {
-        let options = self.options(&self.nodes[node]);
-        match Store::open(options) {
-            Ok(store) => self.nodes[node].store = Some(store),
-            Err(error) => panic!("node {node} does not start after a crash: {error}; {}", self.tail()),
-        }
-        self.nodes[node].stand();
-    }
-
-    /// Puts an older state of the disk back, as somebody does who restores an image of the machine.
-    fn restore(&mut self, node: usize) {
-        let Some((backup, _)) = self.nodes[node].backup.take() else { return };
-        self.note(|| format!("restore {node}"));
-        self.stop(node);
-        self.nodes[node].disk = backup;
-        self.boot(node);
-        self.nodes[node].acked.clear();
-        self.nodes[node].promised.clear();
-        self.start(node);
-    }
-
-    /// Goes back to a snapshot of the running machine, which it does not notice.
-    pub(super) fn rewind(&mut self, node: usize) {
-        let kept = self.nodes[node].backup.as_ref().map(|(disk, incarnation)| (disk.copy(), *incarnation));
-        let Some((snapshot, incarnation)) = kept else { return };
-        self.note(|| format!("rewind {node}"));
-        self.stop(node);
-        self.nodes[node].disk = snapshot;
-        self.nodes[node].incarnation = incarnation;
-        self.nodes[node].acked.clear();
-        self.nodes[node].promised.clear();
-        self.start(node);
-    }
-
-    /// Starts a second machine from a copy of the disk, key included; or goes on with it as with a copy of a running machine,
-    /// which does not notice.
-    fn duplicate(&mut self, node: usize, boots: bool) {
-        if self.nodes.len() >= self.life.most {
-            return;
-        }
-        let original = &self.nodes[node];
-        let copy = Node {
-            key: original.key,
-            newer: original.newer,
-            disk: original.disk.copy(),
-            store: None,
-            standing: None,
-            inviter: original.inviter,
-            secret: original.secret.clone(),
-            clock: Arc::new(ManualClock::new(original.clock.now())),
-            incarnation: original.incarnation,
-            backup: None,
-            ventures: original.ventures.clone(),
-            lies: original.lies,
-            acked: BTreeMap::new(),
-            promised: BTreeMap::new(),
-            known: Heads::default(),
-        };
-        self.note(|| format!("clone {node} boots={boots}"));
-        self.nodes.push(copy);
-        if boots {
-            self.boot(self.nodes.len() - 1);
-        }
-        self.start(self.nodes.len() - 1);
     }
 
     /// Tells every connection of a node that its logs grew.
@@ -529,10 +432,6 @@ impl World {
         true
     }
 
-    pub(super) fn keep_snapshot(&mut self, node: usize) {
-        self.nodes[node].backup = Some((self.nodes[node].disk.copy(), self.nodes[node].incarnation));
-    }
-
     /// Repairs every disk, connects everybody with everybody who may, and waits until nobody has anything to say.
     pub(super) fn heal(&mut self) {
         self.note(|| "heal".to_owned());
@@ -566,7 +465,7 @@ impl Node {
         self.store.as_ref().expect("it runs")
     }
 
-    fn stand(&mut self) {
+    pub(super) fn stand(&mut self) {
         self.standing = self.store.clone().map(|store| Arc::new(Standing::new(store, self.inviter)));
         self.known = self.heads();
     }
