@@ -470,11 +470,14 @@ impl<'t> Batch<'t> {
     }
 }
 
+/// What a record names that says it belongs to another space than it lies in: as where nothing is named.
+const NO_VENTURE: &str = "-";
+
 /// The greatest op counter of changes, by hash.
 type MaxOps = BTreeMap<[u8; 32], u64>;
 
 /// Derives record and body of a document from what is stored; `None` without a change that stands: a document that only
-/// a tombstone names, or whose changes were all withdrawn, is no record, nor is one that says it belongs to another space.
+/// a tombstone names, or whose changes were all withdrawn, is no record.
 pub(crate) fn derive(
     kv: &dyn Kv,
     id: DocumentId,
@@ -489,8 +492,10 @@ pub(crate) fn derive(
         State::Loaded(doc) => project(id.kind, &Document { kind: id.kind, doc, heads: None, order_of: &order_of }),
         State::Fresh(fresh) => project(id.kind, fresh),
     };
-    if !kv.ids()?.agrees(id.kind, &projected.view, row.space) {
-        return Ok(None);
+    let mut projected = projected;
+    if let Some(field) = kv.ids()?.misplaced(id.kind, &projected.view, row.space) {
+        // It stays to be found, and counts in no venture.
+        projected.view.insert(field.to_owned(), NO_VENTURE.into());
     }
     let meta = RecordMeta {
         space: row.space,

@@ -52,14 +52,9 @@ pub enum StoreError {
         /// The id.
         id: String,
     },
-    /// The fleet was made by a newer version, which makes ids in a way that this one does not know.
-    #[error("the fleet makes ids of version {found}, this version knows up to {supported}: install the newer ctxnode")]
-    NewerFleet {
-        /// What the genesis says.
-        found: u32,
-        /// [`ctxnode_model::Ids::NEWEST`].
-        supported: u32,
-    },
+    /// The fleet was made by a newer version, in a way that this one does not know.
+    #[error("the fleet was made by a newer version of ctxnode: install that one here too")]
+    NewerFleet,
     /// The id of a new record was made for another space than it would lie in.
     #[error("{id} is not the id of a record of this space")]
     OtherSpace {

@@ -26,7 +26,9 @@ pub(crate) fn to_present(database: &Database) -> Result<(), OpenError> {
     if found < FORMAT {
         tracing::info!(found, FORMAT, "the store is brought to the present format");
         let transaction = database.begin_write().map_err(StoreError::from)?;
-        reframe(&transaction)?;
+        if found == 1 {
+            reframe(&transaction)?;
+        }
         let (key, payload) = (b"format".as_slice(), FORMAT.to_be_bytes());
         let mut meta = transaction.open_table(Table::Meta.definition()).map_err(StoreError::from)?;
         meta.insert(key, frame::wrap(Table::Meta, key, &payload).as_slice()).map_err(StoreError::from)?;

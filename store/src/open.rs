@@ -25,10 +25,12 @@ use crate::location::{Location, Place, open_database};
 use crate::rows::{self, LogRow};
 use crate::tables::Table;
 use crate::writer::{Committed, Draft, Group, Job, job, log_row};
-use crate::{Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate};
+use crate::{
+    Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate, query, recover,
+};
 
 /// The format that this version writes. A store with a greater number is refused.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// What the store was last opened as.
 const INCARNATION: &[u8] = b"incarnation";
@@ -157,6 +159,7 @@ impl Store {
     }
 
     fn found(options: Options, genesis: &VerifiedEntry, epoch: u64) -> Result<Self, OpenError> {
+        let ids = query::ids_of(genesis)?;
         let mut fleet = FleetId([0; 16]);
         fleet.0.copy_from_slice(&genesis.hash()[..16]);
         let place = Place::of(&options.location);
@@ -171,7 +174,7 @@ impl Store {
         let database = open_database(options.location)?;
         let transaction = database.begin_write().map_err(StoreError::from)?;
         {
-            let tables = WriteTables::new(&transaction);
+            let tables = WriteTables::of_fleet(&transaction, ids);
             // Every table exists from the first commit on, so that readers need not care.
             for table in Table::ALL {
                 tables.len(*table)?;
@@ -249,8 +252,11 @@ impl Store {
             Commands::queue(&shared, writer)
                 .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?
         };
-        let inner = Inner { shared, commands: Mutex::new(commands), previous };
-        Ok(Self(Arc::new(inner)))
+        let store = Self(Arc::new(Inner { shared, commands: Mutex::new(commands), previous }));
+        if !start.judged_anew.is_empty() {
+            store.judge_anew(start.judged_anew)?;
+        }
+        Ok(store)
     }
 
     /// Runs a command and returns when its effect is durable, together with others that came at the same time.
@@ -416,6 +422,20 @@ impl Store {
         receiver.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// Applies what an earlier version held back and this one allows: it may know control ops that the other did not. Everything
+    /// else that changes rights is noticed when it comes.
+    fn judge_anew(&self, authors: BTreeSet<NodeKey>) -> Result<(), StoreError> {
+        self.submit(Box::new(move |group: &mut Group<'_, '_>| {
+            authors.into_iter().for_each(|author| group.batch.unsettle(author));
+            recover::judge_again(&mut group.batch)?;
+            Ok(Box::new(|committed: Result<u64, Arc<str>>| {
+                if let Err(error) = committed {
+                    tracing::error!(%error, "what an earlier version held back could not be applied");
+                }
+            }))
+        }))
+    }
+
     /// Finishes the commands that wait, then closes the file. Later commands are refused.
     pub fn close(&self) {
         self.0.finish();
@@ -540,6 +560,8 @@ struct Start {
     authority: Authority,
     journal: u64,
     clock: Stamp,
+    /// Authors of whom something is held back that is allowed.
+    judged_anew: BTreeSet<NodeKey>,
 }
 
 fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
@@ -561,5 +583,6 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
         clock = if last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;
-    Ok(Start { fleet, ids, node, epoch, authority, journal, clock })
+    let judged_anew = recover::held_and_allowed(&snapshot, &authority)?;
+    Ok(Start { fleet, ids, node, epoch, authority, journal, clock, judged_anew })
 }

@@ -498,23 +498,25 @@ pub(crate) fn log_by_number(kv: &dyn Kv, number: u32) -> Result<Option<LogId>, S
 }
 
 /// How the ids of the fleet are made: the genesis says it.
-///
-/// # Errors
-/// When it says what only a newer version knows, or cannot be read.
 pub(crate) fn read_ids(kv: &dyn Kv) -> Result<Ids, StoreError> {
     let bytes = kv.get(Table::Meta, b"genesis")?.ok_or_else(|| corrupt(Table::Meta, b"genesis"))?;
-    let entry = VerifiedEntry::from_store(bytes).map_err(|_| corrupt(Table::Meta, b"genesis"))?;
-    let version = entry.ops().iter().filter_map(Op::control).find_map(|payload| match ControlOp::decode(payload) {
-        ControlOp::Genesis { ids, .. } => Some(ids),
+    ids_of(&VerifiedEntry::from_store(bytes).map_err(|_| corrupt(Table::Meta, b"genesis"))?)
+}
+
+/// The same, of the fleet that an entry founds.
+///
+/// # Errors
+/// When it founds none in a way that this version knows.
+pub(crate) fn ids_of(genesis: &VerifiedEntry) -> Result<Ids, StoreError> {
+    let mut ops = genesis.ops().iter().filter_map(Op::control).map(ControlOp::decode);
+    let version = ops.find_map(|op| match op {
+        ControlOp::Genesis { ids, founder, .. } if founder == genesis.header().log.author => Some(ids),
         _ => None,
     });
-    let version = version.unwrap_or(Ids::UNTAGGED);
-    if version > Ids::NEWEST {
-        return Err(StoreError::NewerFleet { found: version, supported: Ids::NEWEST });
-    }
     let mut fleet = FleetId([0; 16]);
-    fleet.0.copy_from_slice(&entry.hash()[..16]);
-    Ok(Ids::new(fleet, version))
+    fleet.0.copy_from_slice(&genesis.hash()[..16]);
+    let known = version.filter(|version| (Ids::UNTAGGED..=Ids::NEWEST).contains(version));
+    known.map(|version| Ids::new(fleet, version)).ok_or(StoreError::NewerFleet)
 }
 
 pub(crate) fn entry(kv: &dyn Kv, log_no: u32, seq: u64) -> Result<VerifiedEntry, StoreError> {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{DocumentId, SpaceId};
+use ctxnode_model::{DocumentId, NodeKey, SpaceId};
 
 use crate::apply::{Batch, Prepared, State, derive};
+use crate::authority::Authority;
 use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::rows::{self, Held, LogRow, QuarantineReason};
@@ -74,6 +75,24 @@ fn judge_one(
     }
 }
 
+/// The authors of entries that are held back whole although they are allowed.
+pub(crate) fn held_and_allowed(kv: &dyn Kv, authority: &Authority) -> Result<BTreeSet<NodeKey>, StoreError> {
+    let mut authors = BTreeSet::new();
+    for (key, _) in kv.scan_prefix(Table::Quarantine, &[], Direction::Forward, usize::MAX)? {
+        let Held { log_no, seq, op } = Held::decode(&key)?;
+        let Some(log) = query::log_by_number(kv, log_no)?.filter(|log| !authors.contains(&log.author)) else {
+            continue;
+        };
+        if op == rows::WHOLE_ENTRY {
+            let entry = query::entry(kv, log_no, seq)?;
+            if authority.judge(entry.header(), entry.ops(), &log, seq).is_ok() {
+                authors.insert(log.author);
+            }
+        }
+    }
+    Ok(authors)
+}
+
 /// The ops of a document that were ever allowed, applied or not.
 pub(crate) fn ops_of(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, StoreError> {
     let mut all: Vec<Held> = query::changes(tables, id)?.into_iter().map(|(_, row)| row.held).collect();
@@ -138,3 +157,61 @@ pub(crate) fn rederive(tables: &WriteTables<'_>) -> Result<u64, StoreError> {
 
 /// Documents read at a time while everything is derived again.
 const STEP: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ctxnode_model::{Edit, Kind, Space};
+
+    use super::judge_again;
+    use crate::kv::{Direction, Kv as _};
+    use crate::tables::Table;
+    use crate::writer::Group;
+    use crate::{Location, ManualClock, NodeSecret, Options, SeededEntropy, Store, StoreError};
+
+    /// A version that did not know who may write has held everything back. The next one knows, and nothing new comes.
+    #[test]
+    fn what_was_held_back_and_is_allowed_is_applied_when_the_store_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = || Options {
+            location: Location::File(dir.path().join("store.redb")),
+            secret: NodeSecret::generate(&SeededEntropy::new(1)),
+            clock: Arc::new(ManualClock::new(ctxnode_model::Timestamp(1_795_435_200_000))),
+            entropy: Arc::new(SeededEntropy::new(2)),
+            incarnation: None,
+        };
+        let store = Store::create(options(), "test").unwrap().store;
+        let id = store.write_blocking(|draft| {
+            let id = draft.fresh_id(Kind::Note, &Space::Fleet)?;
+            draft.edit(id, &Space::Fleet, [Edit::set("title", "kept")])?;
+            Ok::<_, StoreError>(id)
+        });
+        let id = id.unwrap().value;
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let forgets = Box::new(move |group: &mut Group<'_, '_>| {
+            let control = group.batch.tables.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)?;
+            let genesis = group.batch.tables.get(Table::Meta, b"genesis")?.unwrap();
+            control.iter().try_for_each(|(key, _)| group.batch.tables.remove(Table::Control, key).map(drop))?;
+            group.batch.tables.remove(Table::Meta, b"genesis")?;
+            group.batch.renew_authority()?;
+            judge_again(&mut group.batch)?;
+            control.iter().try_for_each(|(key, op)| group.batch.tables.put(Table::Control, key, op))?;
+            group.batch.tables.put(Table::Meta, b"genesis", &genesis)?;
+            let done: crate::writer::Tell = Box::new(move |committed| sender.send(committed.is_ok()).unwrap());
+            Ok(done)
+        });
+        store.submit(forgets).unwrap();
+        assert!(receiver.recv().unwrap());
+        let shows = |store: &Store| store.read().unwrap().reader().meta(id).unwrap().is_some();
+        assert!(!shows(&store));
+        store.close();
+
+        let store = Store::open(options()).unwrap();
+        // What is queued at the start goes before any other command.
+        store.write_blocking(|_| Ok::<_, StoreError>(())).unwrap();
+        assert!(shows(&store));
+        assert_eq!(store.read().unwrap().reader().quarantine(10).unwrap().1, 0);
+        assert_eq!(store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+    }
+}

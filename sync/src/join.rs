@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ctxnode_model::NodeKey;
+use ctxnode_model::{Ids, NodeKey};
 use ctxnode_store::{NodeSecret, Store, StoreError};
 use data_encoding::{BASE64, HEXLOWER};
 use iroh::endpoint::{Connection, VarInt};
@@ -25,6 +25,9 @@ use crate::near;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the inviter may take to be found.
 const CONNECT: Duration = Duration::from_secs(15);
+/// What a machine is told whose build can be no member of the fleet.
+const TOO_OLD: &str =
+    "this fleet needs a newer ctxnode than the joining machine has: install that there and use the same code again";
 /// The largest request and answer: a genesis entry and a name.
 const MAX: usize = 64 << 10;
 
@@ -32,6 +35,13 @@ const MAX: usize = 64 << 10;
 struct Request {
     secret: String,
     name: String,
+    /// The newest version of ids that the machine knows; see [`Ids`].
+    #[serde(default = "oldest_ids")]
+    ids: u32,
+}
+
+fn oldest_ids() -> u32 {
+    Ids::UNTAGGED
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -117,7 +127,7 @@ async fn ask(endpoint: &Endpoint, code: &Code, name: &str, relay: Option<RelayUr
     };
     let talk = async {
         let (mut send, mut receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
-        let request = Request { secret: HEXLOWER.encode(&code.secret), name: name.to_owned() };
+        let request = Request { secret: HEXLOWER.encode(&code.secret), name: name.to_owned(), ids: Ids::NEWEST };
         let bytes = serde_json::to_vec(&request).unwrap_or_default();
         send.write_all(&bytes).await.map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())?;
@@ -171,6 +181,10 @@ async fn decide(
     (addresses, relay): (Vec<SocketAddr>, Option<String>),
 ) -> Answer {
     let Ok(secret) = HEXLOWER.decode(request.secret.as_bytes()) else { return Answer::Refused(REFUSED.to_owned()) };
+    if request.ids < store.ids().version() {
+        // It could take nothing in. The invitation is not used up.
+        return Answer::Refused(TOO_OLD.to_owned());
+    }
     let name: String = request.name.chars().filter(|c| !c.is_control()).take(100).collect();
     let granted = store.write(move |draft| redeem(draft, &secret, node, &name));
     match granted.await {
@@ -186,4 +200,43 @@ async fn decide(
 fn failed(error: &StoreError) -> Answer {
     tracing::error!(%error, "an invitation could not be honoured");
     Answer::Refused("the machine that invited could not store the grant; see its log".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ctxnode_store::{Location, ManualClock, Options, Role, SeededEntropy};
+
+    use super::*;
+    use crate::invite::{InviteState, Offer, create_invite, invites};
+
+    /// A build that knows less than the fleet needs could take nothing in. It is told so, and the invitation stays good.
+    #[tokio::test]
+    async fn a_machine_of_an_older_build_is_told_so_and_uses_no_invitation_up() {
+        let clock = Arc::new(ManualClock::new(ctxnode_model::Timestamp(1_795_435_200_000)));
+        let options = Options {
+            location: Location::Memory,
+            secret: NodeSecret::generate(&SeededEntropy::new(1)),
+            clock: Arc::clone(&clock) as _,
+            entropy: Arc::new(SeededEntropy::new(2)),
+            incarnation: None,
+        };
+        let store = Store::create(options, "test").unwrap().store;
+        let expires_at = ctxnode_model::Timestamp(1_795_435_200_000 + 60_000);
+        let offer = Offer { role: Role::Writer, ventures: Vec::new(), spaces: None, expires_at };
+        let (_, code) = create_invite(&store, offer, Vec::new(), None).await.unwrap();
+        let node = NodeSecret::generate(&SeededEntropy::new(3)).public();
+        let secret = HEXLOWER.encode(&code.secret);
+        // What a build wrote that knew of no versions of ids.
+        let older: Request = serde_json::from_value(serde_json::json!({ "secret": secret, "name": "old" })).unwrap();
+        let answer = decide(&store, node, older, (Vec::new(), None)).await;
+        assert!(matches!(&answer, Answer::Refused(why) if why.contains("newer ctxnode")), "{answer:?}");
+        let state = || invites(store.read().unwrap().reader()).unwrap()[0].state(store.clock().now());
+        assert_eq!((state(), store.authority().role(&node)), (InviteState::Open, None));
+
+        let newer = Request { secret, name: "new".to_owned(), ids: Ids::NEWEST };
+        assert!(matches!(decide(&store, node, newer, (Vec::new(), None)).await, Answer::Welcome { .. }));
+        assert_eq!((state(), store.authority().role(&node)), (InviteState::Used, Some(Role::Writer)));
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ctxnode_api::{Call, Right};
 use ctxnode_config::{Environment, Inputs, Overrides, Platform};
 use ctxnode_model::frontier::Run;
-use ctxnode_model::{DocumentId, Timestamp};
+use ctxnode_model::{DocumentId, Edit, Kind, Space, Timestamp};
 use ctxnode_store::{
     Clock, ControlOp, LocalTable, Location, ManualClock, NodeSecret, Options, Outcome, Role, SeededEntropy, Store,
     StoreError,
@@ -355,4 +355,47 @@ async fn a_status_says_whose_clock_is_ahead_which_build_runs_there_and_where_ses
     assert_eq!(of_fast["active_sessions"], 0, "what lives elsewhere is not counted here");
     let said = of_fast["attention"].to_string();
     assert!(said.contains("its clock is 10 min behind this machine's"), "{said}");
+}
+
+/// A member of another venture has heard of a session, and writes a handoff and a claim that name it. They lie in its own venture,
+/// and do nothing to the session: its end of day goes through, and so do the ends of those that went stale.
+#[tokio::test]
+async fn what_another_venture_says_of_a_session_does_nothing_to_it() {
+    let node = Node::new(1, 0, None);
+    for code in ["alpha", "beta"] {
+        let venture = json!({ "name": code, "org": "alpha-org", "repos": [format!("alpha-org/{code}")] });
+        node.ask(Call::new("venture.put", venture).param("code", code)).await;
+    }
+    let session = node.begin().await;
+    let named = session.clone();
+    let forged = node.app.store.write_blocking(move |draft| {
+        let (beta, now) = (Space::Venture("beta".to_owned()), draft.now());
+        let common = [Edit::set("venture", "beta"), Edit::set("session_id", named.as_str())];
+        let handoff = [Edit::set("drafted", true), Edit::set("payload", "{}"), Edit::set("created_at", now)];
+        draft.edit(draft.fresh_id(Kind::Handoff, &beta)?, &beta, common.clone().into_iter().chain(handoff))?;
+        let claim = [
+            Edit::set("claim_kind", "path"),
+            Edit::set("key", "src/**"),
+            Edit::set("repo", "alpha-org/console"),
+            Edit::set("taken_at", now.plus(MINUTE)),
+            Edit::set("expires_at", now.plus(60 * MINUTE)),
+        ];
+        draft.edit(draft.fresh_id(Kind::Claim, &beta)?, &beta, common.into_iter().chain(claim))
+    });
+    assert!(forged.is_ok());
+    let taken = node.do_("claim.take", json!({ "session_id": session, "kind": "path", "key": "src/**" })).await;
+    let released = node.do_("claim.release", json!({ "session_id": session, "kind": "path", "key": "src/**" })).await;
+    assert_eq!(released["id"], taken["claim"]["id"], "{taken:#}");
+
+    let latest = node.ask(Call::new("handoff.latest", json!({ "session_id": session })));
+    let done = node.do_("eod", json!({ "session_id": session, "accomplished": ["it"], "status": "done" })).await;
+    let handoff = done["handoff_id"].as_str().unwrap().to_owned();
+    assert_eq!(latest.await["id"], handoff);
+
+    // Another one goes stale instead.
+    let stale = node.begin().await;
+    node.clock.advance(24 * 60 * MINUTE);
+    assert!(handlers::sweep(&node.app).await.is_ok());
+    let shown = node.ask(Call::new("session.get", json!({})).param("id", stale)).await;
+    assert_eq!(shown["status"], "abandoned", "{shown:#}");
 }

@@ -388,6 +388,7 @@ async fn by_key(cx: &Cx, input: &ClaimRelease) -> Result<DocumentId, Failure> {
     let claims = snapshot.reader().newest::<Claim>(Index::All, Kind::Claim, &[], 10_000)?;
     let found = claims.iter().find(|claim| {
         claim.session_id == own
+            && claim.venture == session.venture
             && claim.claim_kind == wanted.kind
             && claim.key == wanted.key
             && same_repo(&claim.repo, &session.repo)

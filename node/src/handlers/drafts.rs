@@ -12,7 +12,7 @@ use ctxnode_model::record::{EndReason, Escalation, Handoff, Session, SessionStat
 use ctxnode_model::rules::draft::Captured;
 use ctxnode_model::rules::handoff::{SCHEMA_VERSION, ThreadSource, payload, status_name, thread_key};
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Space};
-use ctxnode_store::{Draft, Reader};
+use ctxnode_store::{Draft, Reader, StoreError};
 
 use super::hooks::{self, State};
 use super::{handoffs, paging, sessions, start};
@@ -91,8 +91,12 @@ pub(super) async fn refresh(cx: &Cx, id: DocumentId) -> Result<(), Failure> {
     Ok(())
 }
 
-fn of_session(reader: Reader<'_>, session: &Rec<Session>) -> Result<Vec<Rec<Handoff>>, Failure> {
-    Ok(reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[&session.id.to_string()], OF_SESSION)?)
+/// The newest handoffs of a session. Whoever has heard of a session can name it in a handoff of another venture, which is none
+/// of it.
+pub(super) fn of_session(reader: Reader<'_>, session: &Rec<Session>) -> Result<Vec<Rec<Handoff>>, StoreError> {
+    let mut found = reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[&session.id.to_string()], OF_SESSION)?;
+    found.retain(|handoff| handoff.venture == session.venture);
+    Ok(found)
 }
 
 /// A draft that is staged, or one that was there and says the same.

@@ -159,7 +159,7 @@ impl EndOfDay {
             stage_close(draft, *closed, &session.venture, &id.to_string(), &self.origin, None)?;
         }
         // The machine's draft of this session says less than its agent does now.
-        for older in reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[&text], 20)? {
+        for older in super::drafts::of_session(reader, &session)? {
             if older.drafted && older.closed.is_empty() && !self.closes.contains(&older.id) {
                 stage_close(draft, older.id, &session.venture, &id.to_string(), &self.origin, None)?;
             }
@@ -285,7 +285,7 @@ fn ended_with(reader: Reader<'_>, session: &Rec<Session>) -> Result<Option<Rec<H
     let stored = session.ended.as_ref().and_then(|ending| ending.handoff.as_deref());
     let id = stored.and_then(|text| DocumentId::parse(Kind::Handoff, text).ok());
     Ok(match id {
-        Some(id) => reader.get::<Handoff>(id)?.filter(|handoff| !handoff.drafted),
+        Some(id) => reader.get::<Handoff>(id)?.filter(|handoff| !handoff.drafted && handoff.venture == session.venture),
         None => None,
     })
 }
@@ -343,8 +343,11 @@ pub(crate) async fn latest(cx: &Cx, input: LatestQuery) -> Handled {
     let reader = snapshot.reader();
     let candidates = match (&input.session_id, &input.venture, &input.repo) {
         (Some(session), _, _) => {
-            paging::id(Kind::Session, "session_id", session)?;
-            reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[session], 200)?
+            let id = paging::id(Kind::Session, "session_id", session)?;
+            let known = reader.get::<Session>(id)?;
+            let mut found = reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[session], 200)?;
+            found.retain(|handoff| known.as_ref().is_none_or(|session| session.venture == handoff.venture));
+            found
         }
         (None, Some(venture), Some(repo)) => {
             reader.newest::<Handoff>(Index::Repo, Kind::Handoff, &[venture, repo], 1_000)?

@@ -420,8 +420,11 @@ pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
             }
             Ok::<(), Failure>(())
         });
-        done.await?;
-        app.presence.forget(id);
+        // One that cannot be ended keeps no other one open.
+        match done.await {
+            Ok(_) => app.presence.forget(id),
+            Err(failure) => tracing::warn!(%id, ?failure, "a session could not be ended"),
+        }
     }
     for id in stale {
         let inner = Arc::clone(app);
@@ -440,8 +443,11 @@ pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
             give_up(draft, &inner, &session, last, EndReason::Stale, &origin)?;
             Ok::<(), Failure>(())
         });
-        done.await?;
-        app.presence.forget(id);
+        // One that cannot be ended keeps no other one open.
+        match done.await {
+            Ok(_) => app.presence.forget(id),
+            Err(failure) => tracing::warn!(%id, ?failure, "a session could not be ended"),
+        }
     }
     let changed = app.presence.take_unsaved();
     let saved = app.store.write(move |draft| {

@@ -22,7 +22,7 @@ const GLOBAL: &str = "global";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ids {
     fleet: FleetId,
-    are_tagged: bool,
+    version: u32,
 }
 
 impl Ids {
@@ -34,7 +34,13 @@ impl Ids {
     /// The ids of a fleet with a version of ids.
     #[must_use]
     pub fn new(fleet: FleetId, version: u32) -> Self {
-        Self { fleet, are_tagged: version > Self::UNTAGGED }
+        Self { fleet, version }
+    }
+
+    /// Returns the version.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// Makes a time-ordered id from a time and randomness, for a record that will lie in a space. Of the randomness 32 bits
@@ -84,26 +90,26 @@ impl Ids {
     /// Whether a record may be written in a space: every one may in a fleet whose ids have no tags.
     #[must_use]
     pub fn may_lie_in(&self, id: DocumentId, space: SpaceId) -> bool {
-        !self.are_tagged || id.raw[STEM..] == tag(id, space)
+        self.version == Self::UNTAGGED || id.raw[STEM..] == tag(id, space)
     }
 
-    /// Whether what a record says of itself agrees with the space in which it lies. What says that it belongs to another venture
-    /// would count there for those who read both. A note may be moved to another venture and stays where it is.
+    /// Returns the field by which a record says that it belongs to another space than the one in which it lies. It would
+    /// count there for those who read both. A note may be moved to another venture and stays where it is.
     #[must_use]
-    pub fn agrees(&self, kind: Kind, view: &Map<String, Value>, space: SpaceId) -> bool {
+    pub fn misplaced(&self, kind: Kind, view: &Map<String, Value>, space: SpaceId) -> Option<&'static str> {
         let field = match kind {
             Kind::Session | Kind::Handoff | Kind::Claim | Kind::Escalation | Kind::Event => "venture",
             Kind::Doc | Kind::GeneratedDoc => "scope",
             Kind::Requirement => "scope_venture",
             Kind::Venture => "code",
-            Kind::Note | Kind::Machine | Kind::Plan => return true,
+            Kind::Note | Kind::Machine | Kind::Plan => return None,
         };
-        let named = view.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-        !self.are_tagged || named.is_none_or(|text| self.space(&space_of(text)) == space)
+        let named = view.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())?;
+        (self.version > Self::UNTAGGED && self.space(&space_of(named)) != space).then_some(field)
     }
 
     fn tagged(&self, mut id: DocumentId, space: &Space) -> DocumentId {
-        if self.are_tagged {
+        if self.version > Self::UNTAGGED {
             let tag = tag(id, self.space(space));
             id.raw[STEM..].copy_from_slice(&tag);
         }
@@ -210,12 +216,13 @@ mod tests {
             (Kind::Venture, view("code", "alpha"), alpha),
         ];
         for (kind, view, space) in &cases {
-            assert!(new.agrees(*kind, view, *space), "{kind}");
+            assert_eq!(new.misplaced(*kind, view, *space), None, "{kind}");
             let other = if *space == alpha { fleet } else { alpha };
-            assert_eq!(new.agrees(*kind, view, other), view.is_empty(), "{kind}");
-            assert!(old.agrees(*kind, view, other), "{kind}");
+            let field = view.keys().next().map(String::as_str);
+            assert_eq!(new.misplaced(*kind, view, other), field, "{kind}");
+            assert_eq!(old.misplaced(*kind, view, other), None, "{kind}");
         }
-        assert!(new.agrees(Kind::Note, &view("venture", "alpha"), fleet));
+        assert_eq!(new.misplaced(Kind::Note, &view("venture", "alpha"), fleet), None);
     }
 
     #[test]

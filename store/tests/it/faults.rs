@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ctxnode_model::frontier::LogId;
 use ctxnode_model::record::Note;
-use ctxnode_store::{Location, OpenError, Outcome, SeededEntropy, Store, StoreError, backup_to};
+use ctxnode_store::entry::{Header, Op, VerifiedEntry, decode};
+use ctxnode_store::{FORMAT, Location, NodeSecret, OpenError, Outcome, SeededEntropy, Store, StoreError, backup_to};
 
 use crate::support::*;
 
@@ -59,7 +61,7 @@ fn q_07_a_newer_format_is_refused_without_changing_a_byte() {
         let database = redb::Database::open(&path).unwrap();
         let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta_v1");
         let transaction = database.begin_write().unwrap();
-        let payload = 3_u32.to_be_bytes();
+        let payload = (FORMAT + 1).to_be_bytes();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&6_u64.to_le_bytes()).update(b"format").update(&payload);
         let framed = [&hasher.finalize().as_bytes()[..8], &payload].concat();
@@ -68,7 +70,7 @@ fn q_07_a_newer_format_is_refused_without_changing_a_byte() {
     }
     let before = std::fs::read(&path).unwrap();
     let error = reopen(&path, 53).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 3, supported: 2 }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found, supported: FORMAT } if found == FORMAT + 1), "{error:?}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -246,4 +248,34 @@ fn entries_that_are_here_already_and_refused_commands_cost_no_write() {
     assert_eq!(cost(&refused), 0);
     add_note(&a.store, "two", "body", &[]);
     assert!(cost(&|| drop(ingest(&b, all_entries(&a.store)))) > 0);
+}
+
+/// What founds a fleet in a way that this version does not know, or founds it for somebody else, makes no replica: one whose
+/// rights it cannot read would hold back everything that comes.
+#[test]
+fn a_genesis_that_this_version_does_not_know_makes_no_replica() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let bytes = file_store(&dir.path().join("other.redb"), 55).genesis().unwrap();
+    let (header, ops) = decode(&bytes).unwrap();
+    let Op::Control(known) = &ops[0] else { unreachable!() };
+    let known = String::from_utf8(known.clone()).unwrap();
+    let secret = NodeSecret::generate(&SeededEntropy::new(77));
+    let author = secret.public();
+    let later = [
+        known.replace("genesis-2", "genesis-3"),
+        known.replace("\"ids\":2", "\"ids\":3"),
+        known.replace("\"ids\":2", "\"ids\":99999999999"),
+        // It names another founder than the one who signs it.
+        known.clone(),
+    ];
+    for text in later {
+        let header = Header { log: LogId { author, ..header.log }, ..header.clone() };
+        let op = Op::Control(text.clone().into_bytes());
+        let genesis = VerifiedEntry::sign(header, vec![op], &secret).unwrap().bytes().to_vec();
+        let (options, _) = options(Location::File(path.clone()), 56);
+        let made = Store::create_member(options, genesis);
+        assert!(matches!(made, Err(OpenError::Store(StoreError::NewerFleet))), "{text}: {made:?}");
+        assert!(!path.exists(), "{text}");
+    }
 }

@@ -13,12 +13,12 @@ use super::world::{Node, World};
 /// How often something was held back, by why: what no fleet ever comes to proves nothing.
 pub(super) static HELD_BACK: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
 
-/// A member, with what it shows of every note.
+/// A member, with what it shows of every record.
 struct Seen<'a> {
     node: &'a Node,
     spaces: Spaces,
     heads: Heads,
-    notes: Vec<ViewBytes>,
+    records: Vec<ViewBytes>,
 }
 
 impl World {
@@ -56,8 +56,8 @@ impl World {
             let snapshot = node.store().read().expect("a snapshot");
             let sound = snapshot.check(|_| ()).expect("a check");
             assert_eq!(sound.problem_count, 0, "{:?} {}", sound.problems, self.tail());
-            let notes = self.notes.iter().map(|id| snapshot.reader().view_bytes(*id).expect("a view")).collect();
-            active.push(Seen { node, spaces, heads: node.heads(), notes });
+            let records = self.records.iter().map(|id| snapshot.reader().view_bytes(*id).expect("a view")).collect();
+            active.push(Seen { node, spaces, heads: node.heads(), records });
         }
         // The founder reads everything, so each of the others has all that it may read in common with it.
         if let Some((first, others)) = active.split_first() {
@@ -84,6 +84,12 @@ impl World {
             let held = |seen: &Seen<'_>| {
                 let (rows, _) =
                     seen.node.store().read().expect("a snapshot").reader().quarantine(10_000).expect("rows");
+                for row in &rows {
+                    // What an honest machine wrote is held back because of rights, or of a second history.
+                    let is_lie = row.reason["why"] == "other-space" || row.reason["why"] == "screened";
+                    let honest = is_lie && self.liar != Some(row.log.author);
+                    assert!(!honest, "{row:?} is of an honest machine: {}", self.tail());
+                }
                 rows.into_iter().map(|row| (row.log, row.seq, row.op, row.why)).collect::<BTreeSet<_>>()
             };
             for (.., why) in held(one) {
@@ -91,7 +97,7 @@ impl World {
             }
             assert_eq!(held(one), held(two), "they hold back different things: {}", self.tail());
         }
-        for (id, (one_view, two_view)) in self.notes.iter().zip(one.notes.iter().zip(&two.notes)) {
+        for (id, (one_view, two_view)) in self.records.iter().zip(one.records.iter().zip(&two.records)) {
             // A node without a right to the space has nothing, or what it had when it was an admin.
             let reads = |view: &ViewBytes| space_of(view).is_some_and(|space| spaces.contains(&space));
             let both_have = reads(one_view) && reads(two_view);
@@ -124,10 +130,10 @@ impl World {
     /// A note of a member is everywhere where it may be read, or held back because of its author's rights.
     fn nothing_is_lost(&self, active: &[Seen<'_>]) {
         for author in active {
-            for (at, id) in self.notes.iter().enumerate().filter(|(at, _)| author.notes[*at].0.is_some()) {
+            for (at, id) in self.records.iter().enumerate().filter(|(at, _)| author.records[*at].0.is_some()) {
                 let Some(space) = author.node.acked.get(id) else { continue };
                 for node in active.iter().filter(|node| node.spaces.contains(space)) {
-                    assert!(node.notes[at].0.is_some(), "{id} is lost: {}", self.tail());
+                    assert!(node.records[at].0.is_some(), "{id} is lost: {}", self.tail());
                 }
             }
         }
@@ -145,7 +151,7 @@ impl World {
             assert!(is_made, "{member} made itself an admin: {}", self.tail());
         }
         let snapshot = node.store().read().expect("a snapshot");
-        for id in self.notes.iter().filter(|id| !self.perhaps_deleted.contains(id)) {
+        for id in self.records.iter().filter(|id| !self.perhaps_deleted.contains(id)) {
             let (view, _) = snapshot.reader().view_bytes(*id).expect("a view");
             let view: Option<Value> = view.map(|bytes| serde_json::from_slice(&bytes).expect("JSON"));
             let is_deleted = view.is_some_and(|view| view["meta"]["deleted"] != json!(false));

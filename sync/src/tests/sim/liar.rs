@@ -8,12 +8,12 @@ use ctxnode_store::{ControlOp, Entropy as _, NodeSecret, Role, SeededEntropy};
 use ctxnode_sync_proto::{Entries, Message};
 
 /// Says something else than an honest node would.
-pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, notes: &[DocumentId], message: Message) -> Message {
+pub(super) fn lie(random: &SeededEntropy, secret: &NodeSecret, records: &[DocumentId], message: Message) -> Message {
     let dice = random.number() % 9;
     match message {
-        Message::Entries(mut runs) if dice == 8 && !notes.is_empty() => {
+        Message::Entries(mut runs) if dice == 8 && !records.is_empty() => {
             // Of any space: ids can be guessed, or were heard of before.
-            let note = notes[usize::try_from(random.number() % notes.len() as u128).unwrap_or(0)];
+            let note = records[usize::try_from(random.number() % records.len() as u128).unwrap_or(0)];
             let mark = [None, Some(Op::Tombstone(note)), Some(Op::Revive(note))];
             let mark = &mark[usize::try_from(random.number() % 3).unwrap_or(0)];
             sign_others(secret, &mut runs, &|_, op| about_another(op, note, mark.as_ref()));

@@ -37,7 +37,7 @@ impl Life {
         let is_restless = below(4) == 0;
         Self {
             size,
-            most: if is_large { size.max(9) } else { size + 2 },
+            most: if is_large { (size + 2).max(9) } else { size + 2 },
             steps: if is_large { 60 + below(61) } else { 8 + below(33) },
             has_liar,
             is_mixed: below(3) == 0,

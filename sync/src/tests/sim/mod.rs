@@ -50,6 +50,7 @@ fn seeds_that_found_something_agree() {
 fn every_fleet_that_heals_agrees() {
     let plan = runner::Plan::from_environment();
     println!("{plan:?}");
+    judge::HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner).clear();
     let failed = runner::run_all(&plan, run);
     assert!(failed.is_empty(), "{} seeds failed: {failed:#?}", failed.len());
     let held_back = judge::HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);

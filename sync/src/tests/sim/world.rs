@@ -9,8 +9,9 @@ use ctxnode_model::frontier::{Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId, Timestamp};
 use ctxnode_store::{
     ControlOp, Draft, Entropy as _, Location, ManualClock, NodeSecret, Options, Role, SeededEntropy, Store, StoreError,
+    WriteError,
 };
-use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, OwnHeads, frame};
+use ctxnode_sync_proto::{Bye, Event, Exchange, Me, Message, Output, OwnHeads, code, frame};
 
 use super::disk::Disk;
 use super::liar::lie;
@@ -72,13 +73,15 @@ pub(super) struct World {
     pub(super) revoked: BTreeSet<NodeKey>,
     /// By an admin whose disk failed meanwhile.
     pub(super) perhaps_revoked: BTreeSet<NodeKey>,
-    pub(super) notes: Vec<DocumentId>,
+    pub(super) records: Vec<DocumentId>,
     pub(super) liar: Option<NodeKey>,
     /// Who was ever made an admin by one, as far as is known: nobody else is one, and nobody else deletes.
     pub(super) perhaps_admins: BTreeSet<NodeKey>,
     /// What was perhaps deleted by one.
     pub(super) perhaps_deleted: BTreeSet<DocumentId>,
     pub(super) now: u64,
+    /// How connections ended since it was last asked.
+    pub(super) byes: Vec<Bye>,
     /// How many boots there have been: no two copies of a disk run under one.
     pub(super) boots: u32,
     log: Vec<String>,
@@ -94,11 +97,12 @@ impl World {
             wires: BTreeMap::new(),
             revoked: BTreeSet::new(),
             perhaps_revoked: BTreeSet::new(),
-            notes: Vec::new(),
+            records: Vec::new(),
             liar: None,
             perhaps_admins: BTreeSet::new(),
             perhaps_deleted: BTreeSet::new(),
             now: 0,
+            byes: Vec::new(),
             boots: 0,
             log: Vec::new(),
         };
@@ -189,7 +193,14 @@ impl World {
         node: usize,
         command: impl FnOnce(&mut Draft<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Option<T> {
-        self.nodes[node].store.as_ref()?.write_blocking(command).ok().map(|done| done.value)
+        match self.nodes[node].store.as_ref()?.write_blocking(command) {
+            Ok(done) => Some(done.value),
+            // A right that was lost, or a disk that is full. Whatever else is refused would make fleets that do nothing.
+            Err(WriteError::Refused(error @ (StoreError::OtherSpace { .. } | StoreError::Schema { .. }))) => {
+                panic!("node {node} refuses an honest command: {error}: {}", self.tail())
+            }
+            Err(_) => None,
+        }
     }
 
     /// Lets one thing happen.
@@ -228,7 +239,7 @@ impl World {
             }
             90..96 if self.life.is_restless => self.rewind(node),
             96..99 if self.life.is_restless => self.govern(node),
-            86..90 => self.wait(),
+            86..90 | 99 => self.wait(),
             80..82 => {
                 let jump = (self.below(5) as i64 - 2) * DAY_MS;
                 self.nodes[node].clock.advance(jump);
@@ -247,13 +258,15 @@ impl World {
         let mine = self.nodes[node].ventures.as_ref();
         let venture = venture.filter(|code| mine.is_none_or(|mine| mine.contains(code)));
         let space = Space::of(venture);
-        let known = if self.notes.is_empty() || self.chance(30) {
+        let known = if self.records.is_empty() || self.chance(30) {
             None
         } else {
-            Some(self.notes[self.below(self.notes.len())])
+            Some(self.records[self.below(self.records.len())])
         };
         let word = self.random.number() % 1_000;
         let tombstone = self.chance(5);
+        let is_handoff = self.chance(25);
+        let code = venture.map(str::to_owned);
         if tombstone && self.perhaps_admins.contains(&self.nodes[node].key) {
             self.perhaps_deleted.extend(known);
         }
@@ -265,6 +278,10 @@ impl World {
                         draft.tombstone(id)?;
                         return Ok((id, false));
                     }
+                    if id.kind == Kind::Handoff {
+                        draft.edit(id, &space, [Edit::set("summary", format!("s{word}"))])?;
+                        return Ok((id, false));
+                    }
                     let before = draft.reader().body(id)?.unwrap_or_default();
                     let text = format!("{before}\nline {word}");
                     let body = Edit::Body { field: "content", text, base: None };
@@ -274,6 +291,18 @@ impl World {
                         [Edit::set("title", format!("t{word}")), Edit::set("updated_at", now), body],
                     )?;
                     Ok((id, false))
+                }
+                _ if is_handoff => {
+                    let id = draft.fresh_id(Kind::Handoff, &space)?;
+                    let thread = format!("thread {}", word % 3);
+                    let fields = [
+                        Edit::set("thread", thread),
+                        Edit::set("payload", "{}"),
+                        Edit::set("drafted", word.is_multiple_of(2)),
+                        Edit::set("created_at", now),
+                    ];
+                    draft.edit(id, &space, fields.into_iter().chain(Edit::set_some("venture", code)))?;
+                    Ok((id, true))
                 }
                 _ => {
                     let id = draft.fresh_id(Kind::Note, &space)?;
@@ -290,7 +319,7 @@ impl World {
             self.note(|| format!("edit {node} {id} new={is_new}"));
             self.nodes[node].promise();
             if is_new {
-                self.notes.push(id);
+                self.records.push(id);
                 let space = Space::of(venture).id(&self.nodes[node].store().fleet());
                 self.nodes[node].acked.insert(id, space);
             }
@@ -354,7 +383,7 @@ impl World {
             match output {
                 Output::Send(mut message) => {
                     if lies {
-                        message = lie(&self.random, secret, &self.notes, message);
+                        message = lie(&self.random, secret, &self.records, message);
                     }
                     if newer {
                         if let Message::Hello(hello) = &mut message {
@@ -368,7 +397,10 @@ impl World {
                 }
                 Output::Read(_) | Output::Ingest(_) => own.work.push_back(output),
                 Output::Presence(_) => {}
-                Output::Close(bye) => wire.closed = Some(bye),
+                Output::Close(bye) => {
+                    self.byes.push(bye.clone());
+                    wire.closed = Some(bye);
+                }
             }
         }
     }
@@ -407,7 +439,7 @@ impl World {
             let event = match frame::decode(&bytes[4..]) {
                 Ok(Some(message)) => Event::Received(message),
                 Ok(None) => return true,
-                Err(error) => Event::Stop(Bye { code: ctxnode_sync_proto::code::VIOLATION, text: error.to_string() }),
+                Err(error) => Event::Stop(Bye { code: code::VIOLATION, text: error.to_string() }),
             };
             self.handle(pair, side, event);
             return true;
@@ -441,6 +473,7 @@ impl World {
             self.start(node);
             self.nodes[node].lies = false;
         }
+        self.byes.clear();
         // Rights change what may be said, which shows in the next connection.
         for round in 0.. {
             assert!(round < 12, "they never agree: {}", self.tail());
@@ -453,6 +486,8 @@ impl World {
             }
             self.fall_silent();
             self.silence_lasts();
+            let bad = self.byes.iter().find(|bye| bye.code != code::REVOKED);
+            assert!(bad.is_none(), "honest machines end a connection, {bad:?}: {}", self.tail());
             if before == self.nodes.iter().map(Node::heads).collect::<Vec<_>>() {
                 return;
             }
