@@ -237,6 +237,7 @@ fn renew_epoch(path: &Path, entropy: &dyn Entropy) -> Result<(u64, u64, u64), Op
     let rows = {
         let database = std::sync::Arc::new(builder().open(path).map_err(StoreError::from)?);
         crate::migrate::to_present(&database)?;
+        crate::open::add_missing_tables(&database)?;
         let transaction = database.begin_write().map_err(StoreError::from)?;
         {
             let tables = WriteTables::new(&transaction);

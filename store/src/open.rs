@@ -31,6 +31,11 @@ use crate::{
 
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 3;
+/// What rights this version knows. Raised with every control op or rule that versions before did not know: they held back what
+/// this one allows.
+const RIGHTS: u32 = 1;
+/// The row that says by which rights everything was judged.
+pub(crate) const JUDGED: &[u8] = b"judged";
 
 /// What the store was last opened as.
 const INCARNATION: &[u8] = b"incarnation";
@@ -184,6 +189,7 @@ impl Store {
             tables.put(Table::Meta, b"node", &options.secret.public().0)?;
             tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
             tables.put(Table::Meta, b"genesis", genesis.bytes())?;
+            tables.put(Table::Meta, JUDGED, &RIGHTS.to_be_bytes())?;
             let mut cache = DocumentCache::new();
             let mut batch = Batch::new(tables, Authority::default(), &mut cache)?;
             let mut row = log_row(&batch, &genesis.header().log)?;
@@ -253,8 +259,8 @@ impl Store {
                 .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?
         };
         let store = Self(Arc::new(Inner { shared, commands: Mutex::new(commands), previous }));
-        if !start.judged_anew.is_empty() {
-            store.judge_anew(start.judged_anew)?;
+        if start.judged != RIGHTS {
+            store.judge_anew()?;
         }
         Ok(store)
     }
@@ -424,7 +430,17 @@ impl Store {
 
     /// Applies what an earlier version held back and this one allows: it may know control ops that the other did not. Everything
     /// else that changes rights is noticed when it comes.
-    fn judge_anew(&self, authors: BTreeSet<NodeKey>) -> Result<(), StoreError> {
+    fn judge_anew(&self) -> Result<(), StoreError> {
+        let authors = recover::held_and_allowed(&self.read()?, &self.authority())?;
+        // Noted first: what cannot be judged, because something is damaged, is not tried again at every start.
+        self.submit(Box::new(|group: &mut Group<'_, '_>| {
+            group.batch.tables.put(Table::Meta, JUDGED, &RIGHTS.to_be_bytes())?;
+            Ok(Box::new(|_| ()))
+        }))?;
+        if authors.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(authors = authors.len(), "what an earlier version held back is looked at again");
         self.submit(Box::new(move |group: &mut Group<'_, '_>| {
             authors.into_iter().for_each(|author| group.batch.unsettle(author));
             recover::judge_again(&mut group.batch)?;
@@ -511,7 +527,7 @@ fn check_incarnation(
 }
 
 /// Makes the tables that an earlier build of this format did not have.
-fn add_missing_tables(database: &Database) -> Result<(), StoreError> {
+pub(crate) fn add_missing_tables(database: &Database) -> Result<(), StoreError> {
     let known: BTreeSet<String> =
         database.begin_read()?.list_tables()?.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
     if Table::ALL.iter().all(|table| known.contains(table.name())) {
@@ -560,8 +576,8 @@ struct Start {
     authority: Authority,
     journal: u64,
     clock: Stamp,
-    /// Authors of whom something is held back that is allowed.
-    judged_anew: BTreeSet<NodeKey>,
+    /// The [`RIGHTS`] by which everything that is here was judged.
+    judged: u32,
 }
 
 fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
@@ -583,6 +599,6 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
         clock = if last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;
-    let judged_anew = recover::held_and_allowed(&snapshot, &authority)?;
-    Ok(Start { fleet, ids, node, epoch, authority, journal, clock, judged_anew })
+    let judged = snapshot.get(Table::Meta, JUDGED)?.and_then(|row| row.try_into().ok()).map_or(0, u32::from_be_bytes);
+    Ok(Start { fleet, ids, node, epoch, authority, journal, clock, judged })
 }

@@ -508,11 +508,11 @@ pub(crate) fn read_ids(kv: &dyn Kv) -> Result<Ids, StoreError> {
 /// # Errors
 /// When it founds none in a way that this version knows.
 pub(crate) fn ids_of(genesis: &VerifiedEntry) -> Result<Ids, StoreError> {
-    let mut ops = genesis.ops().iter().filter_map(Op::control).map(ControlOp::decode);
-    let version = ops.find_map(|op| match op {
-        ControlOp::Genesis { ids, founder, .. } if founder == genesis.header().log.author => Some(ids),
+    // The first op alone founds.
+    let version = match genesis.ops().iter().find_map(Op::control).map(ControlOp::decode) {
+        Some(ControlOp::Genesis { ids, founder, .. }) if founder == genesis.header().log.author => Some(ids),
         _ => None,
-    });
+    };
     let mut fleet = FleetId([0; 16]);
     fleet.0.copy_from_slice(&genesis.hash()[..16]);
     let known = version.filter(|version| (Ids::UNTAGGED..=Ids::NEWEST).contains(version));

@@ -31,6 +31,10 @@ pub(crate) fn judge_again(batch: &mut Batch<'_>) -> Result<(), StoreError> {
             let row = LogRow::decode(&payload)?;
             for seq in 1..=row.length {
                 judge_one(batch, (&log, row.number, seq), &mut withdrawn, &mut touched)?;
+                if seq.is_multiple_of(STEP as u64) {
+                    // What is applied need not stay in memory until everything is.
+                    batch.flush()?;
+                }
             }
         }
         for (id, space) in &withdrawn {
@@ -75,22 +79,44 @@ fn judge_one(
     }
 }
 
-/// The authors of entries that are held back whole although they are allowed.
+/// The authors of entries that are held back whole although they are allowed. What is damaged is left to the check.
 pub(crate) fn held_and_allowed(kv: &dyn Kv, authority: &Authority) -> Result<BTreeSet<NodeKey>, StoreError> {
     let mut authors = BTreeSet::new();
-    for (key, _) in kv.scan_prefix(Table::Quarantine, &[], Direction::Forward, usize::MAX)? {
-        let Held { log_no, seq, op } = Held::decode(&key)?;
-        let Some(log) = query::log_by_number(kv, log_no)?.filter(|log| !authors.contains(&log.author)) else {
-            continue;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        use std::ops::Bound;
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let step = match kv.scan(Table::Quarantine, (from, Bound::Unbounded), Direction::Forward, STEP) {
+            Ok(step) => step,
+            Err(StoreError::Corrupt { key, .. }) => {
+                after = Some(key);
+                continue;
+            }
+            Err(error) => return Err(error),
         };
-        if op == rows::WHOLE_ENTRY {
-            let entry = query::entry(kv, log_no, seq)?;
-            if authority.judge(entry.header(), entry.ops(), &log, seq).is_ok() {
-                authors.insert(log.author);
+        let Some((last, _)) = step.last() else { return Ok(authors) };
+        after = Some(last.clone());
+        for (key, _) in &step {
+            match author_if_allowed(kv, authority, key, &authors) {
+                Ok(author) => authors.extend(author),
+                Err(StoreError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
     }
-    Ok(authors)
+}
+
+fn author_if_allowed(
+    kv: &dyn Kv,
+    authority: &Authority,
+    key: &[u8],
+    known: &BTreeSet<NodeKey>,
+) -> Result<Option<NodeKey>, StoreError> {
+    let Held { log_no, seq, op } = Held::decode(key)?;
+    let log = query::log_by_number(kv, log_no)?.filter(|log| op == rows::WHOLE_ENTRY && !known.contains(&log.author));
+    let Some(log) = log else { return Ok(None) };
+    let entry = query::entry(kv, log_no, seq)?;
+    Ok(authority.judge(entry.header(), entry.ops(), &log, seq).is_ok().then_some(log.author))
 }
 
 /// The ops of a document that were ever allowed, applied or not.
@@ -155,7 +181,7 @@ pub(crate) fn rederive(tables: &WriteTables<'_>) -> Result<u64, StoreError> {
     Ok(done)
 }
 
-/// Documents read at a time while everything is derived again.
+/// Rows, entries or documents that are read or held at a time, where all of them are gone through.
 const STEP: usize = 1_024;
 
 #[cfg(test)]
@@ -203,15 +229,31 @@ mod tests {
         });
         store.submit(forgets).unwrap();
         assert!(receiver.recv().unwrap());
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let is_older = Box::new(move |group: &mut Group<'_, '_>| {
+            group.batch.tables.remove(Table::Meta, crate::open::JUDGED)?;
+            let done: crate::writer::Tell = Box::new(move |committed| sender.send(committed.is_ok()).unwrap());
+            Ok(done)
+        });
+        store.submit(is_older).unwrap();
+        assert!(receiver.recv().unwrap());
         let shows = |store: &Store| store.read().unwrap().reader().meta(id).unwrap().is_some();
         assert!(!shows(&store));
         store.close();
+        drop(store);
+        // A row that was damaged on the disk is for the check to name, and keeps nothing from opening.
+        let database = redb::Database::open(dir.path().join("store.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let table = transaction.open_table(Table::Quarantine.definition());
+        table.unwrap().insert([0_u8; 14].as_slice(), b"rot".as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
 
         let store = Store::open(options()).unwrap();
         // What is queued at the start goes before any other command.
         store.write_blocking(|_| Ok::<_, StoreError>(())).unwrap();
         assert!(shows(&store));
-        assert_eq!(store.read().unwrap().reader().quarantine(10).unwrap().1, 0);
-        assert_eq!(store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
+        let problems = store.read().unwrap().check(|_| ()).unwrap().problems;
+        assert_eq!(problems.iter().map(|problem| problem.table).collect::<Vec<_>>(), [Table::Quarantine.name()]);
     }
 }

@@ -76,7 +76,9 @@ impl StartError {
             Self::Uninstalled => "install it again",
             Self::Key(_) => "restore `node.key` with mode 600 from where it was kept",
             Self::NoReplica(_) => "run `ctxnode init`, or `ctxnode restore BACKUP`",
-            Self::Store(OpenError::Newer { .. }) => "install the newer ctxnode; nothing was changed",
+            Self::Store(OpenError::Newer { .. } | OpenError::Store(StoreError::NewerFleet)) => {
+                "install the newer ctxnode; nothing was changed"
+            }
             Self::Store(_) | Self::Read(_) => "run `ctxnode doctor`; `ctxnode restore BACKUP` brings back a backup",
         }
     }

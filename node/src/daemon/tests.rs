@@ -367,12 +367,18 @@ async fn what_another_venture_says_of_a_session_does_nothing_to_it() {
         node.ask(Call::new("venture.put", venture).param("code", code)).await;
     }
     let session = node.begin().await;
+    let drafted = |session: &str| Call::new("session.draft", json!({})).param("id", session);
+    let own = node.ask(drafted(&session)).await["handoff_id"].clone();
     let named = session.clone();
     let forged = node.app.store.write_blocking(move |draft| {
         let (beta, now) = (Space::Venture("beta".to_owned()), draft.now());
         let common = [Edit::set("venture", "beta"), Edit::set("session_id", named.as_str())];
         let handoff = [Edit::set("drafted", true), Edit::set("payload", "{}"), Edit::set("created_at", now)];
-        draft.edit(draft.fresh_id(Kind::Handoff, &beta)?, &beta, common.clone().into_iter().chain(handoff))?;
+        // More than are looked at of one session.
+        for _ in 0..60 {
+            let fields = common.clone().into_iter().chain(handoff.clone());
+            draft.edit(draft.fresh_id(Kind::Handoff, &beta)?, &beta, fields)?;
+        }
         let claim = [
             Edit::set("claim_kind", "path"),
             Edit::set("key", "src/**"),
@@ -387,6 +393,9 @@ async fn what_another_venture_says_of_a_session_does_nothing_to_it() {
     let released = node.do_("claim.release", json!({ "session_id": session, "kind": "path", "key": "src/**" })).await;
     assert_eq!(released["id"], taken["claim"]["id"], "{taken:#}");
 
+    node.clock.advance(2 * MINUTE);
+    let again = node.ask(drafted(&session)).await;
+    assert_eq!(again["handoff_id"], own, "it says the same: {again:#}");
     let latest = node.ask(Call::new("handoff.latest", json!({ "session_id": session })));
     let done = node.do_("eod", json!({ "session_id": session, "accomplished": ["it"], "status": "done" })).await;
     let handoff = done["handoff_id"].as_str().unwrap().to_owned();

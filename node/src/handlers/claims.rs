@@ -16,7 +16,7 @@ use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::start::superseded_twins;
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, RecordMeta, Space, Timestamp};
-use ctxnode_store::{LocalTable, Reader};
+use ctxnode_store::{Listing, LocalTable, Reader};
 
 use super::sessions::{self, refuse_secrets, session_of};
 use super::{events, paging, ventures};
@@ -385,13 +385,17 @@ async fn by_key(cx: &Cx, input: &ClaimRelease) -> Result<DocumentId, Failure> {
     }
     let own = session.id.to_string();
     let snapshot = cx.read()?;
-    let claims = snapshot.reader().newest::<Claim>(Index::All, Kind::Claim, &[], 10_000)?;
-    let found = claims.iter().find(|claim| {
+    let listing = Listing { index: Index::All, kind: Kind::Claim, prefix: &[], after: None, limit: 1 };
+    let found = snapshot.reader().list_where::<Claim>(&listing, |claim| {
         claim.session_id == own
             && claim.venture == session.venture
             && claim.claim_kind == wanted.kind
             && claim.key == wanted.key
             && same_repo(&claim.repo, &session.repo)
-    });
-    found.map(|claim| claim.id).ok_or_else(|| Failure::new(ErrorCode::NotFound, "this session holds no such claim"))
+    })?;
+    found
+        .items
+        .first()
+        .map(|claim| claim.id)
+        .ok_or_else(|| Failure::new(ErrorCode::NotFound, "this session holds no such claim"))
 }

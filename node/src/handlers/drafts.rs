@@ -12,7 +12,7 @@ use ctxnode_model::record::{EndReason, Escalation, Handoff, Session, SessionStat
 use ctxnode_model::rules::draft::Captured;
 use ctxnode_model::rules::handoff::{SCHEMA_VERSION, ThreadSource, payload, status_name, thread_key};
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Space};
-use ctxnode_store::{Draft, Reader, StoreError};
+use ctxnode_store::{Draft, Listing, Reader, StoreError};
 
 use super::hooks::{self, State};
 use super::{handoffs, paging, sessions, start};
@@ -94,9 +94,11 @@ pub(super) async fn refresh(cx: &Cx, id: DocumentId) -> Result<(), Failure> {
 /// The newest handoffs of a session. Whoever has heard of a session can name it in a handoff of another venture, which is none
 /// of it.
 pub(super) fn of_session(reader: Reader<'_>, session: &Rec<Session>) -> Result<Vec<Rec<Handoff>>, StoreError> {
-    let mut found = reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[&session.id.to_string()], OF_SESSION)?;
-    found.retain(|handoff| handoff.venture == session.venture);
-    Ok(found)
+    let (session_id, venture) = (session.id.to_string(), session.venture.as_str());
+    let prefix = [session_id.as_str()];
+    let listing =
+        Listing { index: Index::Session, kind: Kind::Handoff, prefix: &prefix, after: None, limit: OF_SESSION };
+    Ok(reader.list_where::<Handoff>(&listing, |handoff| handoff.venture == venture)?.items)
 }
 
 /// A draft that is staged, or one that was there and says the same.

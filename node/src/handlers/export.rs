@@ -86,7 +86,8 @@ fn markdown(reader: Reader<'_>, id: DocumentId) -> Result<Option<(String, String
         }),
         Kind::Doc | Kind::GeneratedDoc => reader.get::<Doc>(id)?.map(|doc| {
             let origin = if id.kind == Kind::Doc { "" } else { "generated/" };
-            (format!("docs/{}/{origin}{}", doc.scope, doc.name), body)
+            let path = format!("{}/{origin}{}", doc.scope, doc.name);
+            (format!("docs/{}", if stays_below(&path) { path } else { format!("unnamed/{id}.md") }), body)
         }),
         Kind::Handoff => reader.get::<Handoff>(id)?.map(|handoff| {
             let facts = json!({ "id": id, "session": handoff.session_id, "from": handoff.from_agent, "venture": handoff.venture,
@@ -105,6 +106,13 @@ fn markdown(reader: Reader<'_>, id: DocumentId) -> Result<Option<(String, String
     })
 }
 
+/// Whether a path leads nowhere but below the directory that it is put in. Scope and name of a doc are what some member of the
+/// fleet wrote, whose own build may have checked nothing.
+fn stays_below(path: &str) -> bool {
+    let is_plain = |part: std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+    Path::new(path).components().all(is_plain) && !path.contains(['\0', '\\', '\n']) && !path.contains("//")
+}
+
 /// Front matter: one `key: JSON value` per line, which is valid YAML.
 fn front(facts: &Value) -> String {
     let mut text = "---\n".to_owned();
@@ -112,4 +120,25 @@ fn front(facts: &Value) -> String {
         let _ = writeln!(text, "{key}: {value}");
     }
     text + "---\n\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stays_below;
+
+    #[test]
+    fn a_doc_is_exported_below_its_directory_whatever_it_is_called() {
+        assert!(stays_below("alpha/generated/notes on x.md") && stays_below("global/..x.md"));
+        for path in [
+            "../x",
+            "alpha/../../x",
+            "alpha/generated/../../../.ssh/config",
+            "/etc/x",
+            "alpha//etc/x",
+            "a\\..\\b",
+            "./x",
+        ] {
+            assert!(!stays_below(path), "{path}");
+        }
+    }
 }

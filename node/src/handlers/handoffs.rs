@@ -345,9 +345,11 @@ pub(crate) async fn latest(cx: &Cx, input: LatestQuery) -> Handled {
         (Some(session), _, _) => {
             let id = paging::id(Kind::Session, "session_id", session)?;
             let known = reader.get::<Session>(id)?;
-            let mut found = reader.newest::<Handoff>(Index::Session, Kind::Handoff, &[session], 200)?;
-            found.retain(|handoff| known.as_ref().is_none_or(|session| session.venture == handoff.venture));
-            found
+            let is_of = |handoff: &Rec<Handoff>| known.as_ref().is_none_or(|known| known.venture == handoff.venture);
+            let prefix = [session.as_str()];
+            let listing =
+                Listing { index: Index::Session, kind: Kind::Handoff, prefix: &prefix, after: None, limit: 200 };
+            reader.list_where::<Handoff>(&listing, is_of)?.items
         }
         (None, Some(venture), Some(repo)) => {
             reader.newest::<Handoff>(Index::Repo, Kind::Handoff, &[venture, repo], 1_000)?

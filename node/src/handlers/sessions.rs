@@ -15,7 +15,7 @@ use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::session::UpdateFields;
 use ctxnode_model::rules::start::superseded_twins;
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, Scalar, Space, Timestamp};
-use ctxnode_store::{Draft, Listing, LocalTable, Reader};
+use ctxnode_store::{Committed, Draft, Listing, LocalTable, Reader, WriteError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -393,6 +393,17 @@ pub(super) fn end_with(
     Ok(edits)
 }
 
+/// Takes note of a session that the sweep has looked at. One that cannot be ended keeps no other one open.
+fn over(app: &App, id: DocumentId, done: Result<Committed<bool>, WriteError<Failure>>) -> Result<(), Failure> {
+    match done {
+        Ok(done) if done.value => app.presence.forget(id),
+        Ok(_) => {}
+        Err(WriteError::Refused(failure)) => tracing::warn!(%id, ?failure, "a session could not be ended"),
+        Err(error @ WriteError::Store(_)) => return Err(error.into()),
+    }
+    Ok(())
+}
+
 /// Marks the stale sessions of this node as abandoned. Bound processes that live are heartbeats first, so that a machine
 /// that slept does not lose its sessions.
 pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
@@ -400,7 +411,9 @@ pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
     app.presence.revive(now);
     let (stale, twins): (Vec<DocumentId>, Vec<(DocumentId, Timestamp)>) = {
         let snapshot = app.store.read()?;
-        let open = snapshot.reader().newest::<Session>(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?;
+        let mut open = snapshot.reader().newest::<Session>(Index::SessionOpenAll, Kind::Session, &[], usize::MAX)?;
+        // One that lies elsewhere than where it says is no session of this machine, whatever it names.
+        open.retain(|session| app.store.ids().space(&Space::of(Some(&session.venture))) == session.meta.space);
         let own: Vec<DocumentId> =
             open.iter().filter(|session| is_own(app, session)).map(|session| session.id).collect();
         let twins = Twins::of(&open).0.into_iter().filter(|(id, _)| own.contains(id)).collect();
@@ -418,22 +431,18 @@ pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
                 let edit = Edit::set("ended", Scalar::json(&json!(ending)));
                 draft.edit(id, &Space::of(Some(&session.venture)), [edit])?;
             }
-            Ok::<(), Failure>(())
+            Ok::<bool, Failure>(true)
         });
-        // One that cannot be ended keeps no other one open.
-        match done.await {
-            Ok(_) => app.presence.forget(id),
-            Err(failure) => tracing::warn!(%id, ?failure, "a session could not be ended"),
-        }
+        over(app, id, done.await)?;
     }
     for id in stale {
         let inner = Arc::clone(app);
         let done = app.store.write(move |draft| {
-            let Some(session) = draft.reader().get::<Session>(id)? else { return Ok(()) };
+            let Some(session) = draft.reader().get::<Session>(id)? else { return Ok(false) };
             let last = inner.presence.last(id, session.created_at);
             // It may have ended, or shown life, since it was found.
             if session.status() != SessionStatus::Active || !is_stale(now.since(last)) {
-                return Ok(());
+                return Ok(false);
             }
             let origin = Origin {
                 actor_key_id: session.actor_key_id.clone(),
@@ -441,13 +450,9 @@ pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
                 correlation: session.creation_correlation_id.clone(),
             };
             give_up(draft, &inner, &session, last, EndReason::Stale, &origin)?;
-            Ok::<(), Failure>(())
+            Ok::<bool, Failure>(true)
         });
-        // One that cannot be ended keeps no other one open.
-        match done.await {
-            Ok(_) => app.presence.forget(id),
-            Err(failure) => tracing::warn!(%id, ?failure, "a session could not be ended"),
-        }
+        over(app, id, done.await)?;
     }
     let changed = app.presence.take_unsaved();
     let saved = app.store.write(move |draft| {

@@ -324,9 +324,16 @@ fn a_record_that_says_it_belongs_to_another_venture_counts_in_none() {
         draft.edit(id, &beta, fields)?;
         Ok(id)
     });
+    let doc = write(&liar.store, |draft| {
+        let beta = Space::Venture("beta".to_owned());
+        let id = draft.ids().generated_doc("beta", "x.md");
+        draft.edit(id, &beta, [Edit::set("scope", "alpha"), Edit::set("name", "x.md")])?;
+        Ok(id)
+    });
     sync(&founder_.store, &liar.store);
     assert_eq!(open_handoffs(&founder_.store), [open]);
     let snapshot = founder_.store.read().unwrap();
+    assert!(snapshot.reader().meta(doc).unwrap().is_none(), "a doc is asked for by its scope");
     let shown = snapshot.reader().get::<Handoff>(id).unwrap().unwrap();
     assert_eq!((shown.venture.as_str(), shown.thread.as_str()), ("-", "the thread"), "it is there to be looked at");
     assert_eq!(snapshot.check(|_| ()).unwrap().problem_count, 0);
