@@ -26,6 +26,7 @@ mod guard;
 mod history;
 mod index_rows;
 mod ingest;
+mod judged;
 mod keys;
 mod kv;
 mod location;

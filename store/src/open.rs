@@ -26,16 +26,11 @@ use crate::rows::{self, LogRow};
 use crate::tables::Table;
 use crate::writer::{Committed, Draft, Group, Job, job, log_row};
 use crate::{
-    Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, migrate, query, recover,
+    Clock, Entropy, OpenError, OsEntropy, StoreError, SystemClock, WriteError, branches, judged, migrate, query,
 };
 
 /// The format that this version writes. A store with a greater number is refused.
 pub const FORMAT: u32 = 3;
-/// What rights this version knows. Raised with every control op or rule that versions before did not know: they held back what
-/// this one allows.
-const RIGHTS: u32 = 1;
-/// The row that says by which rights everything was judged.
-pub(crate) const JUDGED: &[u8] = b"judged";
 
 /// What the store was last opened as.
 const INCARNATION: &[u8] = b"incarnation";
@@ -189,7 +184,7 @@ impl Store {
             tables.put(Table::Meta, b"node", &options.secret.public().0)?;
             tables.put(Table::Meta, b"epoch", &epoch.to_be_bytes())?;
             tables.put(Table::Meta, b"genesis", genesis.bytes())?;
-            tables.put(Table::Meta, JUDGED, &RIGHTS.to_be_bytes())?;
+            judged::note(&tables)?;
             let mut cache = DocumentCache::new();
             let mut batch = Batch::new(tables, Authority::default(), &mut cache)?;
             let mut row = log_row(&batch, &genesis.header().log)?;
@@ -259,7 +254,7 @@ impl Store {
                 .map_err(|source| OpenError::Io { path: PathBuf::from("thread"), source })?
         };
         let store = Self(Arc::new(Inner { shared, commands: Mutex::new(commands), previous }));
-        if start.judged != RIGHTS {
+        if !start.is_judged {
             store.judge_anew()?;
         }
         Ok(store)
@@ -428,30 +423,6 @@ impl Store {
         receiver.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Applies what an earlier version held back and this one allows: it may know control ops that the other did not. Everything
-    /// else that changes rights is noticed when it comes.
-    fn judge_anew(&self) -> Result<(), StoreError> {
-        let authors = recover::held_and_allowed(&self.read()?, &self.authority())?;
-        // Noted first: what cannot be judged, because something is damaged, is not tried again at every start.
-        self.submit(Box::new(|group: &mut Group<'_, '_>| {
-            group.batch.tables.put(Table::Meta, JUDGED, &RIGHTS.to_be_bytes())?;
-            Ok(Box::new(|_| ()))
-        }))?;
-        if authors.is_empty() {
-            return Ok(());
-        }
-        tracing::info!(authors = authors.len(), "what an earlier version held back is looked at again");
-        self.submit(Box::new(move |group: &mut Group<'_, '_>| {
-            authors.into_iter().for_each(|author| group.batch.unsettle(author));
-            recover::judge_again(&mut group.batch)?;
-            Ok(Box::new(|committed: Result<u64, Arc<str>>| {
-                if let Err(error) = committed {
-                    tracing::error!(%error, "what an earlier version held back could not be applied");
-                }
-            }))
-        }))
-    }
-
     /// Finishes the commands that wait, then closes the file. Later commands are refused.
     pub fn close(&self) {
         self.0.finish();
@@ -576,8 +547,8 @@ struct Start {
     authority: Authority,
     journal: u64,
     clock: Stamp,
-    /// The [`RIGHTS`] by which everything that is here was judged.
-    judged: u32,
+    /// Whether everything that is here was judged by the rights that this version knows.
+    is_judged: bool,
 }
 
 fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
@@ -599,6 +570,6 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
         clock = if last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;
-    let judged = snapshot.get(Table::Meta, JUDGED)?.and_then(|row| row.try_into().ok()).map_or(0, u32::from_be_bytes);
-    Ok(Start { fleet, ids, node, epoch, authority, journal, clock, judged })
+    let is_judged = judged::is_judged(&snapshot)?;
+    Ok(Start { fleet, ids, node, epoch, authority, journal, clock, is_judged })
 }

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{DocumentId, NodeKey, SpaceId};
+use ctxnode_model::{DocumentId, SpaceId};
 
 use crate::apply::{Batch, Prepared, State, derive};
-use crate::authority::Authority;
 use crate::index_rows::write_index;
 use crate::kv::{Direction, Kv, WriteTables};
 use crate::rows::{self, Held, LogRow, QuarantineReason};
@@ -79,46 +78,6 @@ fn judge_one(
     }
 }
 
-/// The authors of entries that are held back whole although they are allowed. What is damaged is left to the check.
-pub(crate) fn held_and_allowed(kv: &dyn Kv, authority: &Authority) -> Result<BTreeSet<NodeKey>, StoreError> {
-    let mut authors = BTreeSet::new();
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        use std::ops::Bound;
-        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let step = match kv.scan(Table::Quarantine, (from, Bound::Unbounded), Direction::Forward, STEP) {
-            Ok(step) => step,
-            Err(StoreError::Corrupt { key, .. }) => {
-                after = Some(key);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let Some((last, _)) = step.last() else { return Ok(authors) };
-        after = Some(last.clone());
-        for (key, _) in &step {
-            match author_if_allowed(kv, authority, key, &authors) {
-                Ok(author) => authors.extend(author),
-                Err(StoreError::Corrupt { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-fn author_if_allowed(
-    kv: &dyn Kv,
-    authority: &Authority,
-    key: &[u8],
-    known: &BTreeSet<NodeKey>,
-) -> Result<Option<NodeKey>, StoreError> {
-    let Held { log_no, seq, op } = Held::decode(key)?;
-    let log = query::log_by_number(kv, log_no)?.filter(|log| op == rows::WHOLE_ENTRY && !known.contains(&log.author));
-    let Some(log) = log else { return Ok(None) };
-    let entry = query::entry(kv, log_no, seq)?;
-    Ok(authority.judge(entry.header(), entry.ops(), &log, seq).is_ok().then_some(log.author))
-}
-
 /// The ops of a document that were ever allowed, applied or not.
 pub(crate) fn ops_of(tables: &WriteTables<'_>, id: DocumentId) -> Result<Vec<Held>, StoreError> {
     let mut all: Vec<Held> = query::changes(tables, id)?.into_iter().map(|(_, row)| row.held).collect();
@@ -183,77 +142,3 @@ pub(crate) fn rederive(tables: &WriteTables<'_>) -> Result<u64, StoreError> {
 
 /// Rows, entries or documents that are read or held at a time, where all of them are gone through.
 const STEP: usize = 1_024;
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use ctxnode_model::{Edit, Kind, Space};
-
-    use super::judge_again;
-    use crate::kv::{Direction, Kv as _};
-    use crate::tables::Table;
-    use crate::writer::Group;
-    use crate::{Location, ManualClock, NodeSecret, Options, SeededEntropy, Store, StoreError};
-
-    /// A version that did not know who may write has held everything back. The next one knows, and nothing new comes.
-    #[test]
-    fn what_was_held_back_and_is_allowed_is_applied_when_the_store_is_opened() {
-        let dir = tempfile::tempdir().unwrap();
-        let options = || Options {
-            location: Location::File(dir.path().join("store.redb")),
-            secret: NodeSecret::generate(&SeededEntropy::new(1)),
-            clock: Arc::new(ManualClock::new(ctxnode_model::Timestamp(1_795_435_200_000))),
-            entropy: Arc::new(SeededEntropy::new(2)),
-            incarnation: None,
-        };
-        let store = Store::create(options(), "test").unwrap().store;
-        let id = store.write_blocking(|draft| {
-            let id = draft.fresh_id(Kind::Note, &Space::Fleet)?;
-            draft.edit(id, &Space::Fleet, [Edit::set("title", "kept")])?;
-            Ok::<_, StoreError>(id)
-        });
-        let id = id.unwrap().value;
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let forgets = Box::new(move |group: &mut Group<'_, '_>| {
-            let control = group.batch.tables.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)?;
-            let genesis = group.batch.tables.get(Table::Meta, b"genesis")?.unwrap();
-            control.iter().try_for_each(|(key, _)| group.batch.tables.remove(Table::Control, key).map(drop))?;
-            group.batch.tables.remove(Table::Meta, b"genesis")?;
-            group.batch.renew_authority()?;
-            judge_again(&mut group.batch)?;
-            control.iter().try_for_each(|(key, op)| group.batch.tables.put(Table::Control, key, op))?;
-            group.batch.tables.put(Table::Meta, b"genesis", &genesis)?;
-            let done: crate::writer::Tell = Box::new(move |committed| sender.send(committed.is_ok()).unwrap());
-            Ok(done)
-        });
-        store.submit(forgets).unwrap();
-        assert!(receiver.recv().unwrap());
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let is_older = Box::new(move |group: &mut Group<'_, '_>| {
-            group.batch.tables.remove(Table::Meta, crate::open::JUDGED)?;
-            let done: crate::writer::Tell = Box::new(move |committed| sender.send(committed.is_ok()).unwrap());
-            Ok(done)
-        });
-        store.submit(is_older).unwrap();
-        assert!(receiver.recv().unwrap());
-        let shows = |store: &Store| store.read().unwrap().reader().meta(id).unwrap().is_some();
-        assert!(!shows(&store));
-        store.close();
-        drop(store);
-        // A row that was damaged on the disk is for the check to name, and keeps nothing from opening.
-        let database = redb::Database::open(dir.path().join("store.redb")).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let table = transaction.open_table(Table::Quarantine.definition());
-        table.unwrap().insert([0_u8; 14].as_slice(), b"rot".as_slice()).unwrap();
-        transaction.commit().unwrap();
-        drop(database);
-
-        let store = Store::open(options()).unwrap();
-        // What is queued at the start goes before any other command.
-        store.write_blocking(|_| Ok::<_, StoreError>(())).unwrap();
-        assert!(shows(&store));
-        let problems = store.read().unwrap().check(|_| ()).unwrap().problems;
-        assert_eq!(problems.iter().map(|problem| problem.table).collect::<Vec<_>>(), [Table::Quarantine.name()]);
-    }
-}

@@ -6,7 +6,7 @@
 use ctxnode_store::{Entropy as _, SeededEntropy};
 
 /// One of so many fleets is large.
-const LARGE_EVERY: usize = 16;
+const LARGE_EVERY: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
