@@ -33,7 +33,7 @@ impl World {
             // One other that reads everything hears it from the machine itself, everybody else over a connection that is old.
             if self.connect_one(node) {
                 self.fall_silent();
-                self.agree();
+                self.look_alike();
             }
             for other in 0..self.nodes.len() {
                 self.connect(node, other);
