@@ -5,7 +5,7 @@ use ctxnode_model::{DocumentId, index};
 
 use crate::apply::{State, derive};
 use crate::entry::VerifiedEntry;
-use crate::kv::{Direction, Kv, Snapshot};
+use crate::kv::{Kv, Snapshot};
 use crate::rows::{self, DocumentRow, LogRow, StoredRecord};
 use crate::tables::Table;
 use crate::{StoreError, branches, query};
@@ -72,21 +72,12 @@ impl Snapshot {
         let mut after: Option<Vec<u8>> = None;
         let mut chain = Chain::default();
         loop {
-            use std::ops::Bound;
-            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let step = match self.scan(table, (from, Bound::Unbounded), Direction::Forward, STEP) {
-                Ok(step) => step,
-                Err(StoreError::Corrupt { key, .. }) => {
-                    report.add(table, hex(&key), "the value does not match its hash");
-                    // What lies before the damaged row in this step is read again with the rows after it skipped one by
-                    // one: damage is rare, and no row may hide behind another.
-                    after = Some(key);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let Some((last, _)) = step.last() else { return Ok(()) };
-            after = Some(last.clone());
+            let (step, damaged) = self.step(table, after.as_deref(), STEP)?;
+            if let Some(key) = &damaged {
+                report.add(table, hex(key), "the value does not match its hash");
+            }
+            let Some(last) = damaged.or_else(|| step.last().map(|(key, _)| key.clone())) else { return Ok(()) };
+            after = Some(last);
             report.rows += step.len() as u64;
             progress(report.rows);
             for (key, payload) in &step {

@@ -1,13 +1,12 @@
 //! By which rights everything in a store was judged: once for each version that knows more of them than the one before.
 
 use std::collections::BTreeSet;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use ctxnode_model::NodeKey;
 
 use crate::authority::Authority;
-use crate::kv::{Direction, Kv, WriteTables};
+use crate::kv::{Kv, WriteTables};
 use crate::rows::{self, Held};
 use crate::tables::Table;
 use crate::writer::Group;
@@ -62,17 +61,9 @@ fn held_and_allowed(kv: &dyn Kv, authority: &Authority) -> Result<BTreeSet<NodeK
     let mut authors = BTreeSet::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let step = match kv.scan(Table::Quarantine, (from, Bound::Unbounded), Direction::Forward, STEP) {
-            Ok(step) => step,
-            Err(StoreError::Corrupt { key, .. }) => {
-                after = Some(key);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let Some((last, _)) = step.last() else { return Ok(authors) };
-        after = Some(last.clone());
+        let (step, damaged) = kv.step(Table::Quarantine, after.as_deref(), STEP)?;
+        let Some(last) = damaged.or_else(|| step.last().map(|(key, _)| key.clone())) else { return Ok(authors) };
+        after = Some(last);
         for (key, _) in &step {
             match author_if_allowed(kv, authority, key, &authors) {
                 Ok(author) => authors.extend(author),
@@ -153,11 +144,12 @@ mod tests {
         assert!(!shows(&store));
         store.close();
         drop(store);
-        // A row that was damaged on the disk is for the check to name, and keeps nothing from opening.
+        // A row that was damaged on the disk, behind the others, is for the check to name: it keeps nothing from opening and
+        // hides none of them.
         let database = redb::Database::open(dir.path().join("store.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
         let table = transaction.open_table(Table::Quarantine.definition());
-        table.unwrap().insert([0_u8; 14].as_slice(), b"rot".as_slice()).unwrap();
+        table.unwrap().insert([0xff_u8; 14].as_slice(), b"rot".as_slice()).unwrap();
         transaction.commit().unwrap();
         drop(database);
 

@@ -36,6 +36,24 @@ pub(crate) trait Kv {
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError>;
 
+    /// Returns up to `limit` pairs behind a key, and the key of a damaged row that they end before.
+    fn step(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<(Vec<Pair>, Option<Vec<u8>>), StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        match self.scan(table, (from, Bound::Unbounded), Direction::Forward, limit) {
+            Ok(pairs) => Ok((pairs, None)),
+            Err(StoreError::Corrupt { key, .. }) => {
+                let before = self.scan(table, (from, Bound::Excluded(&key)), Direction::Forward, limit)?;
+                Ok((before, Some(key)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the number of keys in a table.
     fn len(&self, table: Table) -> Result<u64, StoreError>;
 
