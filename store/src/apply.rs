@@ -159,14 +159,15 @@ impl<'t> Batch<'t> {
         self.tables.put(Table::Entries, &rows::entry_key(log_no, seq), entry.bytes())?;
         let place = Place { log: *log, log_no, origin: self.origin(log_no)?, seq, op: rows::WHOLE_ENTRY };
 
-        // Control ops count by the set that they form, whoever wrote them; so they are known before anything is judged.
+        // Control ops count by the set that they form, so they are known before anything is judged. Those of whoever was never made
+        // an admin change nothing until it is.
         let mut control = false;
         let ops = if holds_control(header, self.fleet_space) { entry.ops() } else { &[] };
         for payload in ops.iter().filter_map(Op::control).filter(|payload| is_where_it_belongs(header, payload)) {
             self.tables.put(Table::Control, &rows::order_key(&place.order(header)), payload)?;
             control = true;
         }
-        if control {
+        if control && self.authority.may_rule(&header.log.author) {
             self.renew_authority()?;
         }
         let refusal = self.authority.judge(header, entry.ops(), log, seq).err();

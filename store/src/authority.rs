@@ -7,12 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::id::FleetId;
-use ctxnode_model::{EntryHash, Ids, Kind, NodeKey, Order, SpaceId, Spaces};
+use ctxnode_model::{Kind, NodeKey, Order, SpaceId, Spaces};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::entry::{Header, Op};
+
+mod control;
+mod member;
+
+pub use control::{ControlOp, Cut};
+pub(crate) use control::{holds_control, is_where_it_belongs};
+use member::{Earlier, Member, Standing, by_log, lies_beyond};
 
 /// What a member may do. Each role may do all that a lesser one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,118 +42,6 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// A position up to which a log stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cut {
-    /// The log.
-    pub log: LogId,
-    /// The last position that stands under the old rule.
-    pub last: u64,
-    /// The entry at that position, so that the cut still means the same history when the log turns out to have two.
-    /// Absent in what earlier versions wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tip: Option<EntryHash>,
-}
-
-/// A control action. Stored and signed as JSON text, which is never re-encoded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
-pub enum ControlOp {
-    /// The first op of a fleet. Builds that know nothing of tags in ids must not take part in a fleet that has them, and to
-    /// them it is an unknown op: under its former name it has no `ids`.
-    #[serde(rename = "genesis-2", alias = "genesis")]
-    Genesis {
-        /// For people.
-        name: String,
-        /// The first admin.
-        founder: NodeKey,
-        /// The key that beats all.
-        recovery: NodeKey,
-        /// How the ids of the fleet's records are made; see [`Ids`].
-        #[serde(default = "untagged")]
-        ids: u32,
-    },
-    /// Makes a node a member.
-    Grant {
-        /// The node.
-        node: NodeKey,
-        /// Its role.
-        role: Role,
-        /// The spaces that it may read and write beside the fleet's; all when absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        spaces: Option<BTreeSet<SpaceId>>,
-        /// For people.
-        name: String,
-    },
-    /// Changes a member's role.
-    SetRole {
-        /// The node.
-        node: NodeKey,
-        /// Its new role.
-        role: Role,
-        /// Up to where the old role holds; in a log that is not named, nowhere.
-        cuts: Vec<Cut>,
-    },
-    /// Ends a membership.
-    Revoke {
-        /// The node.
-        node: NodeKey,
-        /// Up to where its logs stand; a log that is not named does not stand at all.
-        cuts: Vec<Cut>,
-    },
-    /// Lets a log stand up to a position although its author was revoked or demoted before it, or never had the role:
-    /// an admin has looked at it. A later revocation or demotion of the author counts again. Neither a space that the
-    /// author has no right to nor control ops are accepted this way.
-    AcceptUpTo {
-        /// The log and its new last position.
-        cut: Cut,
-        /// The strands that lead to it, once it is known how the log is laid out. Never stored.
-        #[serde(skip)]
-        before: Vec<Cut>,
-    },
-    /// Written by a newer version: kept, forwarded, without effect here.
-    #[serde(other)]
-    Unknown,
-}
-
-fn untagged() -> u32 {
-    Ids::UNTAGGED
-}
-
-impl ControlOp {
-    /// Returns the payload that goes into an entry.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Reads a payload; anything that is not a known op is [`Self::Unknown`].
-    #[must_use]
-    pub fn decode(payload: &[u8]) -> Self {
-        serde_json::from_slice(payload).unwrap_or(Self::Unknown)
-    }
-
-    /// Says what it would do.
-    pub(crate) fn in_words(&self) -> String {
-        match self {
-            Self::Genesis { name, .. } => format!("founds `{name}`"),
-            Self::Grant { node, role, .. } => format!("makes {node} a member as {role}"),
-            Self::SetRole { node, role, .. } => format!("makes {node} a {role}"),
-            Self::Revoke { node, .. } => format!("revokes {node}"),
-            Self::AcceptUpTo { cut, .. } => format!("accepts what {} wrote up to {}", cut.log.author, cut.last),
-            Self::Unknown => "something that a newer version wrote".to_owned(),
-        }
-    }
-
-    fn subject(&self) -> Option<NodeKey> {
-        match self {
-            Self::Grant { node, .. } | Self::SetRole { node, .. } | Self::Revoke { node, .. } => Some(*node),
-            Self::AcceptUpTo { cut, .. } => Some(cut.log.author),
-            Self::Genesis { .. } | Self::Unknown => None,
-        }
-    }
-}
-
 /// Why an entry is not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -166,101 +60,101 @@ pub enum Refusal {
     Revoked,
 }
 
-/// One member, with what was said about its logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Member {
-    /// For people.
-    name: String,
-    role: Role,
-    spaces: Option<BTreeSet<SpaceId>>,
-    /// Earlier roles, oldest first: up to the cut of a log, that role held.
-    earlier: Vec<(Role, BTreeMap<LogId, u64>)>,
-    /// `Some` once revoked: up to where each log stands.
-    revoked: Option<BTreeMap<LogId, u64>>,
-    /// Up to where an admin has accepted each log since.
-    accepted: BTreeMap<LogId, u64>,
-}
-
-impl Member {
-    /// What was accepted before a demotion or a revocation stands as far as that lets the log stand.
-    fn accept_at_most(&mut self, cuts: &BTreeMap<LogId, u64>) {
-        for (log, last) in &mut self.accepted {
-            *last = (*last).min(cuts.get(log).copied().unwrap_or(0));
-        }
-    }
-
-    fn role_at(&self, log: &LogId, seq: u64) -> Role {
-        let at = |(role, cuts): &(Role, BTreeMap<LogId, u64>)| (seq <= *cuts.get(log).unwrap_or(&0)).then_some(*role);
-        self.earlier.iter().find_map(at).unwrap_or(self.role)
-    }
-}
-
 /// The evaluated set of control ops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authority {
     members: BTreeMap<NodeKey, Member>,
     /// About whom the recovery key has spoken.
     pinned: BTreeSet<NodeKey>,
+    /// Whoever may ever have been an admin: what others say of rights changes nothing.
+    rulers: BTreeSet<NodeKey>,
     recovery: Option<NodeKey>,
     genesis: Option<Order>,
     fleet_space: Option<SpaceId>,
 }
 
+/// The ops that count, each with the op that made its author an admin.
+type Counting = BTreeMap<Order, Option<Order>>;
+
 impl Authority {
     /// Evaluates a set of control ops. `fleet_space` is the space in which they live.
     ///
     /// An op of a member that lies beyond the point where the member was revoked, or an admin no longer, does not count,
-    /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it; what was
-    /// taken out stays out, which bounds the rounds.
+    /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it. Only an op
+    /// that counts itself takes others out, and none takes out what it rests on: that which made its author an admin, and so on
+    /// back to the founder. An op comes back when the one that took it out turns out not to count; once, which bounds the rounds.
     #[must_use]
     pub fn evaluate(ops: &BTreeMap<Order, ControlOp>, fleet_space: SpaceId) -> Self {
-        let mut out: BTreeSet<Order> = BTreeSet::new();
+        let mut out: BTreeMap<Order, Order> = BTreeMap::new();
+        let mut came_back: BTreeSet<Order> = BTreeSet::new();
+        let rulers = rulers(ops);
         loop {
-            let authority = Self::evaluate_without(ops, &out, fleet_space);
-            let beyond = ops.keys().filter(|order| !out.contains(order) && authority.lies_beyond(order));
-            let beyond: Vec<Order> = beyond.copied().collect();
-            if beyond.is_empty() {
+            let (mut authority, counting) = Self::evaluate_without(ops, &out, fleet_space);
+            let is_free = |(op, by): &(&Order, &Order)| !counting.contains_key(by) && !came_back.contains(op);
+            let free: BTreeSet<Order> = out.iter().filter(is_free).map(|(op, _)| *op).collect();
+            if !free.is_empty() {
+                out.retain(|op, _| !free.contains(op));
+                came_back.extend(free);
+                continue;
+            }
+            let left = ops.keys().filter(|op| !out.contains_key(op));
+            let cut = left
+                .filter_map(|op| authority.cut_by(op).filter(|by| !rests_on(&counting, *by, op)).map(|by| (*op, by)));
+            let cut: BTreeMap<Order, Order> = cut.collect();
+            if cut.is_empty() {
+                authority.rulers = rulers;
                 return authority;
             }
-            out.extend(beyond);
+            let certain = |(_, by): &(&Order, &Order)| !cut.contains_key(by);
+            let by_those_that_stay: Vec<(Order, Order)> =
+                cut.iter().filter(certain).map(|(op, by)| (*op, *by)).collect();
+            // In a circle nobody is right.
+            if by_those_that_stay.is_empty() { out.extend(cut) } else { out.extend(by_those_that_stay) }
         }
     }
 
-    fn evaluate_without(ops: &BTreeMap<Order, ControlOp>, out: &BTreeSet<Order>, fleet_space: SpaceId) -> Self {
+    fn evaluate_without(
+        ops: &BTreeMap<Order, ControlOp>,
+        out: &BTreeMap<Order, Order>,
+        fleet_space: SpaceId,
+    ) -> (Self, Counting) {
         let mut authority = Self { fleet_space: Some(fleet_space), ..Self::default() };
-        let genesis = ops.iter().find_map(|(order, op)| match op {
-            ControlOp::Genesis { founder, recovery, .. } if order.author == *founder => {
-                Some((*order, *founder, *recovery))
-            }
-            _ => None,
-        });
-        let Some((place, founder, recovery)) = genesis else { return authority };
+        let mut counting = Counting::new();
+        let Some((place, founder, recovery)) = founding(ops) else { return (authority, counting) };
         authority.genesis = Some(place);
         authority.recovery = Some(recovery);
-        authority.members.insert(founder, Member::new(Role::Admin, None));
+        let all = Standing { role: Role::Admin, spaces: None };
+        authority.members.insert(founder, Member::new("", all, None));
 
         // What the recovery key says about a node stands against everything that others say about it.
         let pinned: BTreeSet<NodeKey> =
             ops.iter().filter(|(order, _)| order.author == recovery).filter_map(|(_, op)| op.subject()).collect();
         authority.pinned.clone_from(&pinned);
-        for (order, op) in ops.iter().filter(|(order, _)| !out.contains(order)) {
+        for (order, op) in ops.iter().filter(|(order, _)| !out.contains_key(order)) {
+            let subject = op.subject();
             let by_recovery = order.author == recovery;
-            let about_pinned = op.subject().is_some_and(|node| pinned.contains(&node));
-            if by_recovery || (!about_pinned && authority.is_admin(&order.author)) {
-                authority.take(op);
+            let about_pinned = subject.is_some_and(|node| pinned.contains(&node));
+            // The key that beats all is no member: nobody lets it in, and so nobody takes its word away.
+            let about_recovery = subject == Some(recovery);
+            if !about_recovery && (by_recovery || (!about_pinned && authority.is_admin(&order.author))) {
+                counting.insert(*order, authority.members.get(&order.author).and_then(|member| member.raised));
+                authority.take(order, op);
             }
         }
-        authority
+        (authority, counting)
     }
 
-    fn lies_beyond(&self, order: &Order) -> bool {
-        let (Some(space), Some(member)) = (self.fleet_space, self.members.get(&order.author)) else { return false };
+    /// The op because of which another one does not count, whatever time that claims.
+    fn cut_by(&self, order: &Order) -> Option<Order> {
+        let (Some(space), Some(member)) = (self.fleet_space, self.members.get(&order.author)) else { return None };
         let log = LogId { space, author: order.author, epoch: order.epoch };
-        let revoked = member.revoked.as_ref().is_some_and(|cuts| order.seq > *cuts.get(&log).unwrap_or(&0));
-        let was_admin = member.earlier.iter().any(|(role, _)| *role == Role::Admin);
-        let demoted = was_admin && member.role_at(&log, order.seq) < Role::Admin;
         // The genesis log is a log of its own; its one entry is never cut.
-        (revoked || demoted) && !self.is_genesis(order)
+        member.cut_by(&log, order.seq).filter(|_| !self.is_genesis(order))
+    }
+
+    /// Whether what a node says of rights may change any. Before the fleet is founded, what founds it does.
+    pub(crate) fn may_rule(&self, node: &NodeKey) -> bool {
+        self.genesis.is_none() || self.rulers.contains(node)
     }
 
     fn is_genesis(&self, order: &Order) -> bool {
@@ -290,15 +184,16 @@ impl Authority {
         }
         let member = self.members.get(&header.log.author).ok_or(Refusal::UnknownAuthor)?;
         let accepted = is_record && seq <= *member.accepted.get(log).unwrap_or(&0);
-        if let Some(cuts) = &member.revoked
+        if let Some((cuts, _)) = &member.revoked
             && !accepted
-            && seq > *cuts.get(log).unwrap_or(&0)
+            && lies_beyond(cuts, log, seq)
         {
             return Err(Refusal::Revoked);
         }
-        let role = member.role_at(log, seq);
+        let Standing { role, spaces } = member.standing_at(log, seq);
+        let role = *role;
         let in_fleet_space = Some(header.log.space) == self.fleet_space;
-        if let Some(spaces) = &member.spaces
+        if let Some(spaces) = spaces
             && role < Role::Admin
             && !in_fleet_space
             && !spaces.contains(&header.log.space)
@@ -318,7 +213,7 @@ impl Authority {
     /// Returns the present role of an active member.
     #[must_use]
     pub fn role(&self, node: &NodeKey) -> Option<Role> {
-        self.members.get(node).filter(|member| member.revoked.is_none()).map(|member| member.role)
+        self.members.get(node).filter(|member| member.revoked.is_none()).map(|member| member.standing.role)
     }
 
     /// Whether the recovery key has spoken about a node: nobody else changes its role then.
@@ -336,7 +231,10 @@ impl Authority {
 
     /// Returns the active members with their roles.
     pub fn members(&self) -> impl Iterator<Item = (NodeKey, Role)> + '_ {
-        self.members.iter().filter(|(_, member)| member.revoked.is_none()).map(|(node, member)| (*node, member.role))
+        self.members
+            .iter()
+            .filter(|(_, member)| member.revoked.is_none())
+            .map(|(node, member)| (*node, member.standing.role))
     }
 
     /// Returns the spaces that an active member may read and write; the fleet's own is always among them. An admin has all:
@@ -344,8 +242,8 @@ impl Authority {
     #[must_use]
     pub fn spaces(&self, node: &NodeKey) -> Option<Spaces> {
         let member = self.members.get(node).filter(|member| member.revoked.is_none())?;
-        Some(match &member.spaces {
-            _ if member.role == Role::Admin => Spaces::All,
+        Some(match &member.standing.spaces {
+            _ if member.standing.role == Role::Admin => Spaces::All,
             None => Spaces::All,
             Some(spaces) => Spaces::Only(spaces.iter().copied().chain(self.fleet_space).collect()),
         })
@@ -366,32 +264,38 @@ impl Authority {
         self.role(node) == Some(Role::Admin)
     }
 
-    fn take(&mut self, op: &ControlOp) {
+    fn take(&mut self, order: &Order, op: &ControlOp) {
+        let raised = |role: Role| (role == Role::Admin).then_some(*order);
         match op {
-            ControlOp::Grant { node, role, spaces, name } => match self.members.get_mut(node) {
-                Some(member) => {
-                    let old = std::mem::replace(&mut member.role, *role);
-                    // What it wrote until then was written in that role.
-                    member.earlier.extend(member.revoked.take().map(|cuts| (old, cuts)));
-                    member.spaces.clone_from(spaces);
-                    member.name.clone_from(name);
+            ControlOp::Grant { node, role, spaces, name } => {
+                let standing = Standing { role: *role, spaces: spaces.clone() };
+                match self.members.get_mut(node) {
+                    Some(member) => {
+                        let old = std::mem::replace(&mut member.standing, standing);
+                        // What it wrote until then was written with those rights.
+                        let ended = member.revoked.take();
+                        member.earlier.extend(ended.map(|(cuts, by)| Earlier { standing: old, cuts, by }));
+                        member.name.clone_from(name);
+                        member.raised = raised(*role);
+                    }
+                    None => drop(self.members.insert(*node, Member::new(name, standing, raised(*role)))),
                 }
-                None => {
-                    let member = Member { name: name.clone(), ..Member::new(*role, spaces.clone()) };
-                    self.members.insert(*node, member);
-                }
-            },
+            }
             ControlOp::SetRole { node, role, cuts } => {
                 if let Some(member) = self.members.get_mut(node) {
-                    let old = std::mem::replace(&mut member.role, *role);
-                    member.earlier.push((old, by_log(cuts)));
-                    member.accept_at_most(&by_log(cuts));
+                    let cuts = by_log(cuts);
+                    let standing = Standing { role: *role, spaces: member.standing.spaces.clone() };
+                    let old = std::mem::replace(&mut member.standing, standing);
+                    member.accept_at_most(&cuts);
+                    member.earlier.push(Earlier { standing: old, cuts, by: *order });
+                    member.raised = raised(*role);
                 }
             }
             ControlOp::Revoke { node, cuts } => {
                 if let Some(member) = self.members.get_mut(node) {
-                    member.accept_at_most(&by_log(cuts));
-                    member.revoked = Some(by_log(cuts));
+                    let cuts = by_log(cuts);
+                    member.accept_at_most(&cuts);
+                    member.revoked = Some((cuts, *order));
                 }
             }
             ControlOp::AcceptUpTo { cut, before } => {
@@ -407,25 +311,44 @@ impl Authority {
     }
 }
 
-impl Member {
-    fn new(role: Role, spaces: Option<BTreeSet<SpaceId>>) -> Self {
-        Self { name: String::new(), role, spaces, earlier: Vec::new(), revoked: None, accepted: BTreeMap::new() }
+/// The place of the founding op, the founder, and the recovery key.
+fn founding(ops: &BTreeMap<Order, ControlOp>) -> Option<(Order, NodeKey, NodeKey)> {
+    ops.iter().find_map(|(order, op)| match op {
+        ControlOp::Genesis { founder, recovery, .. } if order.author == *founder => Some((*order, *founder, *recovery)),
+        _ => None,
+    })
+}
+
+/// Whoever may have been an admin at any time: the founder, the recovery key, and whom one of these says to be one, whether that
+/// counts or not.
+fn rulers(ops: &BTreeMap<Order, ControlOp>) -> BTreeSet<NodeKey> {
+    let Some((_, founder, recovery)) = founding(ops) else { return BTreeSet::new() };
+    let mut rulers = BTreeSet::from([founder, recovery]);
+    loop {
+        let made = ops.iter().filter(|(order, _)| rulers.contains(&order.author)).filter_map(|(_, op)| match op {
+            ControlOp::Grant { node, role: Role::Admin, .. } | ControlOp::SetRole { node, role: Role::Admin, .. } => {
+                Some(*node)
+            }
+            _ => None,
+        });
+        let more: BTreeSet<NodeKey> = made.filter(|node| !rulers.contains(node)).collect();
+        if more.is_empty() {
+            return rulers;
+        }
+        rulers.extend(more);
     }
 }
 
-/// Whether control ops may stand in an entry: in the fleet's space, by whose logs members are cut, or in the genesis entry,
-/// which names no fleet.
-pub(crate) fn holds_control(header: &Header, fleet_space: SpaceId) -> bool {
-    header.log.space == fleet_space || header.fleet == FleetId([0; 16])
-}
-
-/// Whether a control op stands in an entry of its kind: only the genesis entry founds a fleet.
-pub(crate) fn is_where_it_belongs(header: &Header, payload: &[u8]) -> bool {
-    header.fleet == FleetId([0; 16]) || !matches!(ControlOp::decode(payload), ControlOp::Genesis { .. })
-}
-
-fn by_log(cuts: &[Cut]) -> BTreeMap<LogId, u64> {
-    cuts.iter().map(|cut| (cut.log, cut.last)).collect()
+/// Whether an op counts because of another one, that made its author an admin, or the author of that, and so on.
+fn rests_on(counting: &Counting, op: Order, other: &Order) -> bool {
+    let mut next = Some(op);
+    while let Some(op) = next {
+        if op == *other {
+            return true;
+        }
+        next = counting.get(&op).copied().flatten();
+    }
+    false
 }
 
 /// The role that an op needs. The rule goes by kind and op alone, so that every replica can check it at ingest.

@@ -285,14 +285,11 @@ impl Batch<'_> {
 
 /// Returns every control op with its place, and with the logs that it cuts as they lie now.
 pub(crate) fn control_ops(kv: &dyn Kv) -> Result<BTreeMap<Order, ControlOp>, StoreError> {
-    let has_branches = kv.len(Table::Branches)? > 0;
     let genesis = kv.get(Table::Meta, b"genesis")?.and_then(|bytes| VerifiedEntry::from_store(bytes).ok());
     let mut ops = BTreeMap::new();
     for (key, payload) in kv.scan_prefix(Table::Control, &[], Direction::Forward, usize::MAX)? {
         let mut op = ControlOp::decode(&payload);
-        if has_branches {
-            lay_out(kv, &mut op)?;
-        }
+        lay_out(kv, &mut op)?;
         // Whoever else says that he founds the fleet is not believed, whatever time he claims.
         if !matches!(op, ControlOp::Genesis { .. }) {
             ops.insert(rows::order_from_key(&key)?, op);

@@ -153,11 +153,10 @@ impl Group<'_, '_> {
             *self.clock = Stamp::max(*self.clock, header.stamp);
         }
         let refusal = self.batch.take(entry, &log, &mut row, &mut Prepared::new())?;
-        if self.batch.has_branches {
-            // The entry that a cut names may be this one, whether the cut counts at present or not.
-            taken.relaid |= self.batch.authority.has_cuts(&header.log.author)
-                || branches::has_any(&self.batch.tables, &header.log)?;
-        }
+        // The entry that a cut names may be this one, or another one than this that stands in its place; in a log that has branches
+        // also when the cut does not count at present.
+        taken.relaid |= self.batch.authority.has_cuts(&header.log.author)
+            || (self.batch.has_branches && branches::has_any(&self.batch.tables, &header.log)?);
         Ok((refusal.map_or(Outcome::Applied, Outcome::Held), Some(log)))
     }
 }

@@ -13,8 +13,8 @@ use crate::writer::Group;
 use crate::{Store, StoreError, query, recover};
 
 /// What rights this version knows. Raised with every control op or rule that versions before did not know: they held back what
-/// this one allows.
-const RIGHTS: u32 = 1;
+/// this one allows, or applied what it does not.
+const RIGHTS: u32 = 2;
 /// The row that says by which rights everything was judged.
 const JUDGED: &[u8] = b"judged";
 /// Rows that are read at a time.
@@ -31,10 +31,14 @@ pub(crate) fn note(tables: &WriteTables<'_>) -> Result<(), StoreError> {
 }
 
 impl Store {
-    /// Applies what an earlier version held back and this one allows: it may know control ops that the other did not. Everything
-    /// else that changes rights is noticed when it comes.
+    /// Judges what an earlier version may have judged otherwise: this one may know control ops or rules that the other did not.
+    /// Everything else that changes rights is noticed when it comes.
     pub(crate) fn judge_anew(&self) -> Result<(), StoreError> {
-        let authors = held_and_allowed(&self.read()?, &self.authority())?;
+        let (snapshot, authority) = (self.read()?, self.authority());
+        let mut authors = held_and_allowed(&snapshot, &authority)?;
+        let logs = snapshot.reader().heads()?.0.into_keys().map(|log| log.author);
+        authors.extend(logs.filter(|author| authority.role(author).is_none() || authority.has_cuts(author)));
+        drop(snapshot);
         // Noted first: what cannot be judged, because something is damaged, is not tried again at every start.
         self.submit(Box::new(|group: &mut Group<'_, '_>| {
             note(&group.batch.tables)?;
@@ -43,13 +47,13 @@ impl Store {
         if authors.is_empty() {
             return Ok(());
         }
-        tracing::info!(authors = authors.len(), "what an earlier version held back is looked at again");
+        tracing::info!(authors = authors.len(), "what an earlier version judged is judged again");
         self.submit(Box::new(move |group: &mut Group<'_, '_>| {
             authors.into_iter().for_each(|author| group.batch.unsettle(author));
             recover::judge_again(&mut group.batch)?;
             Ok(Box::new(|committed: Result<u64, Arc<str>>| {
                 if let Err(error) = committed {
-                    tracing::error!(%error, "what an earlier version held back could not be applied");
+                    tracing::error!(%error, "what an earlier version judged could not be judged again");
                 }
             }))
         }))

@@ -565,9 +565,11 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
 
     let authority = Authority::evaluate(&branches::control_ops(&snapshot)?, Space::Fleet.id(&fleet));
     let mut clock = Stamp::default();
-    for (_, payload) in snapshot.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
+    for (key, payload) in snapshot.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
         let last = LogRow::decode(&payload)?.stamp;
-        clock = if last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
+        // What this node has written it never goes back behind: others would take nothing more of that log.
+        let is_own = rows::log_from_key(&key)?.author == node;
+        clock = if is_own || last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;
     let is_judged = judged::is_judged(&snapshot)?;

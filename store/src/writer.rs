@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use ctxnode_model::frontier::LogId;
+use ctxnode_model::frontier::{Head, LogId};
 use ctxnode_model::{DocumentId, Edit, EntryHash, Ids, Kind, NodeKey, Order, Space, SpaceId, Stamp, Timestamp};
 
 use crate::apply::{Batch, Prepared};
-use crate::authority::{ControlOp, Cut, required_for};
+use crate::authority::{Authority, ControlOp, Cut, required_for};
 use crate::entry::{EntryError, Header, Op, VerifiedEntry};
 use crate::kv::Kv as _;
 use crate::open::Shared;
@@ -26,6 +26,8 @@ use crate::{LocalTable, Role, StoreError, WriteError};
 pub(crate) const QUEUE: usize = 1_024;
 /// The most commands in one commit. More would make the first of them wait longer than the fsync that it saves.
 const GROUP: usize = 256;
+/// The most logs that one op names; they take half of the largest entry. A machine begins new ones when it is restored or copied.
+const MAX_CUTS: usize = 8_192;
 
 /// A command as the writer sees it: run it, then tell its caller how the commit went.
 pub(crate) type Job = Box<dyn FnOnce(&mut Group<'_, '_>) -> Result<Tell, StoreError> + Send>;
@@ -52,6 +54,7 @@ pub(crate) struct Group<'s, 't> {
 pub struct Draft<'a> {
     reader: Reader<'a>,
     shared: &'a Shared,
+    authority: &'a Authority,
     role: Option<Role>,
     now: Timestamp,
     stamp: Stamp,
@@ -165,13 +168,19 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Returns where all logs of a node stand: what a revocation or a demotion leaves standing.
+    /// Returns where the logs of a node stand: what a revocation or a demotion leaves standing. Of very many the longest:
+    /// nobody begins so many that what names them all is too large to be said.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn cuts_of(&self, node: NodeKey) -> Result<Vec<Cut>, StoreError> {
-        let heads = self.reader.heads()?.0.into_iter().filter(|(log, _)| log.author == node);
-        Ok(heads.map(|(log, head)| Cut { log, last: head.length, tip: Some(EntryHash(head.tip)) }).collect())
+        let mut heads: Vec<_> = self.reader.heads()?.0.into_iter().filter(|(log, _)| log.author == node).collect();
+        if heads.len() > MAX_CUTS {
+            heads.sort_by_key(|(log, head)| (std::cmp::Reverse(head.length), *log));
+            heads.truncate(MAX_CUTS);
+        }
+        let cut = |(log, head): (LogId, Head)| Cut { log, last: head.length, tip: Some(EntryHash(head.tip)) };
+        Ok(heads.into_iter().map(cut).collect())
     }
 
     /// Stages a control op.
@@ -199,6 +208,12 @@ impl<'a> Draft<'a> {
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         self.role
+    }
+
+    /// Returns the role of an active member, as the commands before this one left it.
+    #[must_use]
+    pub fn role_of(&self, node: &NodeKey) -> Option<Role> {
+        self.authority.role(node)
     }
 
     fn check_role(&self, needed: Role, what: &'static str) -> Result<(), StoreError> {
@@ -266,6 +281,7 @@ impl Group<'_, '_> {
         let mut draft = Draft {
             reader: Reader::new(&self.batch.tables),
             shared: self.shared,
+            authority: &self.batch.authority,
             role,
             now,
             stamp,

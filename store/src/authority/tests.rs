@@ -147,6 +147,109 @@ fn the_recovery_key_beats_an_admin_who_revoked_the_founder() {
     assert_eq!(evaluate(ops).role(&node(1)), Some(Role::Admin));
 }
 
+/// Whoever is let in by ordinary rules can be put out by them; the key that beats all is not let in.
+#[test]
+fn nobody_takes_the_word_from_the_recovery_key() {
+    let ops = vec![
+        genesis(),
+        (order(2, 1), grant(2, Role::Admin)),
+        (order(3, 1), grant(3, Role::Writer)),
+        (order(4, 2), grant(9, Role::Reader)),
+        (order(5, 2), ControlOp::Revoke { node: node(9), cuts: vec![] }),
+        (order(20, 9), grant(3, Role::Admin)),
+        (order(21, 9), ControlOp::Revoke { node: node(2), cuts: vec![] }),
+    ];
+    let authority = evaluate(ops);
+    assert_eq!((authority.role(&node(3)), authority.role(&node(2))), (Some(Role::Admin), None));
+    assert_eq!(authority.role(&node(9)), None);
+}
+
+/// An admin was revoked, and whom it had revoked before that, but beyond the point where its own log was cut, was not.
+#[test]
+fn what_a_revocation_took_out_comes_back_when_that_does_not_count() {
+    let base = || {
+        vec![
+            genesis(),
+            (order(2, 1), grant(2, Role::Admin)),
+            (order(3, 1), grant(3, Role::Admin)),
+            (order(10, 3), grant(4, Role::Writer)),
+            (order(20, 2), ControlOp::Revoke { node: node(3), cuts: vec![Cut { log: log(3), last: 2, tip: None }] }),
+        ]
+    };
+    assert_eq!(evaluate(base()).role(&node(4)), None, "it lies beyond the cut");
+    let cuts = vec![Cut { log: log(2), last: 1, tip: None }];
+    let ops = base().into_iter().chain([(order(21, 1), ControlOp::Revoke { node: node(2), cuts })]);
+    let authority = evaluate(ops.collect());
+    let roles = [2, 3, 4].map(|number| authority.role(&node(number)));
+    assert_eq!(roles, [None, Some(Role::Admin), Some(Role::Writer)]);
+}
+
+/// An admin that was revoked claims an earlier time and revokes the founder from the beginning. By the claimed order it is the
+/// first; it does not take away what it is an admin by, and the recovery key sets all of it right.
+#[test]
+fn a_back_dated_revocation_of_the_founder_is_undone_by_the_recovery_key() {
+    let cuts = vec![Cut { log: log(2), last: 1, tip: None }];
+    let ops = || {
+        vec![
+            genesis(),
+            (order(2, 1), grant(2, Role::Admin)),
+            (order(3, 1), grant(3, Role::Writer)),
+            (order(20, 1), ControlOp::Revoke { node: node(2), cuts: cuts.clone() }),
+            (order(15, 2), ControlOp::Revoke { node: node(1), cuts: vec![] }),
+        ]
+    };
+    let authority = evaluate(ops());
+    assert_eq!((authority.role(&node(1)), authority.role(&node(2))), (None, Some(Role::Admin)));
+    let ops = ops().into_iter().chain([(order(30, 9), grant(1, Role::Admin))]).collect();
+    let authority = evaluate(ops);
+    let roles = [1, 2, 3].map(|number| authority.role(&node(number)));
+    assert_eq!(roles, [Some(Role::Admin), None, Some(Role::Writer)]);
+}
+
+/// It lost its replica and joins again with the key that it has kept, with less than before.
+#[test]
+fn what_a_member_wrote_stands_with_the_rights_that_it_had_then() {
+    let (alpha, beta) = (SpaceId([7; 16]), SpaceId([8; 16]));
+    let in_beta = LogId { space: beta, ..log(2) };
+    let cuts = vec![Cut { log: in_beta, last: 5, tip: None }];
+    let again =
+        ControlOp::Grant { node: node(2), role: Role::Writer, spaces: Some([alpha].into()), name: String::new() };
+    let ops = vec![
+        genesis(),
+        (order(2, 1), grant(2, Role::Admin)),
+        (order(9, 1), ControlOp::Revoke { node: node(2), cuts }),
+        (order(10, 1), again),
+    ];
+    let authority = evaluate(ops);
+    let judge = |seq: u64, kind: Kind| {
+        let header =
+            Header { fleet: FleetId([7; 16]), log: in_beta, seq, prev: [0; 32], stamp: Stamp(0), time: Timestamp(0) };
+        let document = DocumentId { kind, raw: [0; 16] };
+        authority.judge(&header, &[Op::Change { document, change: Vec::new() }], &in_beta, seq)
+    };
+    assert_eq!((judge(5, Kind::Doc), judge(5, Kind::Note)), (Ok(()), Ok(())));
+    assert_eq!(judge(6, Kind::Note), Err(Refusal::Space));
+    assert_eq!(authority.spaces(&node(2)), Some(Spaces::Only([alpha, SPACE].into())));
+}
+
+/// What somebody says who was never made an admin is not looked at, until it is.
+#[test]
+fn whoever_may_have_been_an_admin_may_rule() {
+    let ops = vec![
+        genesis(),
+        (order(2, 1), grant(2, Role::Writer)),
+        (order(3, 2), grant(2, Role::Admin)),
+        (order(4, 1), grant(3, Role::Admin)),
+        (order(5, 3), ControlOp::SetRole { node: node(4), role: Role::Admin, cuts: vec![] }),
+        (order(6, 1), ControlOp::Revoke { node: node(3), cuts: vec![] }),
+    ];
+    let authority = evaluate(ops);
+    assert_eq!(
+        [1, 2, 3, 4, 5, 9].map(|number| authority.may_rule(&node(number))),
+        [true, false, true, true, false, true]
+    );
+}
+
 #[test]
 fn a_stranger_and_a_writer_change_no_rights() {
     let ops = vec![
@@ -171,11 +274,13 @@ fn any_op() -> impl Strategy<Value = ControlOp> {
     let role = prop_oneof![Just(Role::Reader), Just(Role::Writer), Just(Role::Admin)];
     let cuts = proptest::collection::vec((1_u8..5, 0_u64..4), 0..3)
         .prop_map(|cuts| cuts.into_iter().map(|(n, last)| Cut { log: log(n), last, tip: None }).collect::<Vec<_>>());
+    // Of the recovery key as well.
+    let whom = || prop_oneof![4 => 1_u8..5, 1 => Just(9_u8)];
     prop_oneof![
-        (1_u8..5, role.clone()).prop_map(|(n, role)| grant(n, role)),
-        (1_u8..5, role, cuts.clone()).prop_map(|(n, role, cuts)| ControlOp::SetRole { node: node(n), role, cuts }),
-        (1_u8..5, cuts).prop_map(|(n, cuts)| ControlOp::Revoke { node: node(n), cuts }),
-        (1_u8..5, 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo {
+        (whom(), role.clone()).prop_map(|(n, role)| grant(n, role)),
+        (whom(), role, cuts.clone()).prop_map(|(n, role, cuts)| ControlOp::SetRole { node: node(n), role, cuts }),
+        (whom(), cuts).prop_map(|(n, cuts)| ControlOp::Revoke { node: node(n), cuts }),
+        (whom(), 0_u64..9).prop_map(|(n, last)| ControlOp::AcceptUpTo {
             cut: Cut { log: log(n), last, tip: None },
             before: Vec::new()
         }),

@@ -489,31 +489,34 @@ fn cut(tree: &Tree, at: usize) -> Cut {
 }
 
 /// A cut names an entry of a history that never came. Whether the other one had reached its position before or after the
-/// revocation plays no part.
+/// revocation plays no part, nor does a fork of somebody else.
 #[test]
 fn a_cut_in_a_history_that_is_not_here_means_the_same_whenever_it_came() {
-    let (a, mut tree) = author(100);
-    (0..3).for_each(|at: usize| tree.grow(&a, at.checked_sub(1)));
-    tree.grow(&a, Some(1));
-    // Somebody else has forked, so that cuts are laid out.
-    let mut unrelated = Tree::new(&a, 103);
-    (0..2).for_each(|_| unrelated.grow(&a, None));
-    outcomes(&a.store, &unrelated.entries);
-    let b = member(&a, 102);
-    ingest(&b.store, all_entries(&a.store));
-    outcomes(&a.store, &tree.entries[..2]);
-    outcomes(&b.store, &tree.entries[..3]);
-    let (node, never_came) = (tree.log.author, cut(&tree, 3));
-    write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node, cuts: vec![never_came] }));
-    ingest(&b.store, all_entries(&a.store));
-    outcomes(&a.store, &tree.entries[2..3]);
-    assert_eq!(heads(&a.store), heads(&b.store));
-    assert_eq!(held(&a.store), held(&b.store));
-    for store in [&a.store, &b.store] {
-        outcomes(store, &tree.entries[3..]);
+    for others_fork in [true, false] {
+        let (a, mut tree) = author(100);
+        (0..3).for_each(|at: usize| tree.grow(&a, at.checked_sub(1)));
+        tree.grow(&a, Some(1));
+        let mut unrelated = Tree::new(&a, 103);
+        let of_others = if others_fork { 2 } else { 0 };
+        (0..of_others).for_each(|_| unrelated.grow(&a, None));
+        outcomes(&a.store, &unrelated.entries);
+        let b = member(&a, 102);
+        ingest(&b.store, all_entries(&a.store));
+        outcomes(&a.store, &tree.entries[..2]);
+        outcomes(&b.store, &tree.entries[..3]);
+        let (node, never_came) = (tree.log.author, cut(&tree, 3));
+        write(&a.store, move |draft| draft.control(&ControlOp::Revoke { node, cuts: vec![never_came] }));
+        ingest(&b.store, all_entries(&a.store));
+        outcomes(&a.store, &tree.entries[2..3]);
+        assert_eq!(heads(&a.store), heads(&b.store));
+        // Everything of it, and what somebody wrote who was never granted anything.
+        assert_eq!((held(&a.store), held(&b.store)), (3 + of_others, 3 + of_others), "none of this history stands");
+        for store in [&a.store, &b.store] {
+            outcomes(store, &tree.entries[3..]);
+        }
+        let left = 1 + of_others;
+        assert_eq!((held(&a.store), held(&b.store)), (left, left), "the entry has come, and what it builds on stands");
     }
-    // The third of the other history, and the two of somebody who was never granted anything.
-    assert_eq!((held(&a.store), held(&b.store)), (3, 3), "the entry has come, and what it builds on stands");
 }
 
 /// What an admin accepted stays accepted when a part of it moves to a branch.
@@ -579,21 +582,30 @@ fn nobody_founds_a_fleet_twice() {
     });
 }
 
-/// A stamp at the end of time leaves room for what is written afterwards.
+/// A stamp at the end of time leaves room for what is written afterwards, also after a restart.
 #[test]
 fn a_stamp_at_the_end_of_time_stops_nobody() {
     let (a, mut tree) = author(97);
-    let b = member(&a, 99);
+    let dir = tempfile::tempdir().unwrap();
+    let on_disk = || options(Location::File(dir.path().join("store.redb")), 99);
+    let (at_first, clock) = on_disk();
+    let store = Store::create_member(at_first, a.store.genesis().unwrap()).unwrap();
+    let mut b = Node { store, clock };
     grant(&a, &b, Role::Writer);
     for stamp in [Stamp::MAX_FOLLOWED, Stamp::MAX_ACCEPTED] {
         tree.push(&a, tree.entries.len().checked_sub(1), stamp, Op::Unknown { kind: 200, payload: Vec::new() });
         outcomes(&a.store, &tree.entries);
         let id = add_note(&a.store, "afterwards", "x", &[]);
-        ingest(&b.store, all_entries(&a.store));
-        assert_eq!(title(&b.store, id), "afterwards");
-        set_body(&b.store, id, "by b", None);
-        ingest(&a.store, all_entries(&b.store));
-        assert_eq!(body(&a.store, id), "by b");
+        for text in ["by b", "by b after a restart"] {
+            ingest(&b.store, all_entries(&a.store));
+            assert_eq!(title(&b.store, id), "afterwards");
+            set_body(&b.store, id, text, None);
+            ingest(&a.store, all_entries(&b.store));
+            assert_eq!(body(&a.store, id), text);
+            b.store.close();
+            let (again, clock) = on_disk();
+            b = Node { store: Store::open(again).unwrap(), clock };
+        }
         sound(&a.store);
     }
 }

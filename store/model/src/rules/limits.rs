@@ -17,8 +17,6 @@ pub const STALE_AFTER_MS: i64 = 45 * MINUTE_MS;
 pub const HEARTBEAT_MIN_S: u32 = 480;
 /// The longest heartbeat interval in seconds: 600 and a fifth. The spread keeps a fleet from beating in step.
 pub const HEARTBEAT_MAX_S: u32 = 720;
-/// A node heard within this time counts as reachable. Presence goes out every minute; half a minute covers a slow link.
-pub const REACHABLE_WITHIN_MS: i64 = 90_000;
 
 /// The longest repo field: GitHub's 39 characters of owner and 100 of name, with room for other forges.
 pub const REPO_CHARS: usize = 200;

@@ -1,29 +1,11 @@
-//! Staleness, liveness and heartbeat intervals: pure functions of ages.
+//! When a heartbeat is stale and when the next one is due, and in which words a session's liveness is told to other rules.
 //!
-//! Ages and not times go in, because for sessions of other nodes only an age is known: what their owner stated, and how
-//! long ago it arrived here. Clocks that differ cannot make a session stale.
+//! Staleness is a function of an age and not of two times, because for sessions of other nodes only an age is known: what
+//! their owner stated, and how long ago it arrived here. Clocks that differ cannot make a session stale. Not here: whether
+//! that owner can be reached, which follows from connections.
 
-use super::limits::{HEARTBEAT_MAX_S, HEARTBEAT_MIN_S, REACHABLE_WITHIN_MS, STALE_AFTER_MS};
+use super::limits::{HEARTBEAT_MAX_S, HEARTBEAT_MIN_S, STALE_AFTER_MS};
 use crate::Timestamp;
-
-/// How this node knows the owner of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// It is the owner.
-    Here,
-    /// The owner was heard within 90 seconds.
-    Reachable,
-    /// The owner was not heard, or only through the mailbox.
-    Unreachable,
-}
-
-impl Reach {
-    /// Returns how an owner is known that was heard directly so many milliseconds ago.
-    #[must_use]
-    pub fn of_peer(heard_ms_ago: Option<i64>) -> Self {
-        if heard_ms_ago.is_some_and(|ago| ago <= REACHABLE_WITHIN_MS) { Self::Reachable } else { Self::Unreachable }
-    }
-}
 
 /// How a session that is active in the record is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,26 +18,10 @@ pub enum Liveness {
     LastSeen,
 }
 
-/// Returns how a session is shown whose last heartbeat is `age_ms` old; a negative age lies in the future.
-#[must_use]
-pub fn liveness(reach: Reach, age_ms: i64) -> Liveness {
-    match reach {
-        Reach::Unreachable => Liveness::LastSeen,
-        Reach::Here | Reach::Reachable if is_stale(age_ms) => Liveness::Stale,
-        Reach::Here | Reach::Reachable => Liveness::Active,
-    }
-}
-
-/// Whether a heartbeat of that age is stale: strictly more than 45:00.
+/// Whether a heartbeat of that age is stale: strictly more than 45:00. A negative age lies in the future.
 #[must_use]
 pub fn is_stale(age_ms: i64) -> bool {
     age_ms > STALE_AFTER_MS
-}
-
-/// Returns the age of a remote session: as its owner stated it, plus the time since that arrived.
-#[must_use]
-pub fn remote_age(stated_ms: i64, since_receipt_ms: i64) -> i64 {
-    stated_ms.saturating_add(since_receipt_ms.max(0))
 }
 
 /// When the next heartbeat is due.
@@ -92,31 +58,8 @@ mod tests {
 
     #[test]
     fn s_05_a_heartbeat_in_the_future_is_not_stale() {
-        assert_eq!(liveness(Reach::Here, -5_000_000), Liveness::Active);
+        assert!(!is_stale(-5_000_000));
         assert!(!is_stale(i64::MIN));
-    }
-
-    #[test]
-    fn s_06_s_23_liveness_depends_on_reach_first_and_age_second() {
-        for reach in [Reach::Here, Reach::Reachable] {
-            assert_eq!(liveness(reach, 2_700_000), Liveness::Active);
-            assert_eq!(liveness(reach, 2_700_001), Liveness::Stale);
-        }
-        assert_eq!(liveness(Reach::Unreachable, 0), Liveness::LastSeen);
-        assert_eq!(liveness(Reach::Unreachable, 7_200_000), Liveness::LastSeen);
-    }
-
-    #[test]
-    fn a_peer_is_reachable_for_ninety_seconds() {
-        assert_eq!(Reach::of_peer(Some(90_000)), Reach::Reachable);
-        assert_eq!(Reach::of_peer(Some(90_001)), Reach::Unreachable);
-        assert_eq!(Reach::of_peer(None), Reach::Unreachable);
-    }
-
-    #[test]
-    fn s_24_the_age_of_a_remote_session_ignores_wall_clocks() {
-        assert_eq!(remote_age(60_000, 30_000), 90_000);
-        assert_eq!(remote_age(60_000, -3_000_000), 60_000);
     }
 
     #[test]
