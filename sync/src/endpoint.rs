@@ -58,7 +58,7 @@ pub struct NetConfig {
 pub struct Patience {
     /// To open its stream, and then to say hello.
     pub hello: Duration,
-    /// Over the rest of a frame that has begun, and to take one.
+    /// For more of a frame that has begun to come, and six times that for room for one that is written.
     pub frame: Duration,
     /// To acknowledge a batch.
     pub ack: Duration,
@@ -203,8 +203,9 @@ pub(crate) fn reachable(endpoint: &Endpoint) -> Vec<SocketAddr> {
 
 fn rank(ip: IpAddr) -> u8 {
     match ip {
-        // The range that Tailscale gives to its machines.
+        // The ranges that Tailscale gives to its machines.
         IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]) => 0,
+        IpAddr::V6(ip) if ip.segments()[..3] == [0xfd7a, 0x115c, 0xa1e0] => 0,
         IpAddr::V4(ip) if ip.is_private() => 1,
         IpAddr::V4(ip) if ip.is_loopback() => 4,
         IpAddr::V4(_) => 2,

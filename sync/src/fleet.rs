@@ -34,6 +34,7 @@ use crate::alerts::{Alert, Alerts};
 use crate::endpoint::{self, Admission, BindError, NetConfig, node_of};
 use crate::guests::Guests;
 use crate::link::{self, Link};
+use crate::moment::Moment;
 use crate::pace::{Pace, Pacing, Spent};
 use crate::peers::{PeerState, PeerStatus, Peers, Reach, Reason, Trouble, read_rows};
 use crate::presence::Beat;
@@ -261,8 +262,8 @@ impl Fleet {
     pub fn status(&self) -> Vec<PeerStatus> {
         let authority = self.shared.store.authority();
         let own = self.shared.store.node();
-        let now = Instant::now();
-        let unsent = self.shared.unsent();
+        let now = self.shared.moment();
+        let written = self.shared.written();
         let is_live = self.shared.pacing.is_live();
         let mut nodes: BTreeMap<NodeKey, _> = authority.members().map(|(node, role)| (node, Some(role))).collect();
         nodes.extend(authority.revoked().map(|node| (node, None)));
@@ -272,7 +273,7 @@ impl Fleet {
                 let peer = peers.entry(node).or_default();
                 let name = authority.name(&node).unwrap_or_default().to_owned();
                 let status = status::status_of(peer, node, name, role, now);
-                let unsent = unsent.get(&node).copied().unwrap_or(0);
+                let unsent = written.get(&node).zip(peer.row.has).map(|(all, has)| all.saturating_sub(has));
                 let paused = || Trouble { reason: Reason::Paused, text: "this machine is in field mode".to_owned() };
                 let trouble = match (status.trouble, status.state) {
                     (None, PeerState::Unreachable) if !is_live => Some(paused()),
@@ -287,7 +288,7 @@ impl Fleet {
     /// Returns whether a node's sessions are known as of now.
     #[must_use]
     pub fn reach(&self, node: &NodeKey) -> Reach {
-        let now = Instant::now();
+        let now = self.shared.moment();
         self.shared.peers.with(|peers| peers.get(node).map_or(Reach::Unreachable(None), |peer| peer.reach(now)))
     }
 
@@ -335,6 +336,11 @@ impl Fleet {
 }
 
 impl Shared {
+    /// Returns the present moment.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment::now(self.store.clock().as_ref())
+    }
+
     pub(crate) fn fleet_space(&self) -> SpaceId {
         Space::Fleet.id(&self.store.fleet())
     }
@@ -402,7 +408,8 @@ impl Shared {
     async fn serve(self: &Arc<Self>, connection: Connection, dialled_by: NodeKey, is_guest: bool) -> bool {
         let peer = node_of(&connection);
         let preferred = self.store.node().min(peer);
-        let link = Arc::new(Link::new(connection, dialled_by, is_guest.then(|| self.pacing.share_of_one())));
+        let guest = is_guest.then(|| self.pacing.share_of_one());
+        let link = Arc::new(Link::new(connection, dialled_by, guest, self.moment()));
         let is_wanted = self.peers.one(peer, |known| {
             if known.served >= limits::CONNECTIONS_OF_ONE {
                 return false;
@@ -430,15 +437,15 @@ impl Shared {
         drop(own);
         let code = link::close_code(&link.connection).or(Some(u64::from(bye.code)));
         tracing::info!(%peer, code = bye.code, reason = bye.text, "disconnected");
-        let now = self.store.clock().now();
+        let heard = link.figures().heard.at.wall;
         self.peers.one(peer, |known| {
             known.served -= 1;
             if known.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, &link)) {
                 known.link = None;
                 // What it said is of the moment of the parting, until others pass on something newer.
                 known.said = None;
-                if known.row.last_seen.is_some() {
-                    known.row.last_seen = Some(now);
+                if let Some(seen) = &mut known.row.last_seen {
+                    *seen = heard.max(*seen);
                     known.unsaved = true;
                 }
                 let left_here = bye.code == code::AWAY && !self.pacing.is_live();

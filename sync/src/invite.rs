@@ -153,6 +153,11 @@ pub(crate) fn redeem(draft: &mut Draft<'_>, secret: &[u8], node: NodeKey, name: 
     }
     if invite.used_by.is_none() {
         let Offer { role, spaces, .. } = invite.offer.clone();
+        if draft.role_of(&node).is_some() {
+            // It comes with the key that it had, and without its replica. What it wrote until now it wrote with the rights it had.
+            let cuts = draft.cuts_of(node)?;
+            draft.control(&ControlOp::Revoke { node, cuts })?;
+        }
         draft.control(&ControlOp::Grant { node, role, spaces, name: name.to_owned() })?;
         invite.used_by = Some(node);
         draft.put_local(LocalTable::Invites, key, invite.encode());

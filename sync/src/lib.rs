@@ -13,6 +13,7 @@ mod guests;
 mod invite;
 mod join;
 mod link;
+mod moment;
 mod near;
 mod pace;
 mod peers;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ctxnode_model::NodeKey;
-use ctxnode_model::frontier::{Heads, Run};
+use ctxnode_model::frontier::{Frontier, Heads, Run};
 use ctxnode_sync_proto::{Bye, Entries, Event, Exchange, Lacks, Me, Message, Output, OwnHeads, code, limits};
 use iroh::endpoint::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -18,7 +18,8 @@ use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
 
 use crate::endpoint::KEEP_ALIVE;
 use crate::fleet::Shared;
-use crate::transfer::{read_runs, take_batches};
+use crate::moment::Moment;
+use crate::transfer::{Found, read_runs, take_batches};
 use crate::wire::{self, WireError};
 
 /// How long nothing may be heard on a connection on which something was said before another is tried beside it. Every
@@ -30,7 +31,7 @@ const TICK: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a connection of a round lasts at least, so that what is written meanwhile goes with it.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long nothing may move in a round that is not finished: a batch takes no longer on the slowest phone.
+/// How long nothing may move in a round that is not finished, while nothing is on its way.
 const STUCK: Duration = Duration::from_secs(60);
 /// How many frames are read ahead.
 const AHEAD: usize = 2;
@@ -85,9 +86,10 @@ pub(crate) struct Link {
 }
 
 /// What is measured on a connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Figures {
     pub(crate) lacks: Option<Lacks>,
+    /// Since when it has lacked something that was here then.
     pub(crate) behind_since: Option<Instant>,
     pub(crate) software: Option<String>,
     pub(crate) skew_ms: Option<i64>,
@@ -97,27 +99,24 @@ pub(crate) struct Figures {
 /// When something last came in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heard {
-    at: Instant,
+    pub(crate) at: Moment,
+    /// The same, where only time counts in which the machine was awake.
+    steady: Instant,
     /// Datagrams that had come in and gone out then.
     received: u64,
     sent: u64,
 }
 
-impl Default for Heard {
-    fn default() -> Self {
-        Self { at: Instant::now(), received: 0, sent: 0 }
-    }
-}
-
 impl Link {
-    pub(crate) fn new(connection: Connection, dialled_by: NodeKey, guest: Option<u64>) -> Self {
+    pub(crate) fn new(connection: Connection, dialled_by: NodeKey, guest: Option<u64>, now: Moment) -> Self {
+        let heard = Heard { at: now, steady: Instant::now(), received: 0, sent: 0 };
         Self {
             frames: Arc::default(),
             connection,
             dialled_by,
             opened: Instant::now(),
             stop: watch::Sender::new(None),
-            figures: Mutex::default(),
+            figures: Mutex::new(Figures { lacks: None, behind_since: None, software: None, skew_ms: None, heard }),
             guest,
             counted: AtomicU64::new(0),
         }
@@ -147,7 +146,7 @@ impl Link {
         let Figures { heard, behind_since, .. } = self.figures();
         // On an idle connection something is heard when it is kept alive, and not before.
         let patience = if behind_since.is_some() { SILENCE } else { SILENCE + KEEP_ALIVE };
-        heard.at.elapsed() >= patience && self.connection.stats().udp_tx.datagrams > heard.sent
+        heard.steady.elapsed() >= patience && self.connection.stats().udp_tx.datagrams > heard.sent
     }
 
     pub(crate) fn path(&self) -> Option<Path> {
@@ -197,8 +196,11 @@ struct Running<'a> {
     out: mpsc::Sender<Message>,
     tasks: JoinSet<()>,
     started: Instant,
-    /// What each side lacked when that last changed.
-    moved: (Option<Lacks>, Instant),
+    /// What each side lacked and how much had come when either last changed.
+    moved: ((Option<Lacks>, u64), Instant),
+    /// What was held at a moment when the peer lacked some of it. It is looked at until all of that has arrived, so that steady
+    /// writing does not look like a peer that takes nothing.
+    awaited: Option<(Instant, Frontier)>,
 }
 
 /// Runs an exchange until it or the connection ends; returns why.
@@ -279,7 +281,8 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Arc<Link>, send: S
         out,
         tasks,
         started: Instant::now(),
-        moved: (None, Instant::now()),
+        moved: ((None, 0), Instant::now()),
+        awaited: None,
     };
     let mut stop = link.stop.subscribe();
     let mut told = shared.told.subscribe();
@@ -313,8 +316,9 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Arc<Link>, send: S
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => None,
                 Err(broadcast::error::RecvError::Closed) => running.handle(Event::Stop(stopping())),
             },
-            _ = stop.changed() => {
-                let bye = stop.borrow_and_update().clone().unwrap_or_else(stopping);
+            // Also when it was asked to before anybody listened here.
+            stopped = stop.wait_for(Option::is_some) => {
+                let bye = stopped.ok().and_then(|bye| bye.clone()).unwrap_or_else(stopping);
                 running.handle(Event::Stop(bye))
             }
             _ = tick.tick() => {
@@ -363,14 +367,25 @@ impl Running<'_> {
     }
 
     fn read(&mut self, runs: Vec<Run>) {
-        let (store, events) = (self.shared.store.clone(), self.events.clone());
+        // Those that have ended are kept until they are asked for.
+        while self.tasks.try_join_next().is_some() {}
+        let (shared, events) = (Arc::clone(self.shared), self.events.clone());
         self.tasks.spawn_blocking(move || {
-            let found = read_runs(&store, &runs).unwrap_or_else(|error| {
-                tracing::error!(%error, "entries for a peer could not be read");
-                Vec::new()
-            });
-            // The exchange may be over.
-            let _ = events.blocking_send(Event::Read(found));
+            // When a message is not taken, the exchange is over.
+            match read_runs(&shared.store, &runs) {
+                Ok(Found { runs, damaged }) => {
+                    if !damaged.is_empty() {
+                        shared.is_damaged();
+                        let _ = events.blocking_send(Event::Damaged(damaged));
+                    }
+                    let _ = events.blocking_send(Event::Read(runs));
+                }
+                Err(error) => {
+                    tracing::error!(%error, "entries for a peer could not be read");
+                    let text = "the local store failed".to_owned();
+                    let _ = events.blocking_send(Event::Stop(Bye { code: code::STORE, text }));
+                }
+            }
         });
     }
 
@@ -393,7 +408,7 @@ impl Running<'_> {
 
     /// Notes what the peer said about itself, and tells it who is alive.
     fn greeted(&mut self, hello: &ctxnode_sync_proto::Hello) {
-        let skew_ms = hello.clock_ms - self.shared.store.clock().now().0;
+        let skew_ms = hello.clock_ms.saturating_sub(self.shared.store.clock().now().0);
         {
             let mut figures = self.link.figures.lock().unwrap_or_else(PoisonError::into_inner);
             figures.software = Some(hello.software.clone());
@@ -419,9 +434,9 @@ impl Running<'_> {
             "in field mode, and its bytes for today are used up"
         } else if !self.link.may_go_on(self.shared) {
             "in field mode, and what a visit may use of its bytes for today is used up"
-        } else if self.started.elapsed() > SETTLE && self.exchange.lacks() == Some(Lacks::default()) {
+        } else if self.started.elapsed() > SETTLE && self.exchange.is_settled() {
             "in field mode"
-        } else if self.moved.1.elapsed() > STUCK {
+        } else if self.moved.1.elapsed() > STUCK && self.exchange.is_idle() {
             // One side refuses what the other has (two histories are no reason for that): they will not have the same.
             "in field mode, and nothing moves"
         } else {
@@ -436,17 +451,22 @@ impl Running<'_> {
             self.shared.confirmed(self.peer, confirmed);
         }
         let lacks = self.exchange.lacks();
-        if lacks != self.moved.0 {
-            self.moved = (lacks, Instant::now());
+        let now = (lacks, self.link.frames.received.load(Ordering::Relaxed));
+        if now != self.moved.0 {
+            self.moved = (now, Instant::now());
+        }
+        let has_arrived = |(_, held): &(Instant, Frontier)| self.exchange.has_arrived(held);
+        if self.awaited.as_ref().is_none_or(has_arrived) {
+            let is_behind = lacks.is_some_and(|lacks| lacks.peer > 0);
+            self.awaited = is_behind.then(|| (Instant::now(), self.exchange.held()));
         }
         let mut figures = self.link.figures.lock().unwrap_or_else(PoisonError::into_inner);
         figures.lacks = lacks;
-        let behind = lacks.is_some_and(|lacks| lacks.peer > 0);
-        figures.behind_since = if behind { figures.behind_since.or_else(|| Some(Instant::now())) } else { None };
+        figures.behind_since = self.awaited.as_ref().map(|(since, _)| *since);
         let stats = self.link.connection.stats();
         if stats.udp_rx.datagrams != figures.heard.received {
             let (received, sent) = (stats.udp_rx.datagrams, stats.udp_tx.datagrams);
-            figures.heard = Heard { at: Instant::now(), received, sent };
+            figures.heard = Heard { at: self.shared.moment(), steady: Instant::now(), received, sent };
         }
         drop(figures);
         if self.link.is_unanswered() {

@@ -12,11 +12,12 @@ use ctxnode_store::{LocalTable, Reader, Role, Store, StoreError, WriteError};
 use ctxnode_sync_proto::{Lacks, code};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant};
+use tokio::time::Duration;
 
 use crate::endpoint::{REVOKED, UNKNOWN};
 use crate::join::Joined;
 use crate::link::{Link, Path, Traffic};
+use crate::moment::Moment;
 use crate::presence::{Beat, Order, Statement};
 
 /// How many addresses of a peer are kept.
@@ -25,6 +26,8 @@ const MAX_ADDRESSES: usize = 8;
 const MAX_RELAY: usize = 256;
 /// How long a statement that others passed on says that its node is reachable. Nodes speak every twenty seconds.
 pub(crate) const FRESH: Duration = Duration::from_secs(70);
+/// How long a connection on which nothing is heard counts as one: as long as the transport waits, and a little.
+const SILENT: Duration = Duration::from_secs(25);
 
 /// The row of a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +49,15 @@ pub(crate) struct Row {
     /// It invited this node.
     #[serde(default)]
     pub(crate) inviter: bool,
-    /// How many of this node's own entries it is known to have.
-    #[serde(default)]
-    pub(crate) confirmed: u64,
+    /// How many of this node's own entries it is known to have; absent when it has never said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) has: Option<u64>,
     /// Since when it has lacked some of them.
     #[serde(default)]
     pub(crate) unsent_since: Option<Timestamp>,
+    /// How many there were then.
+    #[serde(default)]
+    pub(crate) unsent_of: u64,
 }
 
 /// Notes who invited this node and where it is; the first connection goes there.
@@ -184,10 +190,10 @@ pub struct PeerStatus {
     pub software: String,
     /// Its clock minus ours when it connected, in milliseconds.
     pub skew_ms: Option<i64>,
-    /// Its living sessions, as it last said.
-    pub sessions: Vec<Beat>,
-    /// How many entries that were written here it is not known to have.
-    pub unsent: u64,
+    /// Its living sessions, as it said a moment ago; `None` when it did not.
+    pub sessions: Option<Vec<Beat>>,
+    /// How many entries that were written here it lacks; `None` when it has never said what it has.
+    pub unsent: Option<u64>,
     /// Since when.
     pub unsent_since: Option<Timestamp>,
     /// Why there is no connection.
@@ -212,7 +218,7 @@ pub(crate) struct Peer {
     pub(crate) link: Option<Arc<Link>>,
     /// How many connections with it have not ended yet.
     pub(crate) served: usize,
-    pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Instant)>,
+    pub(crate) said: Option<(Statement, Arc<Vec<u8>>, Moment)>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) signals: Arc<Signals>,
     /// The last round in which both sides had the same at the end.
@@ -234,32 +240,46 @@ impl Peer {
         self.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::Away)
     }
 
-    /// Takes in a statement of this node that arrived from the node itself, or from another one, at a moment and at a time of
-    /// the wall clock; returns whether it is news.
+    /// Takes in a statement of this node that arrived from the node itself, or from another one; returns whether it is news.
     ///
     /// What a node says itself, on a connection on which it has proved its key, is believed: its clock may have been set
     /// back, or its replica may be a restored one. Only within one life nothing is taken back. What others pass on counts when
     /// it is newer than everything before, and as long as the node speaks for itself it alone does: so an older statement
     /// neither wins nor travels in circles.
-    pub(crate) fn hear(
-        &mut self,
-        said: Statement,
-        bytes: &Arc<Vec<u8>>,
-        is_own: bool,
-        at: (Instant, Timestamp),
-    ) -> bool {
+    pub(crate) fn hear(&mut self, said: Statement, bytes: &Arc<Vec<u8>>, is_own: bool, at: Moment) -> bool {
         let is_newer = said.order() > self.row.last;
         let is_another_life = said.life.is_none() || said.life != self.row.last.0;
         let is_news = if is_own { is_newer || is_another_life } else { is_newer && !self.speaks() };
         if is_news {
             self.row.last = said.order();
             self.row.learn(&said.addresses, said.relay.as_deref());
-            self.row.last_seen = Some(at.1);
+            self.row.last_seen = Some(at.wall);
             self.row.software.clone_from(&said.software);
             self.unsaved = true;
-            self.said = Some((said, Arc::clone(bytes), at.0));
+            self.said = Some((said, Arc::clone(bytes), at));
         }
         is_news
+    }
+
+    /// It is known to have so many of this node's own entries.
+    pub(crate) fn has(&mut self, entries: u64) {
+        self.unsaved |= self.row.has != Some(entries);
+        self.row.has = Some(entries);
+    }
+
+    /// Notes how many of them there are now.
+    pub(crate) fn note_unsent(&mut self, all: u64, now: Timestamp) {
+        let before = (self.row.unsent_since, self.row.unsent_of);
+        match self.row.has {
+            Some(has) if has < all => {
+                // What there was then has arrived, and what it lacks is newer.
+                if self.row.unsent_since.is_none() || has >= self.row.unsent_of {
+                    (self.row.unsent_since, self.row.unsent_of) = (Some(now), all);
+                }
+            }
+            _ => (self.row.unsent_since, self.row.unsent_of) = (None, 0),
+        }
+        self.unsaved |= (self.row.unsent_since, self.row.unsent_of) != before;
     }
 
     /// Whether there is a connection on which it has said hello.
@@ -267,14 +287,20 @@ impl Peer {
         self.link.as_ref().is_some_and(|link| link.figures().software.is_some())
     }
 
-    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        self.said.as_ref().is_some_and(|(_, _, heard)| now.duration_since(*heard) < FRESH)
+    /// Whether it speaks, and was heard a moment ago.
+    pub(crate) fn is_connected(&self, now: Moment) -> bool {
+        self.speaks() && self.link.as_ref().is_some_and(|link| now.since(link.figures().heard.at) < SILENT)
     }
 
-    pub(crate) fn reach(&self, now: Instant) -> Reach {
+    /// Whether its last statement is of now. It makes one every twenty seconds, with a connection as well.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        self.said.as_ref().is_some_and(|(_, _, heard)| now.since(*heard) < FRESH)
+    }
+
+    pub(crate) fn reach(&self, now: Moment) -> Reach {
         match &self.said {
-            Some((statement, _, heard)) if self.link.is_some() || self.is_fresh(now) => {
-                let since = u64::try_from(now.duration_since(*heard).as_millis()).unwrap_or(u64::MAX);
+            Some((statement, _, heard)) if self.is_fresh(now) => {
+                let since = u64::try_from(now.since(*heard).as_millis()).unwrap_or(u64::MAX);
                 let aged = |beat: &Beat| Beat { age_ms: beat.age_ms.saturating_add(since), ..beat.clone() };
                 Reach::Reachable(statement.sessions.iter().map(aged).collect())
             }
@@ -323,18 +349,38 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
+    use ctxnode_store::ManualClock;
+
     use super::*;
 
     #[test]
     fn rows_that_were_taken_and_not_saved_are_taken_again_as_they_are_by_then() {
         let (peers, node) = (Peers::default(), NodeKey([1; 32]));
-        peers.one(node, |peer| (peer.row.confirmed, peer.unsaved) = (1, true));
-        let confirmed = |rows: Vec<(NodeKey, Row)>| rows.iter().map(|(_, row)| row.confirmed).collect::<Vec<_>>();
-        assert_eq!(confirmed(peers.take_unsaved()), [1]);
+        peers.one(node, |peer| peer.has(1));
+        let has = |rows: Vec<(NodeKey, Row)>| rows.iter().map(|(_, row)| row.has).collect::<Vec<_>>();
+        assert_eq!(has(peers.take_unsaved()), [Some(1)]);
         assert!(peers.take_unsaved().is_empty());
-        peers.one(node, |peer| peer.row.confirmed = 2);
+        peers.one(node, |peer| peer.row.has = Some(2));
         peers.give_back_unsaved(&[node]);
-        assert_eq!(confirmed(peers.take_unsaved()), [2]);
+        assert_eq!(has(peers.take_unsaved()), [Some(2)]);
+    }
+
+    /// Steady writing is no arrear, however long it lasts.
+    #[test]
+    fn what_a_peer_lacks_is_as_old_as_the_oldest_of_it() {
+        let mut peer = Peer::default();
+        let mut since = |has: Option<u64>, all: u64, now: i64| {
+            has.into_iter().for_each(|has| peer.has(has));
+            peer.note_unsent(all, Timestamp(now));
+            peer.row.unsent_since.map(|since| since.0)
+        };
+        assert_eq!(since(None, 5, 1), None, "it has never said what it has");
+        assert_eq!(since(Some(5), 5, 2), None);
+        assert_eq!(since(None, 7, 3), Some(3));
+        assert_eq!(since(Some(6), 9, 4), Some(3), "the seventh is still missing");
+        assert_eq!(since(Some(7), 9, 5), Some(5), "the first of these were written since");
+        assert_eq!(since(Some(8), 12, 6), Some(5));
+        assert_eq!(since(Some(12), 12, 7), None);
     }
 
     #[test]
@@ -378,16 +424,27 @@ mod tests {
     fn said(life: Option<u64>, at: i64) -> Statement {
         let node = NodeKey([1; 32]);
         let (sessions, addresses, software) = (Vec::new(), Vec::new(), String::new());
-        Statement { node, life, at, sessions, addresses, relay: None, software }
+        Statement { node, life, at, sessions, has: BTreeMap::new(), addresses, relay: None, software }
     }
 
     /// Lets a peer hear statements one after the other, each from the node itself or not; returns which were news.
     fn news(statements: &[(bool, Option<u64>, i64)]) -> Vec<bool> {
         let mut peer = Peer::default();
-        let now = (Instant::now(), Timestamp(0));
+        let now = Moment::now(&ManualClock::new(Timestamp(0)));
         let hear =
             |(is_own, life, at): &(bool, Option<u64>, i64)| peer.hear(said(*life, *at), &Arc::default(), *is_own, now);
         statements.iter().map(hear).collect()
+    }
+
+    /// While the machine slept the steady clock stood still.
+    #[test]
+    fn s_23_what_was_heard_before_sleep_is_not_of_now() {
+        let clock = ManualClock::new(Timestamp(1_000_000));
+        let mut peer = Peer::default();
+        peer.hear(said(Some(4), 9), &Arc::default(), false, Moment::now(&clock));
+        assert_eq!(peer.reach(Moment::now(&clock)), Reach::Reachable(Vec::new()));
+        clock.advance(8 * 3_600_000);
+        assert_eq!(peer.reach(Moment::now(&clock)), Reach::Unreachable(Some(Timestamp(1_000_000))));
     }
 
     #[test]

@@ -88,20 +88,43 @@ pub(crate) fn own(store: &Store) -> Result<OwnHeads, StoreError> {
     Ok(OwnHeads { heads: snapshot.reader().heads()?, layout: snapshot.reader().layout()? })
 }
 
+/// What was found of the runs that an exchange wants to send.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// From the beginning of each run on.
+    pub(crate) runs: Vec<Entries>,
+    /// Logs with a row that cannot be read; what lies before it has been found.
+    pub(crate) damaged: BTreeSet<LogId>,
+}
+
 /// Reads runs up to the size of a batch, from their beginning on.
-pub(crate) fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, StoreError> {
+pub(crate) fn read_runs(store: &Store, runs: &[Run]) -> Result<Found, StoreError> {
     let snapshot = store.read()?;
     let reader = snapshot.reader();
-    let mut found = Vec::new();
+    let mut found = Found::default();
     let mut bytes = 0;
     let mut largest = limits::BATCH_BYTES;
     for run in runs {
         let mut entries = Vec::new();
         let mut rest = *run;
+        let mut most = READ_STEP;
         while bytes < limits::BATCH_BYTES && rest.from <= rest.to {
             // As many as may fit: large ones would be read many times over, and held for nothing.
             let fit = (limits::BATCH_BYTES - bytes) / largest;
-            let step = reader.entries(&rest, fit.clamp(1, READ_STEP))?;
+            let step = match reader.entries(&rest, fit.clamp(1, most)) {
+                Ok(step) => step,
+                // One of them is damaged. One by one, those before it are found.
+                Err(StoreError::Corrupt { .. }) if most > 1 => {
+                    most = 1;
+                    continue;
+                }
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    tracing::error!(%error, author = %run.log.author, position = rest.from, "an entry cannot be read");
+                    found.damaged.insert(run.log);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             largest = step.iter().map(Vec::len).max().unwrap_or(1).max(1);
             let mut full = step.is_empty();
             for entry in step {
@@ -118,7 +141,7 @@ pub(crate) fn read_runs(store: &Store, runs: &[Run]) -> Result<Vec<Entries>, Sto
             }
         }
         if !entries.is_empty() {
-            found.push(Entries { log: run.log, from: run.from, entries });
+            found.runs.push(Entries { log: run.log, from: run.from, entries });
         }
         if bytes >= limits::BATCH_BYTES {
             break;

@@ -18,6 +18,12 @@ use crate::limits::{ACK_MS, BATCH_ENTRIES, HELLO_MS, MAX_LOGS, MAX_STATED, PROTO
 use crate::message::{Bye, Entries, Hello, Message, code};
 use crate::plan::next_batch;
 
+mod lacks;
+#[cfg(test)]
+mod tests;
+
+pub use lacks::Lacks;
+
 /// How often a peer may refuse the same position of a log before it is left alone.
 const REFUSALS: u8 = 2;
 /// How often the histories of one log are compared whole in one exchange. A machine goes back once in a while.
@@ -58,6 +64,9 @@ pub enum Event {
     Grown(OwnHeads),
     /// The answer to [`Output::Read`]: what of it was there, from its beginning on.
     Read(Vec<Entries>),
+    /// These logs hold something that cannot be read here. Nothing more of them is sent in this exchange, and nothing else waits
+    /// for it. Comes before the answer to the [`Output::Read`] that came upon it.
+    Damaged(BTreeSet<LogId>),
     /// The answer to [`Output::Ingest`].
     Ingested {
         /// Where the logs of the batch end now.
@@ -84,7 +93,8 @@ pub enum Output {
     Send(Message),
     /// Read these runs, up to [`crate::limits::BATCH_BYTES`], and answer with [`Event::Read`].
     Read(Vec<Run>),
-    /// Make these durable and answer with [`Event::Ingested`]. At most [`WINDOW`] are waiting at a time.
+    /// Make these durable and answer with [`Event::Ingested`]. At most [`WINDOW`] are waiting at a time. May hold nothing, which is
+    /// answered as well.
     Ingest(Vec<Entries>),
     /// Presence was heard.
     Presence(Vec<u8>),
@@ -101,15 +111,6 @@ enum State {
     /// Both said hello.
     Open,
     Closed,
-}
-
-/// How many entries each side lacks, as far as is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lacks {
-    /// Entries that the peer lacks.
-    pub peer: u64,
-    /// Entries that we lack.
-    pub own: u64,
 }
 
 /// How long a peer may take, in milliseconds.
@@ -150,6 +151,8 @@ pub struct Exchange {
     reading: bool,
     waiting_ingests: u32,
     refused: BTreeMap<LogId, (u64, u8)>,
+    /// Logs that cannot be read here any further.
+    damaged: BTreeSet<LogId>,
     /// Logs of which the peer lacks entries although it states as many: up to where they were sent once more.
     again: BTreeMap<LogId, u64>,
     /// Logs whose histories were compared whole in this exchange: what the own one ended in, and how often.
@@ -179,6 +182,7 @@ impl Exchange {
             reading: false,
             waiting_ingests: 0,
             refused: BTreeMap::new(),
+            damaged: BTreeSet::new(),
             again: BTreeMap::new(),
             compared: BTreeMap::new(),
             progress: 0,
@@ -204,25 +208,6 @@ impl Exchange {
         self.layout
     }
 
-    /// Returns what each side lacks; `None` before the peer has said what it has.
-    #[must_use]
-    pub fn lacks(&self) -> Option<Lacks> {
-        // A peer may state any length.
-        let length = |run: &Run| (run.to - run.from).saturating_add(1);
-        let count = |runs: Vec<Run>| runs.iter().map(length).fold(0, u64::saturating_add);
-        let own = self.allowed_heads().frontier();
-        self.stated.then(|| Lacks { peer: count(own.beyond(&self.said)), own: count(self.said.beyond(&own)) })
-    }
-
-    /// Returns how many entries of an author the peer is known to have; `None` before it has said what it has.
-    #[must_use]
-    pub fn confirmed(&self, author: NodeKey) -> Option<u64> {
-        let own = self.allowed_heads();
-        let logs = own.0.iter().filter(|(log, _)| log.author == author);
-        let has = |log: &LogId| self.said.0.get(log).copied().unwrap_or(0);
-        self.stated.then(|| logs.map(|(log, head)| has(log).min(head.length)).sum())
-    }
-
     /// Takes an event at a time in milliseconds of any steady clock, and says what to do.
     pub fn handle(&mut self, now: u64, event: Event, out: &mut Vec<Output>) {
         if self.state == State::Closed {
@@ -233,6 +218,7 @@ impl Exchange {
             Event::Received(message) => self.received(now, message, out),
             Event::Grown(own) => self.grown(own, out),
             Event::Read(runs) => self.read(now, runs, out),
+            Event::Damaged(logs) => self.damaged.extend(logs),
             Event::Ingested { own, diverged, bad } => self.ingested(own, &diverged, bad, out),
             Event::Rights(None) => self.close(code::REVOKED, "not a member any more", out),
             Event::Rights(Some(allowed)) => self.rights(allowed, out),
@@ -313,15 +299,20 @@ impl Exchange {
 
     fn heads_part(&mut self, heads: Heads, out: &mut Vec<Output>) {
         self.stating.0.extend(heads.0);
-        if self.stating.0.len() > MAX_STATED {
+        if self.is_too_much(&self.stating) {
             self.close(code::VIOLATION, "a statement of too many logs", out);
         }
+    }
+
+    /// Whether a statement fills memory. What is here as well fills none, however many logs a fleet comes to have.
+    fn is_too_much(&self, stated: &Heads) -> bool {
+        stated.0.len() > MAX_STATED && stated.0.keys().filter(|log| !self.own.0.contains_key(log)).count() > MAX_STATED
     }
 
     fn heads(&mut self, last: Heads, out: &mut Vec<Output>) {
         let mut heads = std::mem::take(&mut self.stating);
         heads.0.extend(last.0);
-        if heads.0.len() > MAX_STATED {
+        if self.is_too_much(&heads) {
             return self.close(code::VIOLATION, "a statement of too many logs", out);
         }
         self.stated = true;
@@ -431,11 +422,8 @@ impl Exchange {
         }
         if runs.iter().any(|run| !self.allowed.contains(&run.log.space)) {
             // What is allowed may just have changed here and not yet there: refusing to take it is enough.
-            let allowed: Vec<Entries> = runs.into_iter().filter(|run| self.allowed.contains(&run.log.space)).collect();
-            if allowed.is_empty() {
-                out.push(Output::Send(Message::Ack { batches: 1, heads: Heads::default() }));
-                return;
-            }
+            // Also when nothing is left: acknowledgements come in the order of the batches.
+            let allowed = runs.into_iter().filter(|run| self.allowed.contains(&run.log.space)).collect();
             return self.take(allowed, out);
         }
         self.take(runs, out);
@@ -529,6 +517,8 @@ impl Exchange {
         if allowed != self.allowed {
             self.allowed = allowed;
             self.again.retain(|log, _| self.allowed.contains(&log.space));
+            // What was refused may have been so for want of a right.
+            self.refused.clear();
             self.compared.retain(|log, _| self.allowed.contains(&log.space));
             if self.state == State::Open {
                 self.state_heads(&BTreeSet::new(), out);
@@ -567,7 +557,7 @@ impl Exchange {
     fn sendable(&self) -> Frontier {
         let given_up = |log: &LogId| self.refused.get(log).is_some_and(|(_, times)| *times >= REFUSALS);
         let mut heads = self.allowed_heads();
-        heads.0.retain(|log, _| !given_up(log));
+        heads.0.retain(|log, _| !given_up(log) && !self.damaged.contains(log));
         heads.frontier()
     }
 

@@ -4,16 +4,17 @@
 //! length u32 (of what follows) | kind u8 | flags u8 (bit 0: zstd) | payload
 //! ```
 //!
-//! Sizes are checked before anything is allocated or inflated. A frame of an unknown kind is skipped, so that a newer
-//! peer may say more than an older one understands.
+//! Sizes are checked before anything is allocated or inflated, and counts before anything is made of them. A frame of an
+//! unknown kind is skipped, so that a newer peer may say more than an older one understands.
 
 use std::cell::RefCell;
 
-use minicbor::{Decode, Encode};
+use minicbor::data::Type;
+use minicbor::{Decode, Decoder, Encode};
 use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::limits::{COMPRESS_FROM, MAX_FRAME, MAX_LOGS, MAX_PAYLOAD, MAX_PRESENCE};
+use crate::limits::{COMPRESS_FROM, MAX_FRAME, MAX_PAYLOAD, MAX_PRESENCE};
 use crate::message::{Bye, Entries, Hello, Message, WireAck, WireEntries, WireHeads};
 
 /// How many bytes come before the payload.
@@ -91,7 +92,8 @@ pub fn length(field: [u8; 4]) -> Result<usize, FrameError> {
     }
 }
 
-/// Reads what follows the length field. `None` is a message of a kind that this version does not know.
+/// Reads what follows the length field. `None` is a message that says nothing here: of a kind that this version does not
+/// know, or presence that is too large.
 ///
 /// # Errors
 /// When it is no message.
@@ -114,14 +116,12 @@ pub fn decode(frame: &[u8]) -> Result<Option<Message>, FrameError> {
         HEADS_PART => Message::HeadsPart(read::<WireHeads>(payload, bad)?.into()),
         ENTRIES => read::<WireEntries>(payload, bad)?.message(),
         ACK => read::<WireAck>(payload, bad)?.message(),
-        PRESENCE if payload.len() <= MAX_PRESENCE => Message::Presence(payload.to_vec()),
+        PRESENCE if payload.len() > MAX_PRESENCE => return Ok(None),
+        PRESENCE => Message::Presence(payload.to_vec()),
         BYE => Message::Bye(read::<Bye>(payload, bad)?),
         _ => return Err(bad),
     };
     match &message {
-        Message::Heads(heads) | Message::HeadsPart(heads) | Message::Ack { heads, .. } if heads.0.len() > MAX_LOGS => {
-            Err(bad)
-        }
         Message::Entries(runs) if runs.iter().any(|run| !is_run(run)) => Err(bad),
         _ => Ok(Some(message)),
     }
@@ -155,7 +155,30 @@ fn inflate(body: &[u8]) -> Result<Vec<u8>, FrameError> {
 
 /// The whole payload must be the value: bytes after it are somebody's mistake or trick.
 fn read<'b, T: Decode<'b, ()>>(payload: &'b [u8], bad: FrameError) -> Result<T, FrameError> {
-    let mut decoder = minicbor::Decoder::new(payload);
+    if !is_definite(payload) {
+        return Err(bad);
+    }
+    let mut decoder = Decoder::new(payload);
     let value = decoder.decode().map_err(|_| bad)?;
     if decoder.position() == payload.len() { Ok(value) } else { Err(bad) }
+}
+
+/// Whether all arrays and maps say how much they hold. No version writes others, and to skip an unknown key the decoder keeps
+/// sixteen bytes and more for each of those that is open, which is a byte on the wire.
+fn is_definite(payload: &[u8]) -> bool {
+    let mut decoder = Decoder::new(payload);
+    while decoder.position() < payload.len() {
+        // Step by step into what they hold: this keeps nothing.
+        let step = match decoder.datatype() {
+            Ok(Type::Array) => decoder.array().map(drop),
+            Ok(Type::Map) => decoder.map().map(drop),
+            Ok(Type::Tag) => decoder.tag().map(drop),
+            Ok(Type::ArrayIndef | Type::MapIndef | Type::Break) | Err(_) => return false,
+            Ok(_) => decoder.skip(),
+        };
+        if step.is_err() {
+            return false;
+        }
+    }
+    true
 }

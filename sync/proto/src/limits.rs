@@ -20,15 +20,22 @@ pub const MAX_LOGS: usize = 16_384;
 /// The most logs of a whole statement: a copy of a disk begins new logs with each boot, so a fleet of fifty machines with
 /// six spaces gets there in more than a year of daily boots. A statement takes 13 MB then.
 pub const MAX_STATED: usize = 131_072;
-/// The largest presence message.
+/// The largest presence message. A larger one is ignored: whoever is alive where is no reason to end an exchange.
 pub const MAX_PRESENCE: usize = 64 << 10;
+/// The most characters of a text for people. What is longer is cut: it is shown, kept and logged, and nobody reads it.
+pub const MAX_TEXT: usize = 256;
 /// How long a peer may take to say hello, in milliseconds.
 pub const HELLO_MS: u64 = 10_000;
-/// How long a peer may leave a batch unacknowledged, in milliseconds. A slow disk takes seconds; this is a dead one.
-pub const ACK_MS: u64 = 120_000;
-/// How long a frame may take to be written, and the rest of one that has begun to be read, in milliseconds. A slower peer
-/// holds memory for nothing.
+/// How long a peer may leave a batch unacknowledged, in milliseconds, the time on the line included: the largest frame takes
+/// nine minutes at 64 kbit/s, and where it never arrives within this time it is sent again without end. A slow disk takes
+/// seconds; a dead one is noticed only now, and holds a window of batches until then.
+pub const ACK_MS: u64 = 600_000;
+/// How long nothing may come of a frame that has begun, in milliseconds. How long the whole of it may take is up to
+/// [`FRAME_RATE`].
 pub const FRAME_MS: u64 = 30_000;
+/// How many bytes of a frame must move in a second, on the whole and after the first [`FRAME_MS`]. No line in use is that
+/// slow; a slower peer holds memory for nothing. One that keeps to this holds a frame for seventy minutes.
+pub const FRAME_RATE: u64 = 1 << 10;
 /// The most handshakes at a time. They come before anything is known of who knocks.
 pub const HANDSHAKES: usize = 32;
 /// The most of them from one address (of IPv6, from one /64), so that nobody takes all of them. A handshake takes a few

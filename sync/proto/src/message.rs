@@ -3,7 +3,10 @@
 use ctxnode_model::frontier::{Head, Heads, LogId};
 use ctxnode_model::id::FleetId;
 use ctxnode_model::{NodeKey, SpaceId};
-use minicbor::{Decode, Encode};
+use minicbor::decode::Error;
+use minicbor::{Decode, Decoder, Encode};
+
+use crate::limits::{BATCH_ENTRIES, MAX_LOGS, MAX_TEXT};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +45,8 @@ pub struct Hello {
     /// The fleet.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub fleet: [u8; 16],
-    /// Version and commit of the software.
-    #[n(3)]
+    /// Version and commit of the software; of what is heard [`MAX_TEXT`] characters.
+    #[cbor(n(3), decode_with = "read_text")]
     pub software: String,
     /// The digest of the heads of all logs in spaces that both may read.
     #[cbor(n(4), with = "minicbor::bytes")]
@@ -87,8 +90,8 @@ pub struct Bye {
     /// The reason.
     #[n(0)]
     pub code: u16,
-    /// For people.
-    #[n(1)]
+    /// For people; of what is heard [`MAX_TEXT`] characters.
+    #[cbor(n(1), decode_with = "read_text")]
     pub text: String,
 }
 
@@ -133,7 +136,7 @@ pub(crate) struct WireHead {
 #[derive(Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct WireHeads {
-    #[n(0)]
+    #[cbor(n(0), decode_with = "read_heads")]
     heads: Vec<WireHead>,
 }
 
@@ -142,7 +145,7 @@ pub(crate) struct WireHeads {
 pub(crate) struct WireAck {
     #[n(0)]
     batches: u32,
-    #[n(1)]
+    #[cbor(n(1), decode_with = "read_heads")]
     heads: Vec<WireHead>,
 }
 
@@ -162,15 +165,56 @@ pub(crate) struct WireRun {
     epoch: u64,
     #[n(3)]
     from: u64,
-    #[n(4)]
+    #[cbor(n(4), decode_with = "read_entries")]
     entries: Vec<WireBytes>,
 }
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct WireEntries {
-    #[n(0)]
+    #[cbor(n(0), decode_with = "read_runs")]
     runs: Vec<WireRun>,
+}
+
+/// Reads a text for people, and of a long one the beginning.
+fn read_text<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<String, Error> {
+    Ok(decoder.str()?.chars().take(MAX_TEXT).collect())
+}
+
+/// Reads an array, of which nothing is read when it says that it holds more than it may: what is one byte there is a vector
+/// here.
+fn read_array<'b, C, T: Decode<'b, C>>(most: u64, decoder: &mut Decoder<'b>, context: &mut C) -> Result<Vec<T>, Error> {
+    let count = decoder.array()?.filter(|count| *count <= most).ok_or_else(too_many)?;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(T::decode(decoder, context)?);
+    }
+    Ok(all)
+}
+
+fn too_many() -> Error {
+    Error::message("more than a message may hold")
+}
+
+fn read_heads<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Vec<WireHead>, Error> {
+    read_array(MAX_LOGS as u64, decoder, context)
+}
+
+fn read_entries<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Vec<WireBytes>, Error> {
+    read_array(BATCH_ENTRIES, decoder, context)
+}
+
+/// Reads the runs of a batch, with as many entries in all as a batch may have: no run is empty, so there are no more of them.
+fn read_runs<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Vec<WireRun>, Error> {
+    let count = decoder.array()?.filter(|count| *count <= BATCH_ENTRIES).ok_or_else(too_many)?;
+    let mut left = BATCH_ENTRIES;
+    let mut runs = Vec::new();
+    for _ in 0..count {
+        let run = WireRun::decode(decoder, context)?;
+        left = left.checked_sub(run.entries.len() as u64).ok_or_else(too_many)?;
+        runs.push(run);
+    }
+    Ok(runs)
 }
 
 fn to_wire(heads: &Heads) -> Vec<WireHead> {

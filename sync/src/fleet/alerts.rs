@@ -13,7 +13,15 @@ use crate::alerts::{Alert, Alerts, Whose};
 const CAME_BACK: &str = "entries that this machine wrote came back from others: this replica was restored from an older copy \
                          and has them again, or a copy of it runs on another machine, which then needs an invitation of its own";
 
+const DAMAGED: &str = "a part of what this replica holds is damaged and cannot be sent to others: `ctxnode check` names it; \
+                       a backup has it (`ctxnode restore`), and so do the machines that had it before";
+
 impl Shared {
+    /// Tells that something cannot be read.
+    pub(crate) fn is_damaged(&self) {
+        self.alert_once(DAMAGED);
+    }
+
     /// Tells what the store found. The store has it until that is saved.
     pub(crate) fn found(&self, finding: Finding) {
         match finding {

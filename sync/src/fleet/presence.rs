@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use ctxnode_model::NodeKey;
 use ctxnode_store::{LocalTable, StoreError};
-use tokio::time::Instant;
 
 use super::Shared;
 use crate::endpoint;
@@ -41,8 +40,17 @@ impl Shared {
         if node == self.store.node() || self.store.authority().role(&node).is_none() {
             return;
         }
-        let (now, bytes) = ((Instant::now(), self.store.clock().now()), Arc::new(bytes));
-        if self.peers.one(node, |peer| peer.hear(statement, &bytes, from == node, now)) {
+        let (now, bytes) = (self.moment(), Arc::new(bytes));
+        let has = statement.has.get(&self.store.node()).copied();
+        let is_news = self.peers.one(node, |peer| {
+            let is_news = peer.hear(statement, &bytes, from == node, now);
+            // With a connection of its own it is known better.
+            if let Some(has) = has.filter(|_| is_news && !peer.speaks()) {
+                peer.has(has);
+            }
+            is_news
+        });
+        if is_news {
             // Without connections there is nobody to tell.
             let _ = self.told.send((from, bytes));
         }
@@ -50,12 +58,11 @@ impl Shared {
 
     /// Returns what a newly connected peer should hear: this node's statement and those of others that are of now.
     pub(crate) fn statements(&self, peer: NodeKey) -> Vec<Vec<u8>> {
-        let now = Instant::now();
+        let now = self.moment();
         let mut all = vec![self.own_statement()];
         self.peers.with(|peers| {
             for (node, other) in peers.iter().filter(|(node, _)| **node != peer) {
-                if let Some((_, bytes, _)) = other.said.as_ref().filter(|_| other.link.is_some() || other.is_fresh(now))
-                {
+                if let Some((_, bytes, _)) = other.said.as_ref().filter(|_| other.is_fresh(now)) {
                     tracing::trace!(%node, "passing on what it said");
                     all.push(bytes.to_vec());
                 }
@@ -75,15 +82,17 @@ impl Shared {
     fn own_statement(&self) -> Vec<u8> {
         let bound = self.bound.borrow().clone();
         let relay = bound.as_ref().and_then(|endpoint| self.config.relays.home(endpoint));
-        let statement = Statement {
+        let mut statement = Statement {
             node: self.store.node(),
             life: Some(self.life.load(Ordering::SeqCst)).filter(|life| *life > 0),
             at: self.next_at(),
             sessions: self.host.beats(),
+            has: self.held(),
             addresses: bound.as_ref().map(endpoint::reachable).unwrap_or_default(),
             relay: relay.map(|url| url.to_string()),
             software: self.software.clone(),
         };
+        statement.fit();
         statement.sign(&self.store)
     }
 

@@ -1,8 +1,8 @@
 //! What is told of one peer, from what is known of it.
 
 use ctxnode_model::NodeKey;
-use tokio::time::Instant;
 
+use crate::moment::Moment;
 use crate::peers::{Peer, PeerState, PeerStatus, Reach};
 
 pub(super) fn status_of(
@@ -10,33 +10,34 @@ pub(super) fn status_of(
     node: NodeKey,
     name: String,
     role: Option<ctxnode_store::Role>,
-    now: Instant,
+    now: Moment,
 ) -> PeerStatus {
-    let figures = peer.link.as_ref().map(|link| link.figures()).unwrap_or_default();
-    let state = match (&role, &peer.link) {
-        (None, _) => PeerState::Revoked,
-        (Some(_), Some(_)) => PeerState::Connected,
-        (Some(_), None) if peer.is_fresh(now) => PeerState::Forwarded,
-        (Some(_), None) => PeerState::Unreachable,
+    let state = match role {
+        None => PeerState::Revoked,
+        Some(_) if peer.is_connected(now) => PeerState::Connected,
+        Some(_) if peer.is_fresh(now) => PeerState::Forwarded,
+        Some(_) => PeerState::Unreachable,
     };
+    let link = peer.link.as_ref().filter(|_| state == PeerState::Connected);
+    let figures = link.map(|link| link.figures());
     let sessions = match peer.reach(now) {
-        Reach::Reachable(beats) => beats,
-        Reach::Unreachable(_) => Vec::new(),
+        Reach::Reachable(beats) => Some(beats),
+        Reach::Unreachable(_) => None,
     };
     PeerStatus {
         node,
         name,
         role,
         state,
-        path: peer.link.as_ref().and_then(|link| link.path()),
+        path: link.and_then(|link| link.path()),
         traffic: peer.link.as_ref().map(|link| link.traffic()).unwrap_or_default(),
-        lacks: figures.lacks,
-        behind_for: figures.behind_since.map(|since| now.duration_since(since)),
+        lacks: figures.as_ref().and_then(|figures| figures.lacks),
+        behind_for: figures.as_ref().and_then(|figures| figures.behind_since).map(|since| since.elapsed()),
         last_seen: peer.row.last_seen,
-        software: figures.software.unwrap_or_else(|| peer.row.software.clone()),
-        skew_ms: figures.skew_ms,
+        skew_ms: figures.as_ref().and_then(|figures| figures.skew_ms),
+        software: figures.and_then(|figures| figures.software).unwrap_or_else(|| peer.row.software.clone()),
         sessions,
-        unsent: 0,
+        unsent: None,
         unsent_since: peer.row.unsent_since,
         trouble: peer.trouble.clone(),
         addresses: peer.row.addresses.clone(),

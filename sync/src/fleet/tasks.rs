@@ -7,7 +7,7 @@ use ctxnode_sync_proto::code;
 use iroh::endpoint::{ConnectingError, Connection, ConnectionError, Incoming, ServerConfig};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
+use tokio::time::{Duration, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Shared;
 use super::dial::dial;
@@ -21,6 +21,8 @@ use crate::{ALPN_JOIN, ALPN_ROUND, join, transfer};
 const SPEAK: Duration = Duration::from_secs(20);
 /// How often changed rows of peers are saved.
 const SAVE: Duration = Duration::from_secs(5);
+/// How soon heads that could not be read are read again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The most machines that join at a time.
 const JOINING: usize = 8;
 /// How long a handshake may take.
@@ -33,16 +35,20 @@ pub(super) async fn follow_store(shared: Arc<Shared>) {
     let mut journal = shared.store.watch();
     let mut diallers = JoinSet::new();
     let mut first = true;
+    let mut failed = false;
     loop {
         if !first {
             tokio::select! {
                 () = shared.stop.cancelled() => return,
                 changed = journal.changed() => if changed.is_err() { return },
+                () = sleep(AGAIN), if failed => {}
             }
         }
         first = false;
         journal.borrow_and_update();
-        match transfer::own(&shared.store) {
+        let own = transfer::own(&shared.store);
+        failed = own.is_err();
+        match own {
             Ok(own) if own != **shared.heads.borrow() => drop(shared.heads.send_replace(Arc::new(own))),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the heads of the logs cannot be read"),

@@ -10,41 +10,43 @@ use super::Shared;
 impl Shared {
     /// A peer is known to have so many of this node's own entries.
     pub(crate) fn confirmed(&self, node: NodeKey, entries: u64) {
-        self.peers.one(node, |peer| {
-            if peer.row.confirmed != entries {
-                peer.row.confirmed = entries;
-                peer.unsaved = true;
-            }
-        });
+        self.peers.one(node, |peer| peer.has(entries));
     }
 
-    /// Returns how many entries that this node wrote each member is not known to have.
-    pub(super) fn unsent(&self) -> BTreeMap<NodeKey, u64> {
+    /// Returns how many entries this node has written that each member may read.
+    pub(super) fn written(&self) -> BTreeMap<NodeKey, u64> {
         let own = self.store.node();
-        let own_heads = Arc::clone(&self.heads.borrow());
+        let heads = Arc::clone(&self.heads.borrow());
         let members: Vec<NodeKey> = self.store.authority().members().map(|(node, _)| node).collect();
-        let mut found = BTreeMap::new();
-        for node in members.into_iter().filter(|node| *node != own) {
-            let Some(allowed) = self.allowed(node) else { continue };
-            let logs = own_heads.heads.0.iter().filter(|(log, _)| log.author == own && allowed.contains(&log.space));
-            let all: u64 = logs.map(|(_, head)| head.length).sum();
-            let confirmed = self.peers.one(node, |peer| peer.row.confirmed);
-            found.insert(node, all.saturating_sub(confirmed));
+        let written = |node: NodeKey| {
+            let allowed = self.allowed(node).filter(|_| node != own)?;
+            let logs = heads.heads.0.iter().filter(|(log, _)| log.author == own && allowed.contains(&log.space));
+            Some((node, logs.map(|(_, head)| head.length).sum()))
+        };
+        members.into_iter().filter_map(written).collect()
+    }
+
+    /// Returns how many entries of each other member this node has.
+    pub(super) fn held(&self) -> BTreeMap<NodeKey, u64> {
+        let own = self.store.node();
+        let heads = Arc::clone(&self.heads.borrow());
+        let authority = self.store.authority();
+        let Some(spaces) = authority.spaces(&own) else { return BTreeMap::new() };
+        let mut held: BTreeMap<NodeKey, u64> =
+            authority.members().filter(|(node, _)| *node != own).map(|(node, _)| (node, 0)).collect();
+        for (log, head) in heads.heads.0.iter().filter(|(log, _)| spaces.contains(&log.space)) {
+            if let Some(count) = held.get_mut(&log.author) {
+                *count += head.length;
+            }
         }
-        found
+        held
     }
 
     /// Notes since when members lack what was written here.
     pub(super) fn note_unsent(&self) {
         let now = self.store.clock().now();
-        for (node, unsent) in self.unsent() {
-            self.peers.one(node, |peer| {
-                let since = (unsent > 0).then(|| peer.row.unsent_since.unwrap_or(now));
-                if peer.row.unsent_since != since {
-                    peer.row.unsent_since = since;
-                    peer.unsaved = true;
-                }
-            });
+        for (node, all) in self.written() {
+            self.peers.one(node, |peer| peer.note_unsent(all, now));
         }
     }
 }

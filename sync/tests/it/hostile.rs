@@ -1,15 +1,18 @@
 //! Peers that mean no good, on the real wire: strangers, members who lie, frames that are none.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ctxnode_model::frontier::{Head, Heads, LogId};
 use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space, SpaceId};
 use ctxnode_store::entry::{Op, decode};
-use ctxnode_store::{ControlOp, Role, StoreError};
+use ctxnode_store::{ControlOp, Role, Store, StoreError};
+use ctxnode_sync::{Beat, Fleet, Host, Reach, join, remember_inviter};
 use ctxnode_sync_proto::{Entries, Message, frame, limits};
 
 use crate::liar::{Liar, dial, endpoint, entries, forge, log_of, thrown_out};
-use crate::support::{Node, block_on, corrupted, equal, founder, joined, resident, secret, until};
+use crate::support::{Node, block_on, corrupted, equal, founder, joined, loopback, options, resident, secret, until};
 
 #[test]
 fn a_stranger_is_closed_before_anything_of_it_is_read() {
@@ -46,7 +49,7 @@ fn frames_that_are_none_end_the_connection_and_honest_traffic_goes_on() {
         let honest = joined(&mac.invite(Role::Writer, None).await, "honest").await;
         let code = mac.invite(Role::Writer, None).await;
         let bad = secret();
-        ctxnode_sync::join(&bad, &code, "bad", &crate::support::loopback()).await.unwrap();
+        join(&bad, &code, "bad", &loopback()).await.unwrap();
         let zip_bomb = {
             let body = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
             let mut frame = u32::try_from(body.len() + 2).unwrap().to_be_bytes().to_vec();
@@ -238,5 +241,56 @@ fn statements_of_heads_fill_no_memory_and_prove_nothing() {
         let logs = heads.0.keys().filter(|log| log.author == mac.key() && log.space == space).count();
         assert!(logs <= 2, "{logs} logs of one node");
         equal(&[&mac, &honest]).await;
+    });
+}
+
+#[test]
+fn presence_that_is_too_large_is_ignored_and_the_exchange_goes_on() {
+    block_on(async {
+        let mac = founder();
+        let bad = corrupted(&mac, Role::Writer, "bad").await;
+        let mut liar = Liar::greet(&bad.secret, &mac).await;
+        liar.say(&Message::Presence(vec![7; limits::MAX_PRESENCE + 1])).await;
+        liar.say(&Message::Presence(vec![7; limits::MAX_PAYLOAD])).await;
+        // What is answered comes after all that was said before.
+        let (own, head) = log_of(&bad.store, bad.key(), &Space::Fleet);
+        liar.push(vec![entries(&bad.store, own, 1, head.length)]).await.unwrap();
+    });
+}
+
+/// A machine on which more sessions are alive than a statement holds.
+struct Crowd;
+
+impl Host for Crowd {
+    fn beats(&self) -> Vec<Beat> {
+        (0..3_000).map(|age_ms| Beat { session: format!("sess_{age_ms}"), age_ms }).collect()
+    }
+
+    fn addresses(&self, _: &NodeKey) -> Vec<SocketAddr> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_machine_with_more_sessions_than_a_statement_holds_is_heard() {
+    block_on(async {
+        let mac = founder();
+        let (code, secret) = (mac.invite(Role::Writer, None).await, secret());
+        let welcome = join(&secret, &code, "crowd", &loopback()).await.unwrap();
+        let store = Store::create_member(options(&secret), welcome.genesis.clone()).unwrap();
+        remember_inviter(&store, &welcome).unwrap();
+        let fleet = Fleet::start(store.clone(), secret, loopback(), "test".to_owned(), Arc::new(Crowd)).unwrap();
+        let heard = || match mac.fleet.reach(&store.node()) {
+            Reach::Reachable(beats) => beats,
+            Reach::Unreachable(_) => Vec::new(),
+        };
+        until("its sessions are heard of", || !heard().is_empty()).await;
+        let beats = heard();
+        assert!(beats.len() > 1_000 && beats.len() < 3_000, "{} sessions", beats.len());
+        let are_newest = beats.iter().enumerate().all(|(place, beat)| beat.session == format!("sess_{place}"));
+        assert!(are_newest, "those with the newest signs of life");
+        let note = mac.note(None, "for a machine that is busy").await;
+        until("notes arrive there", || store.read().unwrap().reader().body(note).unwrap().is_some()).await;
+        fleet.stop().await;
     });
 }

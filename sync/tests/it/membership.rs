@@ -90,6 +90,23 @@ fn a_machine_without_an_open_invitation_refuses_before_it_reads() {
     });
 }
 
+/// It kept its key and lost its replica. What it wrote as an admin stands, although it comes back as less.
+#[test]
+fn a_machine_that_joins_again_with_its_key_keeps_what_it_wrote() {
+    block_on(async {
+        let mac = founder();
+        let server = joined(&mac.invite(Role::Admin, None).await, "server").await;
+        let note = server.note(Some("beta"), "of an admin").await;
+        equal(&[&mac, &server]).await;
+        server.fleet.stop().await;
+        let code = mac.invite(Role::Writer, Some(&["alpha"])).await;
+        assert!(join(&server.secret, &code, "server", &loopback()).await.is_ok());
+        assert_eq!(mac.store.authority().role(&server.key()), Some(Role::Writer));
+        assert_eq!(mac.body(note).as_deref(), Some("of an admin"));
+        assert_eq!(mac.store.read().unwrap().reader().quarantine(10).unwrap().1, 0);
+    });
+}
+
 #[test]
 fn a_machine_alone_opens_no_port() {
     block_on(async {

@@ -450,7 +450,7 @@ impl World {
         match work {
             Some(Output::Read(runs)) => {
                 let found = transfer::read_runs(&store, &runs).unwrap_or_default();
-                self.handle(pair, side, Event::Read(found));
+                self.handle(pair, side, Event::Read(found.runs));
             }
             Some(Output::Ingest(runs)) => match at_once(transfer::ingest(&store, runs)) {
                 Ok(taken) => {
