@@ -82,7 +82,8 @@ impl Authority {
     /// An op of a member that lies beyond the point where the member was revoked, or an admin no longer, does not count,
     /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it. Only an op
     /// that counts itself takes others out, and none takes out what it rests on: that which made its author an admin, and so on
-    /// back to the founder. An op comes back when the one that took it out turns out not to count; once, which bounds the rounds.
+    /// back to the founder. What a node says of itself lies beyond the point that it names, and so never counts. An op comes back when
+    /// the one that took it out turns out not to count; once, which bounds the rounds.
     #[must_use]
     pub fn evaluate(ops: &BTreeMap<Order, ControlOp>, fleet_space: SpaceId) -> Self {
         let mut out: BTreeMap<Order, Order> = BTreeMap::new();
@@ -90,7 +91,8 @@ impl Authority {
         let rulers = rulers(ops);
         loop {
             let (mut authority, counting) = Self::evaluate_without(ops, &out, fleet_space);
-            let is_free = |(op, by): &(&Order, &Order)| !counting.contains_key(by) && !came_back.contains(op);
+            let is_free =
+                |(op, by): &(&Order, &Order)| op != by && !counting.contains_key(by) && !came_back.contains(op);
             let free: BTreeSet<Order> = out.iter().filter(is_free).map(|(op, _)| *op).collect();
             if !free.is_empty() {
                 out.retain(|op, _| !free.contains(op));
@@ -105,7 +107,7 @@ impl Authority {
                 authority.rulers = rulers;
                 return authority;
             }
-            let certain = |(_, by): &(&Order, &Order)| !cut.contains_key(by);
+            let certain = |(op, by): &(&Order, &Order)| op == by || !cut.contains_key(by);
             let by_those_that_stay: Vec<(Order, Order)> =
                 cut.iter().filter(certain).map(|(op, by)| (*op, *by)).collect();
             // In a circle nobody is right.
@@ -341,14 +343,8 @@ fn rulers(ops: &BTreeMap<Order, ControlOp>) -> BTreeSet<NodeKey> {
 
 /// Whether an op counts because of another one, that made its author an admin, or the author of that, and so on.
 fn rests_on(counting: &Counting, op: Order, other: &Order) -> bool {
-    let mut next = Some(op);
-    while let Some(op) = next {
-        if op == *other {
-            return true;
-        }
-        next = counting.get(&op).copied().flatten();
-    }
-    false
+    let before = |op: &Order| counting.get(op).copied().flatten();
+    std::iter::successors(before(&op), before).any(|op| op == *other)
 }
 
 /// The role that an op needs. The rule goes by kind and op alone, so that every replica can check it at ingest.

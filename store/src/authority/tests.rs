@@ -147,6 +147,21 @@ fn the_recovery_key_beats_an_admin_who_revoked_the_founder() {
     assert_eq!(evaluate(ops).role(&node(1)), Some(Role::Admin));
 }
 
+/// A founder whose machine was copied revoked itself, and everything went that it had ever said.
+#[test]
+fn what_a_node_says_of_itself_changes_nothing() {
+    for said in [
+        ControlOp::Revoke { node: node(1), cuts: vec![] },
+        ControlOp::SetRole { node: node(1), role: Role::Reader, cuts: vec![] },
+    ] {
+        let base = || vec![genesis(), (order(2, 1), grant(2, Role::Writer))];
+        let with = |more: Vec<(Order, ControlOp)>| evaluate(base().into_iter().chain(more).collect());
+        let twice = vec![(order(5, 1), said.clone()), (Order { epoch: 9, seq: 1, ..order(6, 1) }, said)];
+        let authority = with(twice);
+        assert_eq!([1, 2].map(|n| authority.role(&node(n))), [Some(Role::Admin), Some(Role::Writer)]);
+    }
+}
+
 /// Whoever is let in by ordinary rules can be put out by them; the key that beats all is not let in.
 #[test]
 fn nobody_takes_the_word_from_the_recovery_key() {

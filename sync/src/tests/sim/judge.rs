@@ -25,6 +25,11 @@ impl World {
     /// Checks what must hold once all connections are new.
     pub(super) fn judge(&self) {
         self.agree();
+        let reads_all = |node: &&Node| {
+            let authority = node.store().authority();
+            authority.role(&node.key).is_some() && authority.spaces(&node.key) == Some(Spaces::All)
+        };
+        self.nodes.iter().find(reads_all).into_iter().for_each(|node| self.rights_hold(node));
         self.silence_is_cheap();
     }
 

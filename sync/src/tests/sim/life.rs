@@ -20,6 +20,8 @@ pub(super) struct Life {
     pub(super) has_liar: bool,
     /// Whether the second one speaks a newer protocol.
     pub(super) is_mixed: bool,
+    /// Whether wires lose frames, bring them twice and in another order.
+    pub(super) is_faulty: bool,
     /// Whether machines go back all the time, and admins govern meanwhile.
     pub(super) is_restless: bool,
     /// Whether one goes back again and again once the fleet has healed.
@@ -42,6 +44,7 @@ impl Life {
             has_liar,
             is_mixed: below(3) == 0,
             is_restless,
+            is_faulty: below(3) == 0,
             goes_back_again: is_restless && below(if is_large { 2 } else { 4 }) == 0,
         }
     }

@@ -16,6 +16,12 @@ impl World {
         self.note(|| format!("crash {node} power={power}"));
         // What the store does after this moment, to close itself, does not reach the disk.
         if power {
+            // In the middle of a write, half of the time.
+            if self.chance(50) {
+                let room = self.below(12);
+                self.nodes[node].disk.fill(u32::try_from(room).unwrap_or(0));
+                self.edit(node);
+            }
             self.nodes[node].disk.cut();
             self.boot(node);
         } else {

@@ -80,6 +80,8 @@ pub(super) struct World {
     /// What was perhaps deleted by one.
     pub(super) perhaps_deleted: BTreeSet<DocumentId>,
     pub(super) now: u64,
+    /// Whether wires lose and turn round frames.
+    pub(super) is_faulty: bool,
     /// How connections ended since it was last asked.
     pub(super) byes: Vec<Bye>,
     /// How many boots there have been: no two copies of a disk run under one.
@@ -102,6 +104,7 @@ impl World {
             perhaps_admins: BTreeSet::new(),
             perhaps_deleted: BTreeSet::new(),
             now: 0,
+            is_faulty: life.is_faulty,
             byes: Vec::new(),
             boots: 0,
             log: Vec::new(),
@@ -114,6 +117,10 @@ impl World {
 
     pub(super) fn below(&self, n: usize) -> usize {
         usize::try_from(self.random.number() % n as u128).unwrap_or(0)
+    }
+
+    pub(super) fn random_number(&self) -> u128 {
+        self.random.number()
     }
 
     pub(super) fn chance(&self, percent: usize) -> bool {
@@ -251,6 +258,9 @@ impl World {
     }
 
     pub(super) fn edit(&mut self, node: usize) {
+        if self.nodes[node].newer && self.chance(20) {
+            return self.write_of_the_future(node);
+        }
         let venture = match self.below(3) {
             0 => None,
             n => Some(VENTURES[n - 1]),
@@ -433,9 +443,11 @@ impl World {
             return false;
         }
         let (pair, side, is_work) = due[self.below(due.len())];
-        let Some(wire) = self.wires.get_mut(&pair) else { return true };
+        let Some(mut wire) = self.wires.remove(&pair) else { return true };
+        let frame = if is_work { None } else { self.next_frame(&mut wire.sides[side].inbox) };
+        let wire = self.wires.entry(pair).or_insert(wire);
         if !is_work {
-            let bytes = wire.sides[side].inbox.pop_front().unwrap_or_default();
+            let Some(bytes) = frame else { return true };
             let event = match frame::decode(&bytes[4..]) {
                 Ok(Some(message)) => Event::Received(message),
                 Ok(None) => return true,
@@ -468,6 +480,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.note(|| "heal".to_owned());
         self.wires.clear();
+        self.is_faulty = false;
         for node in 0..self.nodes.len() {
             self.stop(node);
             self.start(node);
@@ -518,7 +531,7 @@ impl Node {
 }
 
 /// Runs what waits for nothing: a store on a simulated disk does its work on the thread that asks.
-fn at_once<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn at_once<T>(work: impl Future<Output = T>) -> T {
     match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
         Poll::Pending => panic!("something waits for another thread, which there is not"),
