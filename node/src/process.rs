@@ -1,12 +1,13 @@
 //! Processes: when one started, whether it still lives, and which ancestor is the agent.
 //!
-//! A pid is reused; a pid with its start time is not. Identity of an agent comes from the process lineage, never from
-//! inherited variables.
+//! A pid is reused; a pid with its start is not. Identity of an agent comes from the process lineage, never from inherited
+//! variables.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-pub use ctxnode_launcher::process::start_time;
+use ctxnode_launcher::process;
+pub use ctxnode_launcher::process::{boot_id, start_time};
 use serde::{Deserialize, Serialize};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
 
@@ -38,7 +39,7 @@ pub fn is_deleted() -> bool {
 pub struct ProcessId {
     /// The number.
     pub pid: u32,
-    /// When it started, in seconds since 1970.
+    /// When it started, as [`start_time`] counts; no time of day.
     pub started: u64,
 }
 
@@ -52,7 +53,19 @@ impl ProcessId {
     /// Whether that very process still runs.
     #[must_use]
     pub fn is_alive(self) -> bool {
-        start_time(self.pid) == Some(self.started)
+        process::is_alive(self.pid, self.started)
+    }
+
+    /// Returns when it started by the clock, in seconds since 1970, for people; `None` when it is gone.
+    #[must_use]
+    pub fn started_at(self) -> Option<u64> {
+        process::started_at(self.pid).filter(|_| self.is_alive())
+    }
+
+    /// Whether an earlier build noted it, which counted otherwise on this system.
+    #[must_use]
+    pub fn is_by_clock(self) -> bool {
+        process::is_by_clock(self.started)
     }
 }
 
@@ -106,8 +119,9 @@ pub fn agents_above(pid: u32) -> Vec<AgentProcess> {
         let words: Vec<String> = process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let name = process.name().to_string_lossy();
         let parent = process.parent().filter(|parent| parent.as_u32() > 1);
-        if let Some(cli) = agent_of(&name, &words) {
-            let process = ProcessId { pid: pid.as_u32(), started: process.start_time() };
+        if let Some(cli) = agent_of(&name, &words)
+            && let Some(process) = ProcessId::of(pid.as_u32())
+        {
             match found.last_mut() {
                 // The script by which a CLI was installed starts its program as a child: both are one agent, and the
                 // outer one is what others started.
@@ -138,13 +152,6 @@ fn agent_of(name: &str, words: &[String]) -> Option<&'static str> {
         .or_else(|| script.and_then(|script| known(&script)))
 }
 
-/// Returns the boot's identity, so that equal pids and start times of two boots differ.
-#[must_use]
-pub fn boot_id() -> String {
-    let linux = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    linux.map_or_else(|_| System::boot_time().unwrap_or(0).to_string(), |text| text.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +160,9 @@ mod tests {
     fn a_process_is_alive_until_it_is_gone() {
         let me = ProcessId::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(!ProcessId { started: me.started + 1, ..me }.is_alive());
+        assert!(me.started_at().is_some());
+        let other = ProcessId { started: me.started + 1, ..me };
+        assert!(!other.is_alive() && other.started_at().is_none());
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let pid = child.id();
         child.wait().unwrap();

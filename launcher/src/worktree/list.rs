@@ -22,7 +22,7 @@ pub struct Worktree {
 pub struct Holder {
     /// The launcher's process.
     pub pid: u32,
-    /// When it started, in seconds since 1970.
+    /// When it started, as [`crate::process::start_time`] counts; no time of day.
     pub started: u64,
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ctxnode_model::rules::branch::{Company, propose_branch, slug};
 
 use crate::checkout::{Git, commits_nowhere_else};
-use crate::process::start_time;
+use crate::process::is_alive;
 use crate::refusal::Refusal;
 
 pub use list::{Holder, Worktree, parse};
@@ -178,7 +178,7 @@ impl Worktree {
     #[must_use]
     pub fn living_holder(&self) -> Option<Holder> {
         let holder = self.locked.as_deref().and_then(Holder::of_reason)?;
-        (start_time(holder.pid) == Some(holder.started)).then_some(holder)
+        is_alive(holder.pid, holder.started).then_some(holder)
     }
 
     /// Whether a launcher of ours locked it and ended without a word.

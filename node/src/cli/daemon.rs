@@ -16,7 +16,6 @@ use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
 use crate::daemon::lock::Lock;
-use crate::process::start_time;
 
 /// How long a daemon may take to finish its calls and leave.
 const STOP: Duration = Duration::from_secs(20);
@@ -67,8 +66,8 @@ pub(super) async fn halt(world: &World) -> Result<Option<u32>, Failure> {
     let Some(holder) = Lock::holder(&world.files().lock) else { return Ok(None) };
     let asked = world.client_of_running()?.call(&Call::new("node.stop", json!({}))).await;
     if let Err(error) = asked {
-        // A pid is reused; a pid with its start time is not.
-        let alive = start_time(holder.pid) == Some(holder.started);
+        // A pid is reused; a pid with its start is not.
+        let alive = holder.process().is_alive();
         let pid = i32::try_from(holder.pid).ok().and_then(Pid::from_raw).filter(|_| alive);
         match pid.map(|pid| kill_process(pid, Signal::TERM)) {
             Some(Ok(())) => {}

@@ -1,18 +1,25 @@
-//! The lock that keeps one daemon per data directory, with the pid and start time of its holder.
+//! The lock that keeps one daemon per data directory, with the pid and start of its holder.
 //!
 //! The lock is the operating system's (`flock`), so that it dies with its holder. The text in the file only tells
-//! people who holds it; a pid alone could be somebody else's by now, which is why the start time stands beside it. The
+//! people who holds it; a pid alone could be somebody else's by now, which is why the start stands beside it. The
 //! second line is the holder's socket: a client that was started with a bare environment would look elsewhere.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::process;
+use crate::process::{self, ProcessId};
+
+/// How often the lock is tried for before another daemon is said to have it. Whoever asks who holds it has it for some
+/// microseconds, and many may ask; with the pauses that is about 200 ms, which nobody notices at a start.
+const TRIES: u32 = 20;
+/// How long it is left alone between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A held lock. Dropping it lets go.
 #[derive(Debug)]
@@ -25,10 +32,18 @@ pub struct Lock {
 pub struct Holder {
     /// The process.
     pub pid: u32,
-    /// When it started, in seconds since 1970.
+    /// When it started, as [`process::start_time`] counts; no time of day.
     pub started: u64,
     /// Where it listens, once it does.
     pub socket: Option<PathBuf>,
+}
+
+impl Holder {
+    /// Returns its process.
+    #[must_use]
+    pub fn process(&self) -> ProcessId {
+        ProcessId { pid: self.pid, started: self.started }
+    }
 }
 
 /// The lock could not be taken.
@@ -54,7 +69,7 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock or says who has it.
+    /// Takes the lock or says who has it. Blocks the thread for about 200 ms before it says so.
     ///
     /// # Errors
     /// When another process holds it, or the file cannot be used.
@@ -68,7 +83,7 @@ impl Lock {
             .mode(0o600)
             .open(path)
             .map_err(io)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match acquire(&file, pause) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(LockError::Held { path: path.to_owned(), holder: read(&mut file) });
@@ -110,6 +125,22 @@ impl Drop for Lock {
     }
 }
 
+/// Tries for the lock until it is free, with pauses, but not for long.
+fn acquire(file: &File, mut pause: impl FnMut()) -> rustix::io::Result<()> {
+    for _ in 1..TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => pause(),
+            done => return done,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a lock of a file tells nobody when it is free")]
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
 fn read(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
@@ -131,11 +162,33 @@ mod tests {
         let mut held = Lock::take(&path).unwrap();
         let Err(LockError::Held { holder: Some(holder), .. }) = Lock::take(&path) else { panic!("taken twice") };
         assert_eq!(holder.pid, std::process::id());
+        assert!(holder.process().is_alive());
         assert_eq!(Lock::holder(&path), Some(holder));
         held.listens_at(Path::new("/run/x.sock")).unwrap();
         assert_eq!(Lock::holder(&path).unwrap().socket, Some("/run/x.sock".into()));
         drop(held);
         assert_eq!(Lock::holder(&path), None);
         Lock::take(&path).unwrap();
+    }
+
+    /// Whoever asks who holds the lock has it for a moment, as a reader.
+    #[test]
+    fn a_look_at_the_lock_keeps_no_daemon_from_it_and_a_holder_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.lock");
+        let (first, second) = (File::create(&path).unwrap(), File::open(&path).unwrap());
+        let mut look = Some(File::open(&path).unwrap());
+        flock(look.as_ref().unwrap(), FlockOperation::NonBlockingLockShared).unwrap();
+        let mut pauses = 0;
+        let taken = acquire(&first, || {
+            pauses += 1;
+            if pauses == 3 {
+                drop(look.take());
+            }
+        });
+        assert_eq!((taken, pauses), (Ok(()), 3));
+        let mut pauses = 0;
+        let refused = acquire(&second, || pauses += 1);
+        assert_eq!((refused, pauses), (Err(rustix::io::Errno::WOULDBLOCK), TRIES - 1));
     }
 }

@@ -55,7 +55,11 @@ impl Presence {
     pub(crate) fn load(reader: Reader<'_>) -> Result<Self, StoreError> {
         let mut pulses = BTreeMap::new();
         for (key, value) in reader.local_prefix(LocalTable::Heartbeats, &[], usize::MAX)? {
-            if let (Some(id), Ok(pulse)) = (DocumentId::from_bytes(&key), serde_json::from_slice(&value)) {
+            let found = (DocumentId::from_bytes(&key), serde_json::from_slice::<Pulse>(&value));
+            if let (Some(id), Ok(mut pulse)) = found {
+                // By the start of its process an agent has its name. One that an earlier build knew has another name from
+                // now on, and would keep a session alive that it cannot reach any more.
+                pulse.process = pulse.process.filter(|process| !process.is_by_clock());
                 pulses.insert(id, pulse);
             }
         }
@@ -165,6 +169,7 @@ impl Presence {
 mod tests {
     use super::*;
     use ctxnode_model::Kind;
+    use ctxnode_store::{Location, NodeSecret, Options, SeededEntropy, Store};
 
     /// S-27: after three hours of sleep the session of a process that runs is alive, that of one that ended is not.
     #[test]
@@ -178,5 +183,27 @@ mod tests {
         presence.bind(gone, asleep, None, ended);
         presence.revive(woken);
         assert_eq!((presence.last(there, asleep), presence.last(gone, asleep)), (woken, asleep));
+    }
+
+    /// What an earlier build noted on Linux is read, and goes stale unless somebody works in it.
+    #[test]
+    fn a_session_of_an_earlier_build_is_kept_alive_by_no_process() {
+        let (process, at) = (ProcessId::of(std::process::id()).unwrap(), Timestamp(1_000));
+        let before = ProcessId { started: process.started_at().unwrap(), ..process };
+        assert!(before.is_alive(), "it is known all the same");
+        let secret = NodeSecret::generate(&SeededEntropy::new(7));
+        let options = Options { location: Location::Memory, ..Options::file("", secret) };
+        let store = Store::create(options, "test").unwrap().store;
+        let [old, new] = [1_u8, 2].map(|n| DocumentId { kind: Kind::Session, raw: [n; 16] });
+        let written = store.write_blocking(move |draft| {
+            let pulse = |process| Pulse { at, checkout: None, process: Some(process), calls: 3, failed: None };
+            Presence::save(draft, vec![(old, Some(pulse(before))), (new, Some(pulse(process)))]);
+            Ok::<(), StoreError>(())
+        });
+        assert!(written.is_ok());
+        let presence = Presence::load(store.read().unwrap().reader()).unwrap();
+        let of = |id| presence.get(id).map(|pulse| (pulse.at, pulse.calls, pulse.process));
+        let kept = if cfg!(target_os = "linux") { None } else { Some(before) };
+        assert_eq!((of(old), of(new)), (Some((at, 3, kept)), Some((at, 3, Some(process)))));
     }
 }

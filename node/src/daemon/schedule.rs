@@ -11,12 +11,15 @@ use super::presence::Presence;
 use super::spool;
 use crate::app::App;
 use crate::conversations;
+use crate::failure::Failure;
 use crate::gate::idempotency::Kept;
 use crate::gate::request_log;
 use crate::handlers;
 
 /// How often a newcomer looks whether it has caught up.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long after a failure this machine is registered again: what was wrong, a full disk mostly, is put right by people.
+const REGISTER_AGAIN: Duration = Duration::from_secs(30);
 /// How often heartbeats and the request log are written.
 const SAVE: Duration = Duration::from_secs(5);
 /// How often stale sessions are looked for.
@@ -34,21 +37,25 @@ const BACKUP_MS: i64 = 24 * 3_600_000;
 
 /// Runs until the daemon ends.
 pub(super) async fn run(app: Arc<App>) {
-    tokio::join!(register(&app), by_the_clock(&app));
+    let attempt = |app: Arc<App>| async move { handlers::register_this_machine(&app).await };
+    tokio::join!(register(&app, attempt, REGISTER_AGAIN), by_the_clock(&app));
 }
 
 /// Registers this machine as soon as it may: a newcomer has no right to write before its first exchange brought its grant, and
-/// does not know before it has caught up whether its host is known.
-async fn register(app: &Arc<App>) {
+/// does not know before it has caught up whether its host is known. After an attempt that fails it waits for `pause`.
+pub(super) async fn register<F>(app: &Arc<App>, attempt: impl Fn(Arc<App>) -> F, pause: Duration)
+where
+    F: Future<Output = Result<bool, Failure>>,
+{
     let mut journal = app.store.watch();
-    let mut is_told = false;
+    let (mut is_told, mut is_failure_told) = (false, false);
     loop {
         // A look of its own wakes everybody who waits for the journal, and changes nothing in it.
         let seen = *journal.borrow_and_update();
         let may_write = app.store.authority().role(&app.store.node()) >= Some(Role::Writer);
         let knows = may_write && handlers::knows_the_fleet(app);
         if knows {
-            match handlers::register_this_machine(app).await {
+            match attempt(Arc::clone(app)).await {
                 Ok(true) => return,
                 Ok(false) if is_told => {}
                 Ok(false) => {
@@ -56,8 +63,13 @@ async fn register(app: &Arc<App>) {
                     is_told = true;
                 }
                 Err(failure) => {
-                    tracing::warn!(?failure, "this machine could not be registered");
-                    return;
+                    if !is_failure_told {
+                        tracing::warn!(?failure, "this machine could not be registered; it is tried again until it is");
+                        is_failure_told = true;
+                    }
+                    // What others write meanwhile says nothing about the next attempt.
+                    sleep(pause).await;
+                    continue;
                 }
             }
         }

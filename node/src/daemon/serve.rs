@@ -32,6 +32,10 @@ use crate::search_index::SearchIndex;
 
 /// How long calls that were begun may take to end after the daemon was asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long what works on threads may go on once the store is closed. By then it only reads, for a backup, a check or an
+/// export that somebody will ask for again; ending in time it leaves no half file and spares the store a repair. With the
+/// calls before it this stays below the 20 seconds that `ctxnode daemon stop` waits.
+const CLOSE: Duration = Duration::from_secs(3);
 /// How many log files are kept, one per day.
 const LOG_FILES: usize = 7;
 
@@ -60,10 +64,13 @@ enum StartError {
 
 fn holder_text(error: &LockError) -> String {
     match error {
-        LockError::Held { holder: Some(holder), .. } => {
-            let started = ctxnode_model::Timestamp(i64::try_from(holder.started).unwrap_or(0) * 1_000);
-            format!(": pid {}, started {}", holder.pid, started.iso())
-        }
+        LockError::Held { holder: Some(holder), .. } => match holder.process().started_at() {
+            Some(seconds) => {
+                let started = ctxnode_model::Timestamp(i64::try_from(seconds).unwrap_or(0) * 1_000);
+                format!(": pid {}, started {}", holder.pid, started.iso())
+            }
+            None => format!(": pid {}", holder.pid),
+        },
         other => format!(": {other}"),
     }
 }
@@ -88,10 +95,19 @@ impl StartError {
 pub(super) fn run(config: Config) -> ExitCode {
     let executable = std::env::current_exe().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let mut lock = None;
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(serve(config)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(serve(config, &mut lock));
+            // Dropped, it would wait for the longest backup, and whoever wants the next daemon with it.
+            runtime.shutdown_timeout(CLOSE);
+            ended
+        }
         Err(source) => Err(StartError::Io { path: PathBuf::from("runtime"), source }),
     };
+    // Never let go by hand: what still reads the store holds its file, and another daemon would get the lock and not the
+    // store. The system takes both away together, when this process ends or becomes the next daemon.
+    std::mem::forget(lock);
     match ended {
         Ok(Lifecycle::Handover) => hand_over(executable),
         Ok(Lifecycle::Run | Lifecycle::Stop) => ExitCode::SUCCESS,
@@ -113,7 +129,8 @@ fn report(error: &StartError) {
     eprintln!("hint: {}", error.hint());
 }
 
-/// Runs the installed binary in this process, with the same arguments. The store is closed and the lock is free.
+/// Runs the installed binary in this process, with the same arguments. Every write is on the disk; what still reads ends
+/// here, with the hold on the store's file and on the lock.
 fn hand_over(executable: Option<PathBuf>) -> ExitCode {
     let Some(path) = executable else { return ExitCode::from(70) };
     // A replaced file leaves its old name with this mark behind on Linux.
@@ -124,7 +141,8 @@ fn hand_over(executable: Option<PathBuf>) -> ExitCode {
     ExitCode::from(70)
 }
 
-async fn serve(config: Config) -> Result<Lifecycle, StartError> {
+/// Serves until somebody asks for the end. The lock is put into `lock`: it is to be held for longer than this.
+async fn serve(config: Config, lock: &mut Option<Lock>) -> Result<Lifecycle, StartError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Io { path, source }
@@ -137,7 +155,7 @@ async fn serve(config: Config) -> Result<Lifecycle, StartError> {
         private_dir(dir).map_err(io(dir))?;
     }
     let _log = start_log(&config);
-    let mut lock = Lock::take(&files.lock).map_err(StartError::Running)?;
+    let lock = lock.insert(Lock::take(&files.lock).map_err(StartError::Running)?);
     // After the lock: an uninstall holds it until the programs are gone, so that nobody comes up behind its back.
     if crate::process::is_deleted() {
         return Err(StartError::Uninstalled);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ctxnode_api::{Call, Right};
+use ctxnode_api::{Call, ErrorCode, Right};
 use ctxnode_config::{Environment, Inputs, Overrides, Platform};
 use ctxnode_model::frontier::Run;
 use ctxnode_model::{DocumentId, Edit, Kind, Space, Timestamp};
@@ -17,6 +18,7 @@ use tokio::time::{Duration, Instant, interval};
 use super::{schedule, serve};
 use crate::app::App;
 use crate::caller::{Bucket, Caller, Via};
+use crate::failure::Failure;
 use crate::gate::{self, Incoming};
 use crate::handlers;
 use crate::process::{AgentProcess, ProcessId, parent_of};
@@ -132,6 +134,24 @@ impl Node {
         }
     }
 
+    /// Makes the venture that sessions are of.
+    async fn make_venture(&self) {
+        let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
+        self.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    }
+
+    /// The active sessions and those that are last seen, as a person sees them, who looks without working.
+    async fn sessions(&self) -> Value {
+        self.ask_as("user-ada", false, Call::new("session.list", json!({ "venture": "alpha" }))).await
+    }
+
+    /// What another agent of this node sees of the sessions of others when it starts.
+    async fn others(&self) -> Vec<Value> {
+        let call = Call::new("sod", json!({ "venture": "alpha", "repo": "alpha-org/console" }));
+        let started = self.ask_as(&format!("other-{}", self.agent), true, call).await;
+        started["active_sessions"]["items"].as_array().unwrap_or_else(|| panic!("{started:#}")).clone()
+    }
+
     /// Begins a session.
     async fn begin(&self) -> String {
         let started = self.do_("sod", json!({ "venture": "alpha", "repo": "alpha-org/console" })).await;
@@ -193,8 +213,7 @@ async fn meet(nodes: &[&Node]) -> usize {
 async fn fleet(offsets: [i64; 3]) -> [Node; 3] {
     let first = Node::new(1, offsets[0], None);
     let (second, third) = (Node::new(2, offsets[1], Some(&first)), Node::new(3, offsets[2], Some(&first)));
-    let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
-    first.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    first.make_venture().await;
     meet(&[&first, &second, &third]).await;
     [first, second, third]
 }
@@ -208,6 +227,104 @@ async fn statuses(node: &Node, sessions: &[&str]) -> Vec<String> {
         found.push(one["status"].as_str().unwrap().to_owned());
     }
     found
+}
+
+/// Lets two nodes meet over the network: the second finds in the record of the first where that listens.
+async fn connect(first: &Node, second: &Node) {
+    first.go_online(ctxnode_api::version::BUILD);
+    assert!(handlers::register_this_machine(&first.app).await.unwrap(), "its record says where it listens");
+    meet(&[first, second]).await;
+    second.go_online(ctxnode_api::version::BUILD);
+}
+
+/// S-05: the clock was set back, so that a session began and was alive in the future. It is not stale, no list fails, and none
+/// shows a negative age.
+#[tokio::test]
+async fn s_05_a_heartbeat_in_the_future_is_alive_and_its_age_is_not_negative() {
+    let node = Node::new(1, 0, None);
+    node.make_venture().await;
+    let session = node.begin().await;
+    node.clock.advance(-50 * MINUTE);
+    let (id, age) = (json!(session), json!("just now (clock ahead)"));
+    let list = node.sessions().await;
+    assert_eq!((&list["total"], &list["last_seen"]), (&json!(1), &json!([])), "{list:#}");
+    assert_eq!((&list["items"][0]["id"], &list["items"][0]["age"]), (&id, &age), "{list:#}");
+    let others = node.others().await;
+    assert_eq!(others.len(), 1, "{others:#?}");
+    assert_eq!((&others[0]["id"], &others[0]["age"]), (&id, &age), "{others:#?}");
+    node.clean_up().await;
+    assert_eq!(statuses(&node, &[&session]).await, ["active"]);
+}
+
+/// S-06: a stale session that nobody began anew is in no active list although nothing was swept yet; the next sweep abandons it.
+#[tokio::test]
+async fn s_06_a_stale_session_is_in_no_active_list_and_the_next_sweep_abandons_it() {
+    let node = Node::new(1, 0, None);
+    node.make_venture().await;
+    let session = node.begin().await;
+    node.clock.advance(45 * MINUTE);
+    assert_eq!(node.sessions().await["total"], 1, "S-04: it is 45:00 old");
+    node.clock.advance(1);
+    let list = node.sessions().await;
+    assert_eq!((&list["items"], &list["total"], &list["last_seen"]), (&json!([]), &json!(0), &json!([])), "{list:#}");
+    assert_eq!(node.others().await, Vec::<Value>::new());
+    assert_eq!(statuses(&node, &[&session]).await, ["active"], "nothing was swept");
+    handlers::sweep(&node.app).await.unwrap();
+    assert_eq!(statuses(&node, &[&session]).await, ["abandoned"]);
+}
+
+/// S-23: a machine is cut off for two hours, in which its agent works on and both machines sweep. The other one shows its
+/// session as last seen, with its age, neither active nor abandoned; when the machine is back, it is active under its id.
+#[tokio::test]
+async fn s_23_after_two_hours_apart_a_session_is_last_seen_and_then_active_again() {
+    let here = Node::new(1, 0, None);
+    let away = Node::new(2, 0, Some(&here));
+    here.make_venture().await;
+    meet(&[&here, &away]).await;
+    let session = away.begin().await;
+    meet(&[&here, &away]).await;
+    for _ in 0..4 {
+        for node in [&here, &away] {
+            node.clock.advance(30 * MINUTE);
+        }
+        away.do_("update", json!({})).await;
+        here.clean_up().await;
+        away.clean_up().await;
+    }
+    let list = here.sessions().await;
+    assert_eq!((&list["items"], &list["total"]), (&json!([]), &json!(0)), "{list:#}");
+    let seen = list["last_seen"].as_array().unwrap();
+    assert_eq!(seen.len(), 1, "{list:#}");
+    assert_eq!((&seen[0]["id"], &seen[0]["age"]), (&json!(session), &json!("2 h")));
+    assert_eq!(statuses(&here, &[&session]).await, ["active"], "nobody abandoned it");
+
+    connect(&here, &away).await;
+    here.until(|peer| peer["active_sessions"] == 1).await;
+    let list = here.sessions().await;
+    assert_eq!((&list["total"], &list["last_seen"]), (&json!(1), &json!([])), "{list:#}");
+    assert_eq!(list["items"][0]["id"], json!(session));
+}
+
+/// S-24: the clock of one machine is 50 minutes ahead of the other's. Ages are what machines tell each other, so a session that
+/// lives on either is active on both, and no older or younger than it is.
+#[tokio::test]
+async fn s_24_a_session_is_active_on_a_machine_whose_clock_is_fifty_minutes_ahead() {
+    let ahead = Node::new(1, 50 * MINUTE, None);
+    let right = Node::new(2, 0, Some(&ahead));
+    ahead.make_venture().await;
+    meet(&[&ahead, &right]).await;
+    let (there, here) = (ahead.begin().await, right.begin().await);
+    connect(&ahead, &right).await;
+    for (node, other) in [(&ahead, &here), (&right, &there)] {
+        node.until(|peer| peer["active_sessions"].as_u64() >= Some(1)).await;
+        let list = node.sessions().await;
+        assert_eq!(list["last_seen"], json!([]), "{list:#}");
+        let active: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|row| row["id"].as_str()).collect();
+        assert!(active.contains(&there.as_str()) && active.contains(&here.as_str()), "{list:#}");
+        let others = node.others().await;
+        let seen = others.iter().find(|row| row["id"] == other.as_str());
+        assert_eq!(seen.unwrap_or_else(|| panic!("{others:#?}"))["age"], "just now", "{others:#?}");
+    }
 }
 
 /// cleanup runs on three nodes at once whose clocks are four minutes apart. A session is judged by its own node and
@@ -288,8 +405,7 @@ async fn q_03_a_week_of_heartbeats_and_calls_adds_nothing_to_what_replicates() {
 #[tokio::test]
 async fn l_12_what_was_said_of_an_agent_ends_after_ten_minutes() {
     let node = Node::new(1, 0, None);
-    let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
-    node.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    node.make_venture().await;
     let starter = parent_of(std::process::id()).and_then(ProcessId::of).unwrap();
     let key = format!("\0expected\0{}\0{}", starter.pid, starter.started).into_bytes();
     let say = || {
@@ -324,14 +440,34 @@ async fn l_12_what_was_said_of_an_agent_ends_after_ten_minutes() {
     assert!(!waits());
 }
 
+/// A disk that is full while the daemon starts leaves no machine out for good, also when nothing else is written.
+#[tokio::test]
+async fn a_machine_that_could_not_be_registered_is_tried_again_until_it_is() {
+    let node = Node::new(1, 0, None);
+    let attempts = AtomicUsize::new(0);
+    let attempt = |app: Arc<App>| {
+        let is_full = attempts.fetch_add(1, Ordering::SeqCst) < 2;
+        async move {
+            if is_full {
+                return Err(Failure::new(ErrorCode::StorageFailed, "the disk is full"));
+            }
+            handlers::register_this_machine(&app).await
+        }
+    };
+    let registered = schedule::register(&node.app, attempt, Duration::from_millis(1));
+    tokio::time::timeout(PATIENCE, registered).await.unwrap();
+    assert_eq!(attempts.load(Ordering::SeqCst), 3);
+    let machines = node.do_("machine.list", json!({})).await;
+    assert_eq!((&machines["total"], &machines["items"][0]["this_machine"]), (&json!(1), &json!(true)), "{machines:#}");
+}
+
 /// Two daemons whose clocks and builds differ: each says which machine is ahead, what the other runs and how many sessions
 /// live there, and counts as its own only what lives here.
 #[tokio::test]
 async fn a_status_says_whose_clock_is_ahead_which_build_runs_there_and_where_sessions_live() {
     let fast = Node::new(1, 10 * MINUTE, None);
     let right = Node::new(2, 0, Some(&fast));
-    let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
-    fast.ask(Call::new("venture.put", venture).param("code", "alpha")).await;
+    fast.make_venture().await;
     meet(&[&fast, &right]).await;
     right.begin().await;
     fast.go_online("9.9.9 (other)");

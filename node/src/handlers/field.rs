@@ -93,7 +93,7 @@ pub(super) fn view(app: &App) -> FieldView {
             .map(|row| AdviceView { scenario: row.scenario.to_owned(), target: row.target, method: row.method })
             .collect(),
         // What nobody else has is lost with this machine; one other that has it is enough.
-        unsent: members.iter().map(|peer| peer.unsent).min(),
+        unsent: members.iter().filter_map(|peer| peer.unsent).min(),
         local_name: local.clone(),
         ..FieldView::default()
     };
@@ -112,7 +112,7 @@ pub(super) fn view(app: &App) -> FieldView {
         view.renews_at = setting.budget.map(|_| Iso(Timestamp(Meter::renews_at(now.0))));
         view.awake = process.map(|process| AwakeView {
             pid: process.id.pid,
-            started: Iso(Timestamp(i64::try_from(process.id.started).unwrap_or(0) * 1_000)),
+            started: Iso(Timestamp(i64::try_from(process.id.started_at().unwrap_or(0)).unwrap_or(0) * 1_000)),
             command: process.command,
         });
         view.awake_problem = setting.problem;

@@ -2,7 +2,7 @@
 //! flipped bytes.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -86,6 +86,59 @@ fn m_13_a_second_daemon_is_refused_and_told_who_runs() {
     assert_eq!(second.status.code(), Some(1));
     assert!(said.contains(&format!("pid {}", daemon.pid())) && said.contains("started"), "{said}");
     person(&sandbox).do_("plan.get", json!({}));
+}
+
+/// Begins an export that never ends, since it writes into a pipe that nobody reads, and goes away.
+fn begin_an_endless_export(sandbox: &Sandbox, name: &str) {
+    let directory = sandbox.root().join(name);
+    std::fs::create_dir(&directory).unwrap();
+    let marker = directory.join(".ctxnode-export");
+    std::fs::write(&marker, "").unwrap();
+    assert!(sandbox.command("mkfifo").arg(directory.join("session.partial")).status().unwrap().success());
+    let mut command = sandbox.command("ctxnode");
+    command.args(["export", directory.to_str().unwrap()]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut caller = command.spawn().unwrap();
+    wait_until(SOON, "the export has begun", || std::fs::metadata(&marker).is_ok_and(|file| file.len() > 0));
+    caller.kill().unwrap();
+    caller.wait().unwrap();
+}
+
+/// What works on a thread without an end holds up neither a handover nor a stop. Until the daemon is gone the next one is
+/// told that it runs, and never finds the lock free and the store in use.
+#[test]
+fn work_without_an_end_holds_up_no_handover_and_no_stop() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    let health = Call::new("health", json!({}));
+    ada.ok(&note("quokka"));
+    begin_an_endless_export(&sandbox, "one");
+    let handed = ctxnode(&sandbox, &["daemon", "handover"]);
+    assert!(handed.status.success(), "{}", String::from_utf8_lossy(&handed.stderr));
+    assert_eq!(ada.do_("node", json!({}))["pid"], daemon.pid());
+
+    begin_an_endless_export(&sandbox, "two");
+    assert!(Command::new("kill").arg(daemon.pid().to_string()).status().unwrap().success());
+    let is_silent = || matches!(ada.ask(&health), Err(ClientError::Unreachable { .. }));
+    wait_until(SOON, "it takes no more calls", is_silent);
+    let mut next = loop {
+        let mut command = sandbox.command("ctxnode");
+        let mut next = command.args(["daemon", "run"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut ended = false;
+        wait_until(SOON, "the next daemon answers or ends", || {
+            ended = next.try_wait().unwrap().is_some();
+            ended || ada.ask(&health).is_ok()
+        });
+        if !ended {
+            break next;
+        }
+        let said = std::io::read_to_string(next.stderr.take().unwrap()).unwrap();
+        assert!(said.contains("another daemon runs"), "{said}");
+    };
+    assert!(daemon.wait_for_exit().success());
+    assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], 1);
+    next.kill().unwrap();
+    next.wait().unwrap();
 }
 
 #[test]
@@ -271,8 +324,7 @@ fn flipped_bytes_are_never_a_wrong_answer() {
         let at = (turn * 7_919 + 4_096) * 31 % bytes.len();
         bytes[at..(at + 64).min(whole.len())].iter_mut().for_each(|byte| *byte ^= 0x5a);
         std::fs::write(&path, &bytes).unwrap();
-        let mut child =
-            sandbox.command("ctxnode").args(["daemon", "run"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = sandbox.command("ctxnode").args(["daemon", "run"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut ended = false;
         wait_until(SOON, "the daemon answers or ends", || {
             ended = child.try_wait().unwrap().is_some();

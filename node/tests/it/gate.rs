@@ -162,6 +162,21 @@ fn a_change_is_announced_to_those_who_listen() {
     assert!(!data.contains("content"), "{data}");
 }
 
+/// A listener learns of the daemon's end by the end of the stream, and holds up no stop until calls are cut off.
+#[test]
+fn a_stream_of_events_ends_with_the_daemon() {
+    let sandbox = ready();
+    let mut daemon = start(&sandbox);
+    let client = || ctxnode_api::Client::new(ctxnode_api::Endpoint::Socket(sandbox.socket()));
+    crate::support::block_on(async {
+        let mut events = client().events(&ctxnode_api::operations::EventQuery::default(), None).await.unwrap();
+        client().call(&Call::new("node.stop", json!({}))).await.unwrap();
+        // One that is cut off is an error.
+        while events.next().await.unwrap().is_some() {}
+    });
+    assert!(daemon.wait_for_exit().success());
+}
+
 #[test]
 fn the_command_line_prints_the_object_and_ends_with_its_codes() {
     let sandbox = ready();
