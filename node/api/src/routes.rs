@@ -137,6 +137,27 @@ pub struct Route {
     pub summary: &'static str,
 }
 
+/// What of an admin's operations looks at the venture that it is about.
+const OF_VENTURES: &[&str] = &[
+    "session.abandon",
+    "note.delete",
+    "doc.put",
+    "doc.delete",
+    "requirement.put",
+    "requirement.delete",
+    "venture.put",
+    "venture.archive",
+];
+
+impl Route {
+    /// Whether it is for a caller that is limited to some ventures. Of what only an admin may do most is about the whole machine or
+    /// the whole fleet: whoever could make a token or an invitation would be limited no more.
+    #[must_use]
+    pub fn looks_at_ventures(&self) -> bool {
+        self.right < Right::Admin || OF_VENTURES.contains(&self.operation)
+    }
+}
+
 /// The usual limit of a body: no field of these operations is near it.
 pub const SMALL_BODY: usize = 1 << 20;
 /// The limit where notes, docs and handoffs travel: 1 MiB of text can take six times that in JSON escapes.

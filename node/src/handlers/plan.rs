@@ -3,10 +3,11 @@
 use ctxnode_api::node::Empty;
 use ctxnode_api::operations::{PlanPut, PlanReply};
 use ctxnode_api::{ErrorBody, ErrorCode, Iso};
-use ctxnode_model::record::{Plan, PlanState};
+use ctxnode_model::record::{Plan, PlanState, Venture};
 use ctxnode_model::rules::plan::{PlanFields, PlanFreshness, display, freshness, is_older};
 use ctxnode_model::rules::secrets;
-use ctxnode_model::{Edit, Scalar, Space, Timestamp};
+use ctxnode_model::{Edit, Kind, Scalar, Space, Timestamp};
+use ctxnode_store::Reader;
 use serde_json::json;
 
 use super::sessions::refuse_secrets;
@@ -14,11 +15,26 @@ use super::ventures;
 use crate::app::{Answer, Cx, Handled};
 use crate::failure::Failure;
 
+/// What is shown of a venture that is not known here.
+const UNNAMED: &str = "a venture that this machine does not read";
+
 pub(crate) async fn get(cx: &Cx, _: Empty) -> Handled {
-    let snapshot = cx.read()?;
-    let reader = snapshot.reader();
-    let found = reader.get::<Plan>(reader.ids()?.plan())?;
-    Answer::ok(reply(found.as_ref().and_then(|plan| plan.current()), cx.now()))
+    Answer::ok(reply(current(cx.read()?.reader())?.as_ref(), cx.now()))
+}
+
+/// Returns the present state, with the name of its venture where that is known.
+pub(super) fn current(reader: Reader<'_>) -> Result<Option<PlanState>, Failure> {
+    let plan = reader.get::<Plan>(reader.ids()?.plan())?;
+    plan.as_ref().and_then(|plan| plan.current()).map(|state| named(reader, state.clone())).transpose()
+}
+
+fn named(reader: Reader<'_>, state: PlanState) -> Result<PlanState, Failure> {
+    let Some(space) = state.priority_space else { return Ok(state) };
+    let ids = reader.ids()?;
+    let all = reader.all::<Venture>(Kind::Venture)?;
+    let known = all.iter().find(|venture| ids.space(&Space::of(Some(&venture.code))) == space);
+    let priority_venture = known.map_or_else(|| UNNAMED.to_owned(), |venture| venture.code.clone());
+    Ok(PlanState { priority_venture, ..state })
 }
 
 pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
@@ -52,7 +68,8 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
             let codes: Vec<&str> = all.iter().map(|venture| venture.code.as_str()).collect();
             fields.validate(&codes)?;
             PlanState {
-                priority_venture: fields.priority_venture,
+                priority_space: Some(draft.space_id(&Space::of(Some(&fields.priority_venture)))),
+                priority_venture: String::new(),
                 secondary_focus: fields.secondary_focus,
                 target_issues: fields.target_issues,
                 capacity_notes: fields.capacity_notes,
@@ -63,7 +80,7 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
         };
         let key = draft.order(&Space::Fleet)?.sort_key();
         draft.edit(draft.ids().plan(), &Space::Fleet, [Edit::entry("states", key, Scalar::json(&json!(state)))])?;
-        Ok((200, reply(Some(&state), now)))
+        Ok((200, reply(Some(&named(reader, state)?), now)))
     })
     .await
 }

@@ -5,6 +5,7 @@ use ctxnode_api::{Call, ErrorCode};
 use ctxnode_testkit::{Daemon, Sandbox, wait_until};
 use serde_json::{Value, json};
 
+use crate::quarantine::note;
 use crate::support::{SOON, agent, alpha_repo, ctxnode, found, person, printed, ready, script, start, text};
 
 /// Invites on one machine and joins on a new one, as a person would.
@@ -39,6 +40,38 @@ pub(crate) fn connected(reply: &Value, peers: usize) -> bool {
     let list = reply["peers"].as_array().unwrap();
     list.len() == peers
         && list.iter().all(|peer| peer["state"] == "connected" && peer["we_lack"] == 0 && peer["they_lack"] == 0)
+}
+
+/// Checks that a machine which was taken out learns why, and that what it writes now is applied nowhere.
+pub(crate) fn is_out(machine: &Sandbox, daemon: &mut Daemon<'_>, others: [&Sandbox; 2]) {
+    // It is sent nothing more, not even that it is out: its own replica takes the note.
+    let late = note(machine, "after it was out");
+    person(machine).ok(&late);
+    // What others have said to it is forgotten; it brings them the note and is refused by each.
+    daemon.restart();
+    let told = node(machine, "the others refuse it", |reply| {
+        let peers = reply["peers"].as_array().unwrap();
+        peers.len() == 2 && peers.iter().all(|peer| peer["reason"] == "revoked")
+    });
+    assert!(told["attention"].to_string().contains("was taken out of the fleet"), "{told}");
+    let status = ctxnode(machine, &["status"]);
+    let shown = printed(&status);
+    assert!(status.status.code() == Some(1) && shown.contains("was taken out of the fleet"), "{shown}");
+    let doctor = ctxnode(machine, &["doctor"]);
+    let shown = printed(&doctor);
+    assert!(doctor.status.code() == Some(1) && shown.contains("was taken out of the fleet"), "{shown}");
+    assert!(shown.contains("new invitation"), "{shown}");
+
+    for (from, to) in [(others[0], others[1]), (others[1], others[0])] {
+        let later = note(from, "among those who are in");
+        wait_until(SOON, "what the others write later arrives", || script(to).ask(&later).is_ok());
+        assert_eq!(person(machine).refused(&later).code, ErrorCode::NotFound, "it hears nothing of them");
+    }
+    for other in others {
+        assert_eq!(person(other).refused(&late).code, ErrorCode::NotFound);
+        let held = person(other).do_("quarantine.list", json!({}));
+        assert!(!held.to_string().contains("note note_"), "it was not even taken in: {held}");
+    }
 }
 
 /// W-01, S-11, H-11, P-06: another machine sees the venture, the session and then the handoff, and nothing else is needed.
@@ -171,9 +204,18 @@ fn n_14_r_05_search_finds_what_came_and_a_limited_machine_holds_nothing_else() {
     found(&script(&server), &json!({ "q": "quokka" }), |reply| reply["total"] == 1);
     let ventures = person(&server).do_("venture.list", json!({}));
     assert_eq!(ventures["total"], 1, "{ventures}");
+    // The plan is everybody's, and what its venture is called is not.
+    let secret = json!({ "name": "Zebrafish", "org": "zebrafish-org" });
+    person(&mac).ok(&Call::new("venture.put", secret).param("code", "zebrafish"));
+    person(&mac).do_("plan.put", json!({ "priority_venture": "zebrafish", "capacity_notes": "two days" }));
+    let plan = |sandbox: &Sandbox| person(sandbox).do_("plan.get", json!({}));
+    until(&server, "the plan is there", &Call::new("plan.get", json!({})), |plan| plan["capacity_notes"] == "two days");
+    assert_eq!(plan(&mac)["priority_venture"], "zebrafish");
+    assert_eq!(plan(&server)["priority_venture"], "a venture that this machine does not read");
     let store = std::fs::read(server.data_dir().join("store.redb")).unwrap();
     let holds = |needle: &str| store.windows(needle.len()).any(|window| window == needle.as_bytes());
     assert!(holds("zzyzxalpha") && !holds("zzyzxbeta") && !holds("beta-org"));
+    assert!(!holds("zebrafish") && !holds("Zebrafish"));
 }
 
 /// what a writer node may not write is refused there, and a demotion holds everywhere.
@@ -208,21 +250,28 @@ fn r_08_roles_hold_on_every_node() {
     assert!(unknown.status.code() == Some(1) && said.contains("server ("), "{said}");
 }
 
-/// F-03: a revoked machine is out at once; its `doctor` says why.
+/// F-03: a revoked machine is out at once: what it writes from then on is applied nowhere, what others write it does not get,
+/// and its status and `doctor` say why.
 #[test]
 fn f_03_a_revoked_machine_is_out_and_is_told() {
     let mac = ready();
     let _mac_daemon = start(&mac);
+    let kept = join(&mac, "kept", &[]);
+    let _kept_daemon = Daemon::start(&kept);
     let lost = join(&mac, "lost", &[]);
-    let _lost_daemon = Daemon::start(&lost);
-    node(&mac, "both are equal", |reply| connected(reply, 1));
+    let mut lost_daemon = Daemon::start(&lost);
+    for sandbox in [&mac, &kept, &lost] {
+        node(sandbox, "all are equal", |reply| connected(reply, 2));
+    }
     let revoked = ctxnode(&mac, &["revoke", "lost", "--yes"]);
     let said = String::from_utf8_lossy(&revoked.stderr).into_owned();
     assert!(revoked.status.success() && said.contains("what it has copied stays on it"), "{said}");
-    node(&mac, "it is out", |reply| reply["peers"][0]["state"] == "revoked");
-    let note = person(&mac).do_("note.create", json!({ "content": "private", "human_requested": true }));
-    let read = Call::new("note.get", json!({})).param("id", text(&note, "id"));
-    assert!(person(&lost).ask(&read).is_err());
+    for sandbox in [&mac, &kept] {
+        node(sandbox, "it is out", |reply| {
+            reply["peers"].as_array().unwrap().iter().any(|peer| peer["name"] == "lost" && peer["state"] == "revoked")
+        });
+    }
+    is_out(&lost, &mut lost_daemon, [&mac, &kept]);
     let again = ctxnode(&mac, &["revoke", "nobody", "--yes"]);
     assert_eq!(again.status.code(), Some(1));
 }

@@ -6,7 +6,7 @@ use ctxnode_api::handoffs::{HandoffRow, HandoffView};
 use ctxnode_api::notes::InjectedNote;
 use ctxnode_api::sessions::{DocsFull, DocsIndex, DocsMode, FailedPart, SessionRow, SodReply, StartState, StartStatus};
 use ctxnode_model::index::Index;
-use ctxnode_model::record::{Handoff, HandoffStatus, Note, Plan, Session};
+use ctxnode_model::record::{Handoff, HandoffStatus, Note, Session};
 use ctxnode_model::rules::branch::{self, Place, Warning};
 use ctxnode_model::rules::handoff::{Addressee, is_for};
 use ctxnode_model::rules::limits::{DAY_MS, INJECTION_CHARS, INJECTION_NOTES};
@@ -73,10 +73,10 @@ pub(super) fn context(
         part("notes", failure);
         Section::default()
     });
-    let plan = match reader.ids().and_then(|ids| reader.get::<Plan>(ids.plan())) {
-        Ok(found) => Some(plan::reply(found.as_ref().and_then(|plan| plan.current()), now)),
-        Err(error) => {
-            part("plan", error.into());
+    let plan = match plan::current(reader) {
+        Ok(found) => Some(plan::reply(found.as_ref(), now)),
+        Err(failure) => {
+            part("plan", failure);
             None
         }
     };

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Timestamp;
+use crate::{SpaceId, Timestamp};
 
 /// A project.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -126,8 +126,12 @@ impl Plan {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PlanState {
-    /// The venture that comes first this week.
+    /// The venture that comes first this week; empty where it is said by its space.
     pub priority_venture: String,
+    /// The space of that venture: the plan is everybody's, and not everybody may learn what the venture is called. Absent in what
+    /// earlier builds wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_space: Option<SpaceId>,
     /// What comes second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secondary_focus: Option<String>,
