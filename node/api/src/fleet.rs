@@ -152,9 +152,9 @@ pub struct PeerView {
     pub they_lack: Option<u64>,
     /// For how many seconds it has lacked something that was written here, or that it is known to lack.
     pub unacknowledged_seconds: Option<u64>,
-    /// Entries that were written here and that it is not known to have; known without a connection too.
+    /// Entries that were written here and that it lacks, known without a connection too; null when it has never said what it has.
     #[serde(default)]
-    pub unsent: u64,
+    pub unsent: Option<u64>,
     /// When it was last heard.
     pub last_seen: Option<Iso>,
     /// Since then.

@@ -219,11 +219,12 @@ fn peers(screen: &Screen, reply: &NodeReply) -> String {
     screen.table(&headings, reply.peers.iter().map(row))
 }
 
-/// What was written here and has not reached it, with the age of the oldest.
+/// What was written here and has not reached it, with the age of the oldest; `?` when it has never said what it has.
 fn unsent(peer: &PeerView) -> String {
     let seconds = peer.unacknowledged_seconds.filter(|seconds| *seconds >= 60).and_then(|age| i64::try_from(age).ok());
     let age = seconds.map(|seconds| format!(" ({})", Timestamp(0).age(Timestamp(seconds.saturating_mul(1_000)))));
-    format!("{}{}", peer.unsent, age.filter(|_| peer.unsent > 0).unwrap_or_default())
+    let Some(unsent) = peer.unsent else { return "?".to_owned() };
+    format!("{unsent}{}", age.filter(|_| unsent > 0).unwrap_or_default())
 }
 
 /// What another node runs, where that is not what this one runs.

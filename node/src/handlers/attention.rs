@@ -126,7 +126,7 @@ fn peer(peer: &PeerView) -> Option<Attention> {
         }
         (PeerState::Connected | PeerState::ViaOthers, _) => {
             let seconds = peer.unacknowledged_seconds.filter(|seconds| *seconds > BEHIND_S)?;
-            let lacks = peer.they_lack.unwrap_or(0);
+            let lacks = peer.they_lack.or(peer.unsent).unwrap_or(0);
             let fix = Some("it may be slow, or out of disk: look at `ctxnode doctor` there");
             warn(format!("has lacked {lacks} entries for {} min", seconds / 60), fix)
         }
@@ -136,9 +136,9 @@ fn peer(peer: &PeerView) -> Option<Attention> {
 /// What was written here and has not reached it, and for how long that is so.
 fn unsent(peer: &PeerView) -> String {
     let entries = match peer.unsent {
-        0 => return String::new(),
-        1 => "1 entry".to_owned(),
-        count => format!("{count} entries"),
+        None | Some(0) => return String::new(),
+        Some(1) => "1 entry".to_owned(),
+        Some(count) => format!("{count} entries"),
     };
     let since =
         peer.unacknowledged_seconds.filter(|seconds| *seconds >= BEHIND_S).and_then(|age| i64::try_from(age).ok());

@@ -14,6 +14,7 @@ use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Granted, Iso, List, Right};
+use ctxnode_fleet::network::is_tailnet;
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
 use ctxnode_store::{ControlOp, Draft, RescueError, Role, StoreError};
 use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason};
@@ -27,7 +28,7 @@ use crate::failure::Failure;
 const DEFAULT_TTL: Duration = Duration::from_secs(3_600);
 const TTL: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
 /// Clocks that differ less are not worth a word.
-const SKEW_MS: i64 = 120_000;
+const SKEW_MS: u64 = 120_000;
 
 pub(super) fn fleet(app: &App) -> Result<&Fleet, Failure> {
     app.fleet.get().ok_or_else(|| Failure::new(ErrorCode::Starting, "the daemon is starting"))
@@ -110,7 +111,7 @@ fn view(status: PeerStatus, now: Timestamp) -> PeerView {
         ctxnode_sync::PeerState::Revoked => PeerState::Revoked,
     };
     let path = status.path.as_ref();
-    let skew = status.skew_ms.filter(|skew| skew.abs() > SKEW_MS).map(|skew| skew / 1_000);
+    let skew = status.skew_ms.filter(|skew| skew.unsigned_abs() > SKEW_MS).map(|skew| skew / 1_000);
     let reachable = matches!(state, PeerState::Connected | PeerState::ViaOthers);
     let trouble = (!reachable && state != PeerState::Revoked).then_some(status.trouble).flatten();
     let unsent_for = status.unsent_since.and_then(|since| u64::try_from(now.since(since) / 1_000).ok());
@@ -124,13 +125,13 @@ fn view(status: PeerStatus, now: Timestamp) -> PeerView {
         rtt_ms: path.map(|path| (path.rtt.as_secs_f64() * 10_000.0).round() / 10.0),
         we_lack: status.lacks.map(|lacks| lacks.own),
         they_lack: status.lacks.map(|lacks| lacks.peer),
-        unacknowledged_seconds: status.behind_for.map(|time| time.as_secs()).or(unsent_for.filter(|_| !reachable)),
+        unacknowledged_seconds: status.behind_for.map(|time| time.as_secs()).or(unsent_for.filter(|_| path.is_none())),
         unsent: status.unsent,
         last_seen: status.last_seen.map(Iso),
         last_seen_age: status.last_seen.map(|at| at.age(now)),
         build: Some(status.software).filter(|build| !build.is_empty()),
         clock_skew_seconds: skew,
-        active_sessions: reachable.then_some(status.sessions.len() as u64),
+        active_sessions: status.sessions.filter(|_| reachable).map(|sessions| sessions.len() as u64),
         reason: trouble.as_ref().map(|trouble| reason_of(trouble.reason)),
         fix: trouble.as_ref().map(|trouble| fix_of(trouble.reason).to_owned()),
         problem: trouble.map(|trouble| trouble.text),
@@ -140,9 +141,9 @@ fn view(status: PeerStatus, now: Timestamp) -> PeerView {
 
 fn kind_of_path(ip: IpAddr) -> &'static str {
     match ip {
-        IpAddr::V4(ip) if ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]) => "tailnet",
+        ip if is_tailnet(ip) => "tailnet",
         IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => "lan",
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => "lan",
+        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "lan",
         _ => "direct",
     }
 }
@@ -233,6 +234,10 @@ pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
     let role = input.role.map(role_of);
     let role = role.ok_or_else(|| Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")))?;
     let node = resolve(cx)?;
+    if node == cx.app.store.node() {
+        // A demotion ends before what it is said with, so it would take itself back.
+        return Err(Failure::from(ErrorBody::field("node", "is this machine: change its role from another one")));
+    }
     change(cx, node, move |draft| {
         let cuts = draft.cuts_of(node)?;
         Ok(draft.control(&ControlOp::SetRole { node, role, cuts })?)
@@ -393,8 +398,8 @@ mod tests {
             last_seen: None,
             software: "9.9.9 (other)".to_owned(),
             skew_ms: Some(skew_ms),
-            sessions: Vec::new(),
-            unsent: 2,
+            sessions: None,
+            unsent: Some(2),
             unsent_since: Some(Timestamp(1_000)),
             trouble: None,
             addresses: Vec::new(),
@@ -410,7 +415,7 @@ mod tests {
     #[test]
     fn what_an_unreachable_peer_lacks_has_its_age_and_its_sessions_are_unknown() {
         let seen = view(status(0), Timestamp(91_000));
-        assert_eq!((seen.unsent, seen.unacknowledged_seconds, seen.active_sessions), (2, Some(90), None));
+        assert_eq!((seen.unsent, seen.unacknowledged_seconds, seen.active_sessions), (Some(2), Some(90), None));
         assert_eq!(seen.build.as_deref(), Some("9.9.9 (other)"));
     }
 

@@ -1,9 +1,10 @@
 //! Claims at their edges: what a session implies, release by key, who may give back what, how long it lasts.
 
 use ctxnode_api::{Call, ErrorCode};
-use ctxnode_testkit::Repo;
+use ctxnode_testkit::{Daemon, Repo};
 use serde_json::{Value, json};
 
+use crate::fleet::{connected, join, node, until};
 use crate::support::{Who, agent, alpha_repo, person, ready, start, text};
 
 fn take(kind: &str, key: &str) -> Value {
@@ -99,6 +100,33 @@ fn w_06_a_claim_ends_with_an_abandoned_session_too() {
     assert!(keys(&claude).is_empty());
     let refused = claude.refused_("claim.take", json!({ "kind": "issue", "key": "88", "session_id": id }));
     assert_eq!(refused.code, ErrorCode::SessionNotActive);
+}
+
+/// W-06: a claim of a machine that cannot be reached is held until it expires, and says that its holder was last seen.
+#[test]
+fn w_06_a_claim_of_a_machine_that_cannot_be_reached_is_held_and_last_seen() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    let (there, here) = (alpha_repo(&laptop, "console"), alpha_repo(&mac, "console"));
+    let claude = agent(&laptop, "claude-laptop-1", there.path());
+    claude.do_("sod", json!({}));
+    claude.do_("claim.take", take("issue", "87"));
+    let list = Call::new("claim.list", json!({ "venture": "alpha" }));
+    let is_one = |reply: &Value, last_seen: bool| reply["total"] == 1 && reply["items"][0]["last_seen"] == last_seen;
+    until(&mac, "its holder is alive", &list, |reply| is_one(reply, false));
+    laptop_daemon.stop();
+    let away = until(&mac, "its holder is last seen", &list, |reply| is_one(reply, true));
+    let claim = &away["items"][0];
+    assert_eq!((text(claim, "key"), text(claim, "agent")), ("87", "claude-laptop-1"));
+    let codex = agent(&mac, "codex-mac-2", here.path());
+    let started = codex.do_("sod", json!({}));
+    assert!(is_one(&started["claims"], true), "{started}");
+    assert_eq!(codex.refused_("claim.take", take("issue", "87")).code, ErrorCode::ClaimHeld);
+    laptop_daemon.restart();
+    until(&mac, "its holder is alive again", &list, |reply| is_one(reply, false));
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Machines of a fleet, and how status and doctor see them.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
 use std::process::Stdio;
 
 use ctxnode_api::{Call, ErrorCode};
 use ctxnode_testkit::{Daemon, Sandbox, wait_until};
 use serde_json::{Value, json};
 
-use crate::fleet::{connected, join, node, until};
+use crate::fleet::{connected, is_out, join, node, until};
 use crate::support::{SOON, agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
 
 fn machines(sandbox: &Sandbox, what: &str, good: impl Fn(&Value) -> bool) -> Value {
@@ -113,8 +114,8 @@ fn f_06_a_host_that_was_registered_twice_is_one_machine() {
     machines(&mac, "it is gone under both ids", |list| ids(list).is_empty());
 }
 
-/// F-03: a retired machine leaves all lists, its node is out, its sessions are abandoned by an admin and leave a draft,
-/// its claims end; it comes back by a new invitation only, as the same machine.
+/// F-03: a retired machine leaves all lists, its node is out and what it writes from then on is applied nowhere, its sessions are
+/// abandoned by an admin and leave a draft, its claims end; it comes back by a new invitation only, as the same machine.
 #[test]
 fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation() {
     let mac = ready();
@@ -124,6 +125,7 @@ fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation(
     let server = join(&mac, "server", &[]);
     let _server_daemon = Daemon::start(&server);
     let list = machines(&mac, "all are listed", |list| list["total"] == 3);
+    node(&laptop, "all are equal", |reply| connected(reply, 2));
     let key = text(&person(&laptop).do_("node", json!({})), "node").to_owned();
     let row = list["items"].as_array().unwrap().iter().find(|row| row["node_key"] == key.as_str()).unwrap().clone();
     let repo = alpha_repo(&laptop, "console");
@@ -153,15 +155,7 @@ fn f_03_a_retired_machine_is_out_with_its_sessions_and_comes_back_by_invitation(
         let drafts = person(sandbox).do_("handoff.list", json!({ "session_id": session.as_str() }));
         assert_eq!((&drafts["total"], &drafts["items"][0]["drafted"]), (&json!(1), &json!(true)), "{drafts}");
     }
-    // What it writes now is applied nowhere.
-    let made = person(&laptop).ask(&Call::new("note.create", json!({ "content": "late", "human_requested": true })));
-    node(&laptop, "it learns why", |reply| reply["attention"].to_string().contains("taken out of the fleet"));
-    let told = ctxnode(&laptop, &["doctor"]);
-    assert!(told.status.code() == Some(1) && printed(&told).contains("new invitation"), "{}", printed(&told));
-    if let Ok(made) = made {
-        let read = Call::new("note.get", json!({})).param("id", text(&made.body, "id"));
-        assert!(script(&mac).ask(&read).is_err() && script(&server).ask(&read).is_err());
-    }
+    is_out(&laptop, &mut laptop_daemon, [&mac, &server]);
     laptop_daemon.stop();
 
     let restored = person(&mac).ok(&Call::new("machine.restore", json!({})).param("id", text(&row, "id")));
@@ -329,4 +323,43 @@ fn status_and_doctor_say_why_a_peer_is_not_reached() {
     assert!(text(&peer, "fix").contains("`[sync] peers`"), "{peer}");
     let _server_daemon = Daemon::start(&server);
     node(&laptop, "they find each other", |reply| connected(reply, 2));
+}
+
+/// Both machines are at other ports than when they last met, and neither can tell the other. All that one has kept of the other
+/// leads nowhere; the address that a person puts into `[sync] peers` on one of them is enough.
+#[test]
+fn a_configured_address_is_enough_for_two_machines_to_meet() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    node(&laptop, "both are equal", |reply| connected(reply, 1));
+    let listening = |sandbox: &Sandbox| {
+        let reply = node(sandbox, "it listens", |reply| reply["listening"][0].is_string());
+        reply["listening"][0].as_str().unwrap().to_owned()
+    };
+    let before = [listening(&mac), listening(&laptop)];
+    mac_daemon.stop();
+    laptop_daemon.stop();
+    // A daemon takes another port when its own is taken, and nobody answers there.
+    let _taken = before.each_ref().map(|address| UdpSocket::bind(address.as_str()).unwrap());
+    mac_daemon.restart();
+    laptop_daemon.restart();
+    for (sandbox, other) in [(&mac, &before[1]), (&laptop, &before[0])] {
+        let reply = node(sandbox, "it looks in vain", |reply| reply["peers"][0]["reason"] == "no_answer");
+        assert!(text(&reply["peers"][0], "problem").contains(other.as_str()), "{reply}");
+        assert!(!before.contains(&listening(sandbox)), "{reply}");
+    }
+
+    let (key, address) = (text(&person(&mac).do_("node", json!({})), "node").to_owned(), listening(&mac));
+    laptop_daemon.stop();
+    let folder = laptop.home().join(".config/ctxnode");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), format!("[sync]\npeers = [\"{key}@{address}\"]\n")).unwrap();
+    laptop_daemon.restart();
+    node(&laptop, "it is where the configuration says", |reply| {
+        connected(reply, 1) && reply["peers"][0]["address"] == address.as_str()
+    });
+    node(&mac, "the other side says so too", |reply| connected(reply, 1));
 }

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::fleet::{connected, join, node, until};
 use crate::support::{SOON, ctxnode, person, printed, ready, script, start, text};
 
-fn note(sandbox: &Sandbox, title: &str) -> Call {
+/// Writes a note; returns the call that reads it.
+pub(crate) fn note(sandbox: &Sandbox, title: &str) -> Call {
     let made = person(sandbox).do_("note.create", json!({ "title": title, "content": title, "human_requested": true }));
     Call::new("note.get", json!({})).param("id", text(&made, "id"))
 }
