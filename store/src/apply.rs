@@ -28,6 +28,8 @@ use crate::{StoreError, branches, genesis, threads};
 
 /// After how many changes since the last one a document is saved, so that it is not rebuilt from all of them.
 const SAVE_EVERY: u32 = 32;
+/// How many control ops of one batch are evaluated one by one, as they come. Whoever writes very many makes nobody slow.
+const RENEWALS: u32 = 16;
 
 /// Documents touched within one transaction, not yet projected.
 struct Dirty {
@@ -79,6 +81,10 @@ pub(crate) struct Batch<'t> {
     pub(crate) fleet_space: SpaceId,
     /// Whether any log has branches; where none has, nothing is looked up.
     pub(crate) has_branches: bool,
+    /// How often a control op has changed rights in this batch.
+    renewed: u32,
+    /// Whether the last of them have not been evaluated yet.
+    pub(crate) is_outdated: bool,
 }
 
 /// A change of this node, with the document after it.
@@ -138,6 +144,8 @@ impl<'t> Batch<'t> {
             ids,
             fleet_space: ids.space(&Space::Fleet),
             has_branches,
+            renewed: 0,
+            is_outdated: false,
         })
     }
 
@@ -168,7 +176,9 @@ impl<'t> Batch<'t> {
             control = true;
         }
         if control && self.authority.may_rule(&header.log.author) {
-            self.renew_authority()?;
+            // Many of them are evaluated together, once they are all here.
+            self.renewed += 1;
+            if self.renewed <= RENEWALS { self.renew_authority()? } else { self.is_outdated = true }
         }
         let refusal = self.authority.judge(header, entry.ops(), log, seq).err();
         let mut touched = BTreeSet::new();
@@ -183,6 +193,7 @@ impl<'t> Batch<'t> {
 
     /// Evaluates the control ops anew; whose rights changed is judged again.
     pub(crate) fn renew_authority(&mut self) -> Result<(), StoreError> {
+        self.is_outdated = false;
         let authority = Authority::evaluate(&branches::control_ops(&self.tables)?, self.fleet_space);
         self.unsettled.extend(self.authority.difference(&authority));
         self.authority = authority;

@@ -20,6 +20,9 @@ pub use control::{ControlOp, Cut};
 pub(crate) use control::{holds_control, is_where_it_belongs};
 use member::{Earlier, Member, Standing, by_log, lies_beyond};
 
+/// How often an op that was taken out may come back.
+const RETURNS: u8 = 3;
+
 /// What a member may do. Each role may do all that a lesser one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,73 +76,86 @@ pub struct Authority {
     fleet_space: Option<SpaceId>,
 }
 
-/// The ops that count, each with the op that made its author an admin.
-type Counting = BTreeMap<Order, Option<Order>>;
-
 impl Authority {
     /// Evaluates a set of control ops. `fleet_space` is the space in which they live.
     ///
     /// An op of a member that lies beyond the point where the member was revoked, or an admin no longer, does not count,
-    /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it. Only an op
-    /// that counts itself takes others out, and none takes out what it rests on: that which made its author an admin, and so on
-    /// back to the founder. What a node says of itself lies beyond the point that it names, and so never counts. An op comes back when
-    /// the one that took it out turns out not to count; once, which bounds the rounds.
+    /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it: first without what
+    /// the first op in order that cuts others takes out, then, if that one still counts, the next. So of ops that take each other out
+    /// the first in order stays. One that no longer counts without those that it takes out would stand on nothing and never counts,
+    /// and neither does what a node says of itself, since that lies beyond the point that it names. What was taken out comes back when
+    /// nothing that counts cuts it any more; a few times, which bounds the rounds.
     #[must_use]
     pub fn evaluate(ops: &BTreeMap<Order, ControlOp>, fleet_space: SpaceId) -> Self {
-        let mut out: BTreeMap<Order, Order> = BTreeMap::new();
-        let mut came_back: BTreeSet<Order> = BTreeSet::new();
+        let mut out: BTreeSet<Order> = BTreeSet::new();
+        let mut never: BTreeSet<Order> = BTreeSet::new();
+        let mut came_back: BTreeMap<Order, u8> = BTreeMap::new();
+        let mut last: Option<Order> = None;
         let rulers = rulers(ops);
         loop {
-            let (mut authority, counting) = Self::evaluate_without(ops, &out, fleet_space);
-            let is_free =
-                |(op, by): &(&Order, &Order)| op != by && !counting.contains_key(by) && !came_back.contains(op);
-            let free: BTreeSet<Order> = out.iter().filter(is_free).map(|(op, _)| *op).collect();
-            if !free.is_empty() {
-                out.retain(|op, _| !free.contains(op));
-                came_back.extend(free);
+            let is_out = |op: &Order| out.contains(op) || never.contains(op);
+            let (mut authority, counting) = Self::evaluate_without(ops, is_out, fleet_space);
+            if let Some(by) = last.take().filter(|by| !counting.contains(by)) {
+                never.insert(by);
                 continue;
             }
-            let left = ops.keys().filter(|op| !out.contains_key(op));
-            let cut = left
-                .filter_map(|op| authority.cut_by(op).filter(|by| !rests_on(&counting, *by, op)).map(|by| (*op, by)));
-            let cut: BTreeMap<Order, Order> = cut.collect();
-            if cut.is_empty() {
+            let may_return = |op: &&Order| came_back.get(op).is_none_or(|times| *times < RETURNS);
+            let free: Vec<Order> =
+                out.iter().filter(may_return).filter(|op| authority.cut_by(op).is_none()).copied().collect();
+            if !free.is_empty() {
+                for op in free {
+                    out.remove(&op);
+                    *came_back.entry(op).or_default() += 1;
+                }
+                continue;
+            }
+            let mut cut: BTreeMap<Order, Vec<Order>> = BTreeMap::new();
+            for op in ops.keys().filter(|op| !is_out(op)) {
+                if let Some(by) = authority.cut_by(op) {
+                    cut.entry(by).or_default().push(*op);
+                }
+            }
+            let of_themselves: Vec<Order> =
+                cut.iter().filter(|(by, ops)| ops.contains(by)).map(|(by, _)| *by).collect();
+            if !of_themselves.is_empty() {
+                never.extend(of_themselves);
+                continue;
+            }
+            let Some((first, victims)) = cut.pop_first() else {
                 authority.rulers = rulers;
                 return authority;
-            }
-            let certain = |(op, by): &(&Order, &Order)| op == by || !cut.contains_key(by);
-            let by_those_that_stay: Vec<(Order, Order)> =
-                cut.iter().filter(certain).map(|(op, by)| (*op, *by)).collect();
-            // In a circle nobody is right.
-            if by_those_that_stay.is_empty() { out.extend(cut) } else { out.extend(by_those_that_stay) }
+            };
+            out.extend(victims);
+            last = Some(first);
         }
     }
 
+    /// Evaluates the ops that are not out; returns also which of them count.
     fn evaluate_without(
         ops: &BTreeMap<Order, ControlOp>,
-        out: &BTreeMap<Order, Order>,
+        is_out: impl Fn(&Order) -> bool,
         fleet_space: SpaceId,
-    ) -> (Self, Counting) {
+    ) -> (Self, BTreeSet<Order>) {
         let mut authority = Self { fleet_space: Some(fleet_space), ..Self::default() };
-        let mut counting = Counting::new();
+        let mut counting = BTreeSet::new();
         let Some((place, founder, recovery)) = founding(ops) else { return (authority, counting) };
         authority.genesis = Some(place);
         authority.recovery = Some(recovery);
         let all = Standing { role: Role::Admin, spaces: None };
-        authority.members.insert(founder, Member::new("", all, None));
+        authority.members.insert(founder, Member::new("", all));
 
         // What the recovery key says about a node stands against everything that others say about it.
         let pinned: BTreeSet<NodeKey> =
             ops.iter().filter(|(order, _)| order.author == recovery).filter_map(|(_, op)| op.subject()).collect();
         authority.pinned.clone_from(&pinned);
-        for (order, op) in ops.iter().filter(|(order, _)| !out.contains_key(order)) {
+        for (order, op) in ops.iter().filter(|(order, _)| !is_out(order)) {
             let subject = op.subject();
             let by_recovery = order.author == recovery;
             let about_pinned = subject.is_some_and(|node| pinned.contains(&node));
             // The key that beats all is no member: nobody lets it in, and so nobody takes its word away.
             let about_recovery = subject == Some(recovery);
             if !about_recovery && (by_recovery || (!about_pinned && authority.is_admin(&order.author))) {
-                counting.insert(*order, authority.members.get(&order.author).and_then(|member| member.raised));
+                counting.insert(*order);
                 authority.take(order, op);
             }
         }
@@ -224,6 +240,16 @@ impl Authority {
         self.pinned.contains(node)
     }
 
+    /// Whether a cut ends at a position of a log or behind it: the entry that it names may be the one there, or another one.
+    pub(crate) fn may_end_at(&self, log: &LogId, seq: u64) -> bool {
+        let ends = |cuts: &member::Cuts| cuts.get(log).is_some_and(|last| *last >= seq);
+        self.members.get(&log.author).is_some_and(|member| {
+            ends(&member.accepted)
+                || member.revoked.as_ref().is_some_and(|(cuts, _)| ends(cuts))
+                || member.earlier.iter().any(|earlier| ends(&earlier.cuts))
+        })
+    }
+
     /// Whether a revocation, a change of role or an acceptance says something of positions in a node's logs.
     pub(crate) fn has_cuts(&self, node: &NodeKey) -> bool {
         let is_cut =
@@ -267,7 +293,6 @@ impl Authority {
     }
 
     fn take(&mut self, order: &Order, op: &ControlOp) {
-        let raised = |role: Role| (role == Role::Admin).then_some(*order);
         match op {
             ControlOp::Grant { node, role, spaces, name } => {
                 let standing = Standing { role: *role, spaces: spaces.clone() };
@@ -278,9 +303,8 @@ impl Authority {
                         let ended = member.revoked.take();
                         member.earlier.extend(ended.map(|(cuts, by)| Earlier { standing: old, cuts, by }));
                         member.name.clone_from(name);
-                        member.raised = raised(*role);
                     }
-                    None => drop(self.members.insert(*node, Member::new(name, standing, raised(*role)))),
+                    None => drop(self.members.insert(*node, Member::new(name, standing))),
                 }
             }
             ControlOp::SetRole { node, role, cuts } => {
@@ -290,7 +314,6 @@ impl Authority {
                     let old = std::mem::replace(&mut member.standing, standing);
                     member.accept_at_most(&cuts);
                     member.earlier.push(Earlier { standing: old, cuts, by: *order });
-                    member.raised = raised(*role);
                 }
             }
             ControlOp::Revoke { node, cuts } => {
@@ -325,26 +348,22 @@ fn founding(ops: &BTreeMap<Order, ControlOp>) -> Option<(Order, NodeKey, NodeKey
 /// counts or not.
 fn rulers(ops: &BTreeMap<Order, ControlOp>) -> BTreeSet<NodeKey> {
     let Some((_, founder, recovery)) = founding(ops) else { return BTreeSet::new() };
-    let mut rulers = BTreeSet::from([founder, recovery]);
-    loop {
-        let made = ops.iter().filter(|(order, _)| rulers.contains(&order.author)).filter_map(|(_, op)| match op {
-            ControlOp::Grant { node, role: Role::Admin, .. } | ControlOp::SetRole { node, role: Role::Admin, .. } => {
-                Some(*node)
-            }
-            _ => None,
-        });
-        let more: BTreeSet<NodeKey> = made.filter(|node| !rulers.contains(node)).collect();
-        if more.is_empty() {
-            return rulers;
+    let mut raised: BTreeMap<NodeKey, Vec<NodeKey>> = BTreeMap::new();
+    for (order, op) in ops {
+        if let ControlOp::Grant { node, role: Role::Admin, .. } | ControlOp::SetRole { node, role: Role::Admin, .. } =
+            op
+        {
+            raised.entry(order.author).or_default().push(*node);
         }
-        rulers.extend(more);
     }
-}
-
-/// Whether an op counts because of another one, that made its author an admin, or the author of that, and so on.
-fn rests_on(counting: &Counting, op: Order, other: &Order) -> bool {
-    let before = |op: &Order| counting.get(op).copied().flatten();
-    std::iter::successors(before(&op), before).any(|op| op == *other)
+    let mut rulers = BTreeSet::new();
+    let mut next = vec![founder, recovery];
+    while let Some(node) = next.pop() {
+        if rulers.insert(node) {
+            next.extend(raised.remove(&node).unwrap_or_default());
+        }
+    }
+    rulers
 }
 
 /// The role that an op needs. The rule goes by kind and op alone, so that every replica can check it at ingest.

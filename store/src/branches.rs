@@ -309,7 +309,7 @@ fn lay_out(kv: &dyn Kv, op: &mut ControlOp) -> Result<(), StoreError> {
         ControlOp::SetRole { cuts, .. } | ControlOp::Revoke { cuts, .. } => {
             let mut all: BTreeMap<LogId, Cut> = BTreeMap::new();
             for cut in cuts.iter() {
-                for part in parts(kv, *cut)? {
+                for part in known_parts(kv, *cut)? {
                     let known = all.entry(part.log).or_insert(part);
                     if known.last < part.last {
                         *known = part;
@@ -319,13 +319,22 @@ fn lay_out(kv: &dyn Kv, op: &mut ControlOp) -> Result<(), StoreError> {
             *cuts = all.into_values().collect();
         }
         ControlOp::AcceptUpTo { cut, before } => {
-            let mut parts = parts(kv, *cut)?.into_iter();
+            let mut parts = known_parts(kv, *cut)?.into_iter();
             *cut = parts.next().unwrap_or(*cut);
             *before = parts.collect();
         }
         ControlOp::Genesis { .. } | ControlOp::Grant { .. } | ControlOp::Unknown => {}
     }
     Ok(())
+}
+
+/// The same, and the cut itself where something is damaged on the way: that is for the check to name, and keeps nobody from opening the
+/// store.
+fn known_parts(kv: &dyn Kv, cut: Cut) -> Result<Vec<Cut>, StoreError> {
+    match parts(kv, cut) {
+        Err(StoreError::Corrupt { .. }) => Ok(vec![cut]),
+        parts => parts,
+    }
 }
 
 /// The strands that lead to the entry that a cut names, from the last one back, each with where it is left. While that entry

@@ -102,7 +102,7 @@ impl Group<'_, '_> {
             taken.outcomes.push(outcome);
             taken.logs.push(log);
         }
-        if taken.relaid {
+        if taken.relaid || self.batch.is_outdated {
             self.batch.renew_authority()?;
             taken.moved.iter().for_each(|author| self.batch.unsettle(*author));
         }
@@ -155,7 +155,7 @@ impl Group<'_, '_> {
         let refusal = self.batch.take(entry, &log, &mut row, &mut Prepared::new())?;
         // The entry that a cut names may be this one, or another one than this that stands in its place; in a log that has branches
         // also when the cut does not count at present.
-        taken.relaid |= self.batch.authority.has_cuts(&header.log.author)
+        taken.relaid |= self.batch.authority.may_end_at(&log, row.length)
             || (self.batch.has_branches && branches::has_any(&self.batch.tables, &header.log)?);
         Ok((refusal.map_or(Outcome::Applied, Outcome::Held), Some(log)))
     }

@@ -36,8 +36,11 @@ impl Store {
     pub(crate) fn judge_anew(&self) -> Result<(), StoreError> {
         let (snapshot, authority) = (self.read()?, self.authority());
         let mut authors = held_and_allowed(&snapshot, &authority)?;
-        let logs = snapshot.reader().heads()?.0.into_keys().map(|log| log.author);
-        authors.extend(logs.filter(|author| authority.role(author).is_none() || authority.has_cuts(author)));
+        let all: BTreeSet<NodeKey> = snapshot.reader().heads()?.0.into_keys().map(|log| log.author).collect();
+        // Where nobody was ever revoked or given another role, there is one way only to judge those who are members.
+        if all.iter().any(|author| authority.role(author).is_none() || authority.has_cuts(author)) {
+            authors = all;
+        }
         drop(snapshot);
         // Noted first: what cannot be judged, because something is damaged, is not tried again at every start.
         self.submit(Box::new(|group: &mut Group<'_, '_>| {

@@ -568,7 +568,8 @@ fn read_start(database: &Arc<Database>) -> Result<Start, OpenError> {
     for (key, payload) in snapshot.scan_prefix(Table::Logs, &[], Direction::Forward, usize::MAX)? {
         let last = LogRow::decode(&payload)?.stamp;
         // What this node has written it never goes back behind: others would take nothing more of that log.
-        let is_own = rows::log_from_key(&key)?.author == node;
+        let log = rows::log_from_key(&key)?;
+        let is_own = log.author == node && log.epoch == epoch;
         clock = if is_own || last <= Stamp::MAX_FOLLOWED { clock.max(last) } else { clock };
     }
     let journal = snapshot.reader().journal_end()?;

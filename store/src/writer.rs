@@ -168,7 +168,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Returns where the logs of a node stand: what a revocation or a demotion leaves standing. Of very many the longest:
+    /// Returns where the logs of a node stand: what a revocation or a demotion leaves standing. Of very many those that came first:
     /// nobody begins so many that what names them all is too large to be said.
     ///
     /// # Errors
@@ -176,8 +176,12 @@ impl<'a> Draft<'a> {
     pub fn cuts_of(&self, node: NodeKey) -> Result<Vec<Cut>, StoreError> {
         let mut heads: Vec<_> = self.reader.heads()?.0.into_iter().filter(|(log, _)| log.author == node).collect();
         if heads.len() > MAX_CUTS {
-            heads.sort_by_key(|(log, head)| (std::cmp::Reverse(head.length), *log));
-            heads.truncate(MAX_CUTS);
+            let mut by_age = Vec::new();
+            for head in heads {
+                by_age.push((self.reader.log_row(&head.0)?.map_or(u32::MAX, |row| row.number), head));
+            }
+            by_age.sort_by_key(|(number, _)| *number);
+            heads = by_age.into_iter().map(|(_, head)| head).take(MAX_CUTS).collect();
         }
         let cut = |(log, head): (LogId, Head)| Cut { log, last: head.length, tip: Some(EntryHash(head.tip)) };
         Ok(heads.into_iter().map(cut).collect())
@@ -311,6 +315,9 @@ impl Group<'_, '_> {
                 Some(value) => self.batch.tables.put(table.table(), &key, &value)?,
                 None => drop(self.batch.tables.remove(table.table(), &key)?),
             }
+        }
+        if self.batch.is_outdated {
+            self.batch.renew_authority()?;
         }
         self.batch.flush()?;
         crate::recover::judge_again(&mut self.batch)?;

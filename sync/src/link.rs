@@ -350,6 +350,8 @@ impl Running<'_> {
         let mut over = None;
         for output in outputs {
             match output {
+                // While a large batch goes over a slow line, who is alive would fill the queue. It is said again.
+                Output::Send(Message::Presence(_)) if self.out.capacity() < UNREAD / 2 => {}
                 // A writer that is gone has said so.
                 Output::Send(message) => {
                     if let Err(mpsc::error::TrySendError::Full(_)) = self.out.try_send(message) {

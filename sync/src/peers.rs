@@ -50,7 +50,7 @@ pub(crate) struct Row {
     #[serde(default)]
     pub(crate) inviter: bool,
     /// How many of this node's own entries it is known to have; absent when it has never said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "confirmed", skip_serializing_if = "Option::is_none")]
     pub(crate) has: Option<u64>,
     /// Since when it has lacked some of them.
     #[serde(default)]
@@ -90,7 +90,10 @@ pub(crate) fn read_rows(reader: Reader<'_>) -> Result<BTreeMap<NodeKey, Row>, St
     let rows = reader.local_prefix(LocalTable::Peers, &[], usize::MAX)?;
     let rows = rows.into_iter().filter_map(|(key, row)| {
         let node = NodeKey(key.try_into().ok()?);
-        Some((node, serde_json::from_slice(&row).ok()?))
+        let mut row: Row = serde_json::from_slice(&row).ok()?;
+        // In rows of earlier builds it is what was never said as well.
+        row.has = row.has.filter(|has| *has > 0);
+        Some((node, row))
     });
     Ok(rows.collect())
 }
@@ -417,8 +420,8 @@ mod tests {
     /// Earlier builds know no relay.
     #[test]
     fn rows_of_earlier_builds_are_read() {
-        let row: Row = serde_json::from_str(r#"{"addresses":["192.0.2.1:4748"]}"#).unwrap();
-        assert_eq!((row.addresses.len(), row.relay), (1, None));
+        let row: Row = serde_json::from_str(r#"{"addresses":["192.0.2.1:4748"],"confirmed":5}"#).unwrap();
+        assert_eq!((row.addresses.len(), row.relay, row.has), (1, None, Some(5)));
     }
 
     fn said(life: Option<u64>, at: i64) -> Statement {

@@ -38,8 +38,8 @@ pub struct Statement {
     pub at: i64,
     /// Its living sessions; of more than a statement holds those with the newest signs of life.
     pub sessions: Vec<Beat>,
-    /// How many entries it has of each other member, in all spaces that it may read: so a member that is never connected to it
-    /// knows what of its own has arrived. Earlier versions do not say it.
+    /// How many entries it has of each member that it is not connected to, in all spaces that it may read: so that one knows what of
+    /// its own has arrived. Earlier versions do not say it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub has: BTreeMap<NodeKey, u64>,
     /// Where it listens.

@@ -89,13 +89,14 @@ pub(crate) async fn read(
             match chunk {
                 Ok(Some(chunk)) => {
                     progress.done += chunk.len() as u64;
+                    bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                     body.extend_from_slice(&chunk);
                 }
                 Ok(None) => return Err(WireError::End),
                 Err(error) => return Err(WireError::Io(error.to_string())),
             }
         }
-        bytes.fetch_add((field.len() + body.len()) as u64, Ordering::Relaxed);
+        bytes.fetch_add(field.len() as u64, Ordering::Relaxed);
         if let Some(message) = frame::decode(&body)? {
             return Ok(message);
         }

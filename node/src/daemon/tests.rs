@@ -12,6 +12,7 @@ use ctxnode_store::{
     Clock, ControlOp, LocalTable, Location, ManualClock, NodeSecret, Options, Outcome, Role, SeededEntropy, Store,
     StoreError,
 };
+use ctxnode_sync::PeerState;
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, interval};
 
@@ -543,4 +544,33 @@ async fn what_another_venture_says_of_a_session_does_nothing_to_it() {
     assert!(handlers::sweep(&node.app).await.is_ok());
     let shown = node.ask(Call::new("session.get", json!({})).param("id", stale)).await;
     assert_eq!(shown["status"], "abandoned", "{shown:#}");
+}
+
+/// Waits for what follows by itself.
+async fn soon(what: &str, good: impl Fn() -> bool) {
+    let (deadline, mut tick) = (Instant::now() + PATIENCE, interval(Duration::from_millis(20)));
+    while !good() {
+        assert!(Instant::now() < deadline, "{what}");
+        tick.tick().await;
+    }
+}
+
+/// Field mode by interval: the machine looks for the others by itself when it is time.
+#[tokio::test]
+async fn a_machine_in_field_mode_syncs_by_itself_when_its_interval_is_over() {
+    let first = Node::new(1, 0, None);
+    let second = Node::new(2, 0, Some(&first));
+    connect(&first, &second).await;
+    let state = || second.app.fleet.get().unwrap().status()[0].state;
+    soon("they are connected", || state() == PeerState::Connected).await;
+    let rounds = tokio::spawn(crate::field::run(Arc::clone(&second.app)));
+    second.do_("field.on", json!({ "every": "15m", "keep_awake": false })).await;
+    soon("it has left", || state() == PeerState::Unreachable).await;
+    let note = first.do_("note.create", json!({ "content": "meanwhile", "human_requested": true })).await;
+    let id: DocumentId = note["id"].as_str().unwrap().parse().unwrap();
+    let has = || second.app.store.read().unwrap().reader().view(id).unwrap().is_some();
+    assert!(!has() && state() == PeerState::Unreachable);
+    second.clock.advance(15 * MINUTE);
+    soon("a round of its own brings it", has).await;
+    rounds.abort();
 }

@@ -25,7 +25,13 @@ pub(crate) async fn get(cx: &Cx, _: Empty) -> Handled {
 /// Returns the present state, with the name of its venture where that is known.
 pub(super) fn current(reader: Reader<'_>) -> Result<Option<PlanState>, Failure> {
     let plan = reader.get::<Plan>(reader.ids()?.plan())?;
-    plan.as_ref().and_then(|plan| plan.current()).map(|state| named(reader, state.clone())).transpose()
+    let Some(mut state) = plan.as_ref().and_then(|plan| plan.current()).cloned() else { return Ok(None) };
+    if state.priority_space.is_none() && state.priority_venture.is_empty() {
+        // A build that does not know spaces has confirmed it, and dropped what it does not know.
+        let earlier = plan.iter().flat_map(|plan| plan.states.values().rev());
+        state.priority_space = earlier.filter_map(|state| state.priority_space).next();
+    }
+    named(reader, state).map(Some)
 }
 
 fn named(reader: Reader<'_>, state: PlanState) -> Result<PlanState, Failure> {

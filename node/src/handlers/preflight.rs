@@ -18,12 +18,17 @@ use crate::caller::effective;
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
 /// A backup older than this is worth a word.
 const BACKUP_OLD_MS: i64 = 48 * 3_600_000;
+/// A clock that differs by more seconds makes ages wrong.
+const SKEW_S: u64 = 300;
 /// Above this share of the disk in use, writes are near to fail.
 const DISK_PERCENT: u64 = 90;
 
 pub(crate) async fn preflight(cx: &Cx, _: Empty) -> Handled {
     let (build, login, place) = tokio::join!(build(), github::login(), place(cx));
-    let checks = vec![store(cx), right(cx), build, login, place, peers(cx), disk(cx), backup(cx)];
+    let known = super::fleet::views(&cx.app, cx.now());
+    let peers = [peers(cx, &known), clocks(&known)];
+    let checks = [store(cx), right(cx), build, login, place].into_iter().chain(peers).chain([disk(cx), backup(cx)]);
+    let checks: Vec<CheckRow> = checks.collect();
     let failed = checks.iter().any(|check| check.critical && check.state == CheckState::Fail);
     let summary = if failed {
         "critical checks failed"
@@ -114,9 +119,8 @@ async fn place(cx: &Cx) -> CheckRow {
 }
 
 /// A peer that was not heard for a day may hold what this node does not know.
-fn peers(cx: &Cx) -> CheckRow {
+fn peers(cx: &Cx, all: &[PeerView]) -> CheckRow {
     let now = cx.now();
-    let all = super::fleet::views(&cx.app, now);
     if all.is_empty() {
         return check("peers", CheckState::Pass, "single machine", None);
     }
@@ -129,6 +133,20 @@ fn peers(cx: &Cx) -> CheckRow {
     let message = format!("{connected} of {} connected{behind}", members.len());
     let state = if lost > 0 { CheckState::Warn } else { CheckState::Pass };
     check("peers", state, message, Some("`ctxnode peers` shows which were not heard for a day"))
+}
+
+/// What was first is never told by clocks; ages and what is stale are.
+fn clocks(all: &[PeerView]) -> CheckRow {
+    let off = all.iter().filter_map(|peer| {
+        let skew = peer.clock_skew_seconds.filter(|skew| skew.unsigned_abs() > SKEW_S)?;
+        let side = if skew > 0 { "ahead" } else { "behind" };
+        Some(format!("{} is {} min {side}", peer.name, skew.unsigned_abs() / 60))
+    });
+    let off: Vec<String> = off.collect();
+    if off.is_empty() {
+        return check("clocks", CheckState::Pass, "none is known to be off", None);
+    }
+    check("clocks", CheckState::Warn, off.join(", "), Some("set the clock of the machine that is wrong"))
 }
 
 fn disk(cx: &Cx) -> CheckRow {
@@ -153,5 +171,30 @@ fn backup(cx: &Cx) -> CheckRow {
             check("backup", CheckState::Warn, format!("last one: {}", at.age(now)), Some("run `ctxnode backup`"))
         }
         None => check("backup", CheckState::Warn, "there is none yet", Some("run `ctxnode backup`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_five_minutes_is_named() {
+        let peer = |name: &str, skew: Option<i64>| -> PeerView {
+            let peer = json!({
+                "node": "b", "name": name, "role": "writer", "state": "connected", "path": null, "address": null,
+                "rtt_ms": null, "we_lack": null, "they_lack": null, "unacknowledged_seconds": null, "last_seen": null,
+                "last_seen_age": null, "build": null, "clock_skew_seconds": skew, "active_sessions": null,
+                "problem": null, "fix": null, "addresses": [],
+            });
+            serde_json::from_value(peer).unwrap()
+        };
+        let fine = clocks(&[peer("mac", None), peer("server", Some(-300))]);
+        assert_eq!((fine.state, fine.fix), (CheckState::Pass, None));
+        let off = clocks(&[peer("mac", Some(301)), peer("server", Some(-7_200)), peer("laptop", None)]);
+        assert_eq!(off.message, "mac is 5 min ahead, server is 120 min behind");
+        assert!(off.state == CheckState::Warn && off.fix.is_some());
     }
 }

@@ -343,7 +343,8 @@ fn a_configured_address_is_enough_for_two_machines_to_meet() {
     mac_daemon.stop();
     laptop_daemon.stop();
     // A daemon takes another port when its own is taken, and nobody answers there.
-    let _taken = before.each_ref().map(|address| UdpSocket::bind(address.as_str()).unwrap());
+    // Somebody else may have it by now, which is as good.
+    let _taken = before.each_ref().map(|address| UdpSocket::bind(address.as_str()).ok());
     mac_daemon.restart();
     laptop_daemon.restart();
     for (sandbox, other) in [(&mac, &before[1]), (&laptop, &before[0])] {

@@ -39,8 +39,6 @@ pub(super) struct Member {
     pub(super) revoked: Option<(Cuts, Order)>,
     /// Up to where an admin has accepted each log since.
     pub(super) accepted: Cuts,
-    /// The op that made it an admin last; none did so with the founder.
-    pub(super) raised: Option<Order>,
 }
 
 pub(super) fn lies_beyond(cuts: &Cuts, log: &LogId, seq: u64) -> bool {
@@ -48,9 +46,8 @@ pub(super) fn lies_beyond(cuts: &Cuts, log: &LogId, seq: u64) -> bool {
 }
 
 impl Member {
-    pub(super) fn new(name: &str, standing: Standing, raised: Option<Order>) -> Self {
-        let accepted = Cuts::new();
-        Self { name: name.to_owned(), standing, earlier: Vec::new(), revoked: None, accepted, raised }
+    pub(super) fn new(name: &str, standing: Standing) -> Self {
+        Self { name: name.to_owned(), standing, earlier: Vec::new(), revoked: None, accepted: Cuts::new() }
     }
 
     /// What was accepted before a demotion or a revocation stands as far as that lets the log stand.

@@ -199,26 +199,76 @@ fn what_a_revocation_took_out_comes_back_when_that_does_not_count() {
     assert_eq!(roles, [None, Some(Role::Admin), Some(Role::Writer)]);
 }
 
-/// An admin that was revoked claims an earlier time and revokes the founder from the beginning. By the claimed order it is the
-/// first; it does not take away what it is an admin by, and the recovery key sets all of it right.
+/// An admin that was revoked claims an earlier time and revokes the founder. If it takes away what it is an admin by, it has said
+/// nothing; otherwise it is the first in the claimed order, and the recovery key sets that right.
 #[test]
-fn a_back_dated_revocation_of_the_founder_is_undone_by_the_recovery_key() {
-    let cuts = vec![Cut { log: log(2), last: 1, tip: None }];
-    let ops = || {
+fn a_back_dated_revocation_of_the_founder_stands_on_something_or_not_at_all() {
+    let cuts = |number: u8, last: u64| vec![Cut { log: log(number), last, tip: None }];
+    let ops = |left: Vec<Cut>| {
         vec![
             genesis(),
             (order(2, 1), grant(2, Role::Admin)),
             (order(3, 1), grant(3, Role::Writer)),
-            (order(20, 1), ControlOp::Revoke { node: node(2), cuts: cuts.clone() }),
-            (order(15, 2), ControlOp::Revoke { node: node(1), cuts: vec![] }),
+            (order(20, 1), ControlOp::Revoke { node: node(2), cuts: cuts(2, 1) }),
+            (order(15, 2), ControlOp::Revoke { node: node(1), cuts: left }),
         ]
     };
-    let authority = evaluate(ops());
-    assert_eq!((authority.role(&node(1)), authority.role(&node(2))), (None, Some(Role::Admin)));
-    let ops = ops().into_iter().chain([(order(30, 9), grant(1, Role::Admin))]).collect();
+    let roles = |authority: &Authority| [1, 2, 3].map(|number| authority.role(&node(number)));
+    let sound = [Some(Role::Admin), None, Some(Role::Writer)];
+    assert_eq!(roles(&evaluate(ops(vec![]))), sound);
+    assert_eq!(roles(&evaluate(ops(cuts(1, 2)))), [None, Some(Role::Admin), None]);
+    let rescued = ops(cuts(1, 2)).into_iter().chain([(order(30, 9), grant(1, Role::Admin))]).collect();
+    assert_eq!(roles(&evaluate(rescued)), sound);
+}
+
+/// Whoever was revoked lets somebody else in, in a new log with an earlier time, who then speaks of the one that revoked it.
+#[test]
+fn whoever_was_revoked_comes_back_by_nobody_else() {
+    let speak = [
+        (11, ControlOp::SetRole { node: node(1), role: Role::Admin, cuts: vec![] }),
+        (11, ControlOp::SetRole { node: node(1), role: Role::Reader, cuts: vec![] }),
+        (30, ControlOp::Revoke { node: node(1), cuts: vec![Cut { log: log(1), last: 19, tip: None }] }),
+        (30, ControlOp::Revoke { node: node(1), cuts: vec![] }),
+    ];
+    for taken in [
+        ControlOp::Revoke { node: node(2), cuts: vec![Cut { log: log(2), last: 1, tip: None }] },
+        ControlOp::SetRole { node: node(2), role: Role::Reader, cuts: vec![Cut { log: log(2), last: 1, tip: None }] },
+    ] {
+        for (at, said) in &speak {
+            let ops = vec![
+                genesis(),
+                (order(2, 1), grant(2, Role::Admin)),
+                (Order { epoch: 77, seq: 1, ..order(10, 2) }, grant(3, Role::Admin)),
+                (order(*at, 3), said.clone()),
+                (order(20, 1), taken.clone()),
+            ];
+            let authority = evaluate(ops);
+            assert_eq!(authority.role(&node(1)), Some(Role::Admin), "{taken:?} {said:?}");
+            assert_ne!(authority.role(&node(2)), Some(Role::Admin), "{taken:?} {said:?}");
+            assert_eq!(authority.role(&node(3)), None, "{taken:?} {said:?}");
+        }
+    }
+}
+
+/// It was taken out by one revocation, and a later one, that counts after all, lets it stand.
+#[test]
+fn what_nothing_cuts_any_more_comes_back() {
+    let revoke = |number: u8, last: u64| ControlOp::Revoke {
+        node: node(number),
+        cuts: vec![Cut { log: log(number), last, tip: None }],
+    };
+    let mut ops = vec![genesis()];
+    ops.extend((2..6).map(|number| (order(u64::from(number), 1), grant(number, Role::Admin))));
+    ops.extend([
+        (order(6, 2), grant(6, Role::Writer)),
+        (order(15, 5), revoke(4, 100)),
+        (order(20, 3), revoke(2, 5)),
+        (order(25, 4), revoke(2, 10)),
+        (order(30, 1), revoke(5, 14)),
+    ]);
     let authority = evaluate(ops);
-    let roles = [1, 2, 3].map(|number| authority.role(&node(number)));
-    assert_eq!(roles, [Some(Role::Admin), None, Some(Role::Writer)]);
+    let roles = [2, 4, 5, 6].map(|number| authority.role(&node(number)));
+    assert_eq!(roles, [None, Some(Role::Admin), None, Some(Role::Writer)]);
 }
 
 /// It lost its replica and joins again with the key that it has kept, with less than before.

@@ -26,14 +26,15 @@ impl Shared {
         members.into_iter().filter_map(written).collect()
     }
 
-    /// Returns how many entries of each other member this node has.
+    /// Returns how many entries this node has of each other member that it does not speak with; the others hear that as it happens.
     pub(super) fn held(&self) -> BTreeMap<NodeKey, u64> {
         let own = self.store.node();
         let heads = Arc::clone(&self.heads.borrow());
         let authority = self.store.authority();
         let Some(spaces) = authority.spaces(&own) else { return BTreeMap::new() };
-        let mut held: BTreeMap<NodeKey, u64> =
-            authority.members().filter(|(node, _)| *node != own).map(|(node, _)| (node, 0)).collect();
+        let others = authority.members().map(|(node, _)| node).filter(|node| *node != own);
+        let is_met = |node: &NodeKey| self.peers.one(*node, |peer| peer.speaks());
+        let mut held: BTreeMap<NodeKey, u64> = others.filter(|node| !is_met(node)).map(|node| (node, 0)).collect();
         for (log, head) in heads.heads.0.iter().filter(|(log, _)| spaces.contains(&log.space)) {
             if let Some(count) = held.get_mut(&log.author) {
                 *count += head.length;

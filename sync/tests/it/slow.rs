@@ -243,7 +243,7 @@ impl Lacking {
 #[test]
 fn a_frame_that_keeps_coming_is_waited_for() {
     block_on(async {
-        let patience = Patience { frame: Duration::from_secs(2), ack: LONG, ..IMPATIENT };
+        let patience = Patience { frame: Duration::from_secs(3), ack: LONG, ..IMPATIENT };
         let mac = founder_with(patience);
         let bad = corrupted(&mac, Role::Writer, "bad").await;
         let note = bad.note(None, &noise(32 << 10, 7)).await;
@@ -253,7 +253,7 @@ fn a_frame_that_keeps_coming_is_waited_for() {
         let mut liar = Liar::greet(&bad.secret, &mac).await;
         let begun = tokio::time::Instant::now();
         let mut tick = tokio::time::interval(NOW_AND_THEN);
-        for piece in batch.chunks(batch.len() / 100) {
+        for piece in batch.chunks(batch.len() / 140) {
             tick.tick().await;
             // A node that has lost its patience has stopped the stream.
             liar.send.write_all(piece).await.unwrap();
