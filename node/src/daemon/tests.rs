@@ -563,7 +563,8 @@ async fn a_machine_in_field_mode_syncs_by_itself_when_its_interval_is_over() {
     connect(&first, &second).await;
     let state = || second.app.fleet.get().unwrap().status()[0].state;
     soon("they are connected", || state() == PeerState::Connected).await;
-    let rounds = tokio::spawn(crate::field::run(Arc::clone(&second.app)));
+    let mut rounds = tokio::task::JoinSet::new();
+    rounds.spawn(crate::field::run(Arc::clone(&second.app)));
     second.do_("field.on", json!({ "every": "15m", "keep_awake": false })).await;
     soon("it has left", || state() == PeerState::Unreachable).await;
     let note = first.do_("note.create", json!({ "content": "meanwhile", "human_requested": true })).await;
@@ -572,5 +573,4 @@ async fn a_machine_in_field_mode_syncs_by_itself_when_its_interval_is_over() {
     assert!(!has() && state() == PeerState::Unreachable);
     second.clock.advance(15 * MINUTE);
     soon("a round of its own brings it", has).await;
-    rounds.abort();
 }
