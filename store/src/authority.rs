@@ -14,14 +14,12 @@ use thiserror::Error;
 use crate::entry::{Header, Op};
 
 mod control;
+mod count;
 mod member;
 
 pub use control::{ControlOp, Cut};
 pub(crate) use control::{holds_control, is_where_it_belongs};
 use member::{Earlier, Member, Standing, by_log, lies_beyond};
-
-/// How often an op that was taken out may come back.
-const RETURNS: u8 = 3;
 
 /// What a member may do. Each role may do all that a lesser one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,111 +70,30 @@ pub struct Authority {
     /// Whoever may ever have been an admin: what others say of rights changes nothing.
     rulers: BTreeSet<NodeKey>,
     recovery: Option<NodeKey>,
-    genesis: Option<Order>,
     fleet_space: Option<SpaceId>,
 }
 
 impl Authority {
-    /// Evaluates a set of control ops. `fleet_space` is the space in which they live.
-    ///
-    /// An op of a member that lies beyond the point where the member was revoked, or an admin no longer, does not count,
-    /// whatever time it claims. Taking it out may change who was revoked, so the evaluation starts over without it: first without what
-    /// the first op in order that cuts others takes out, then, if that one still counts, the next. So of ops that take each other out
-    /// the first in order stays. One that no longer counts without those that it takes out would stand on nothing and never counts,
-    /// and neither does what a node says of itself, since that lies beyond the point that it names. What was taken out comes back when
-    /// nothing that counts cuts it any more; a few times, which bounds the rounds.
+    /// Evaluates a set of control ops. `fleet_space` is the space in which they live. Which of them count, `count` says.
     #[must_use]
     pub fn evaluate(ops: &BTreeMap<Order, ControlOp>, fleet_space: SpaceId) -> Self {
-        let mut out: BTreeSet<Order> = BTreeSet::new();
-        let mut never: BTreeSet<Order> = BTreeSet::new();
-        let mut came_back: BTreeMap<Order, u8> = BTreeMap::new();
-        let mut last: Option<Order> = None;
-        let rulers = rulers(ops);
-        loop {
-            let is_out = |op: &Order| out.contains(op) || never.contains(op);
-            let (mut authority, counting) = Self::evaluate_without(ops, is_out, fleet_space);
-            if let Some(by) = last.take().filter(|by| !counting.contains(by)) {
-                never.insert(by);
-                continue;
-            }
-            let may_return = |op: &&Order| came_back.get(op).is_none_or(|times| *times < RETURNS);
-            let free: Vec<Order> =
-                out.iter().filter(may_return).filter(|op| authority.cut_by(op).is_none()).copied().collect();
-            if !free.is_empty() {
-                for op in free {
-                    out.remove(&op);
-                    *came_back.entry(op).or_default() += 1;
-                }
-                continue;
-            }
-            let mut cut: BTreeMap<Order, Vec<Order>> = BTreeMap::new();
-            for op in ops.keys().filter(|op| !is_out(op)) {
-                if let Some(by) = authority.cut_by(op) {
-                    cut.entry(by).or_default().push(*op);
-                }
-            }
-            let of_themselves: Vec<Order> =
-                cut.iter().filter(|(by, ops)| ops.contains(by)).map(|(by, _)| *by).collect();
-            if !of_themselves.is_empty() {
-                never.extend(of_themselves);
-                continue;
-            }
-            let Some((first, victims)) = cut.pop_first() else {
-                authority.rulers = rulers;
-                return authority;
-            };
-            out.extend(victims);
-            last = Some(first);
-        }
-    }
-
-    /// Evaluates the ops that are not out; returns also which of them count.
-    fn evaluate_without(
-        ops: &BTreeMap<Order, ControlOp>,
-        is_out: impl Fn(&Order) -> bool,
-        fleet_space: SpaceId,
-    ) -> (Self, BTreeSet<Order>) {
         let mut authority = Self { fleet_space: Some(fleet_space), ..Self::default() };
-        let mut counting = BTreeSet::new();
-        let Some((place, founder, recovery)) = founding(ops) else { return (authority, counting) };
-        authority.genesis = Some(place);
+        let Some((founder, recovery)) = founding(ops) else { return authority };
         authority.recovery = Some(recovery);
+        authority.rulers = rulers(ops, founder, recovery);
+        authority.pinned =
+            ops.iter().filter(|(order, _)| order.author == recovery).filter_map(|(_, op)| op.subject()).collect();
         let all = Standing { role: Role::Admin, spaces: None };
         authority.members.insert(founder, Member::new("", all));
-
-        // What the recovery key says about a node stands against everything that others say about it.
-        let pinned: BTreeSet<NodeKey> =
-            ops.iter().filter(|(order, _)| order.author == recovery).filter_map(|(_, op)| op.subject()).collect();
-        authority.pinned.clone_from(&pinned);
-        for (order, op) in ops.iter().filter(|(order, _)| !is_out(order)) {
-            let subject = op.subject();
-            let by_recovery = order.author == recovery;
-            let about_pinned = subject.is_some_and(|node| pinned.contains(&node));
-            // The key that beats all is no member: nobody lets it in, and so nobody takes its word away.
-            let about_recovery = subject == Some(recovery);
-            if !about_recovery && (by_recovery || (!about_pinned && authority.is_admin(&order.author))) {
-                counting.insert(*order);
-                authority.take(order, op);
-            }
+        for order in count::counting(ops, fleet_space, (founder, recovery)) {
+            authority.take(&ops[&order]);
         }
-        (authority, counting)
-    }
-
-    /// The op because of which another one does not count, whatever time that claims.
-    fn cut_by(&self, order: &Order) -> Option<Order> {
-        let (Some(space), Some(member)) = (self.fleet_space, self.members.get(&order.author)) else { return None };
-        let log = LogId { space, author: order.author, epoch: order.epoch };
-        // The genesis log is a log of its own; its one entry is never cut.
-        member.cut_by(&log, order.seq).filter(|_| !self.is_genesis(order))
+        authority
     }
 
     /// Whether what a node says of rights may change any. Before the fleet is founded, what founds it does.
     pub(crate) fn may_rule(&self, node: &NodeKey) -> bool {
-        self.genesis.is_none() || self.rulers.contains(node)
-    }
-
-    fn is_genesis(&self, order: &Order) -> bool {
-        self.genesis == Some(*order)
+        self.recovery.is_none() || self.rulers.contains(node)
     }
 
     /// Returns the nodes about which two evaluations say different things.
@@ -202,7 +119,7 @@ impl Authority {
         }
         let member = self.members.get(&header.log.author).ok_or(Refusal::UnknownAuthor)?;
         let accepted = is_record && seq <= *member.accepted.get(log).unwrap_or(&0);
-        if let Some((cuts, _)) = &member.revoked
+        if let Some(cuts) = &member.revoked
             && !accepted
             && lies_beyond(cuts, log, seq)
         {
@@ -245,7 +162,7 @@ impl Authority {
         let ends = |cuts: &member::Cuts| cuts.get(log).is_some_and(|last| *last >= seq);
         self.members.get(&log.author).is_some_and(|member| {
             ends(&member.accepted)
-                || member.revoked.as_ref().is_some_and(|(cuts, _)| ends(cuts))
+                || member.revoked.as_ref().is_some_and(ends)
                 || member.earlier.iter().any(|earlier| ends(&earlier.cuts))
         })
     }
@@ -288,11 +205,7 @@ impl Authority {
         self.members.iter().filter(|(_, member)| member.revoked.is_some()).map(|(node, _)| *node)
     }
 
-    fn is_admin(&self, node: &NodeKey) -> bool {
-        self.role(node) == Some(Role::Admin)
-    }
-
-    fn take(&mut self, order: &Order, op: &ControlOp) {
+    fn take(&mut self, op: &ControlOp) {
         match op {
             ControlOp::Grant { node, role, spaces, name } => {
                 let standing = Standing { role: *role, spaces: spaces.clone() };
@@ -301,7 +214,7 @@ impl Authority {
                         let old = std::mem::replace(&mut member.standing, standing);
                         // What it wrote until then was written with those rights.
                         let ended = member.revoked.take();
-                        member.earlier.extend(ended.map(|(cuts, by)| Earlier { standing: old, cuts, by }));
+                        member.earlier.extend(ended.map(|cuts| Earlier { standing: old, cuts }));
                         member.name.clone_from(name);
                     }
                     None => drop(self.members.insert(*node, Member::new(name, standing))),
@@ -313,14 +226,14 @@ impl Authority {
                     let standing = Standing { role: *role, spaces: member.standing.spaces.clone() };
                     let old = std::mem::replace(&mut member.standing, standing);
                     member.accept_at_most(&cuts);
-                    member.earlier.push(Earlier { standing: old, cuts, by: *order });
+                    member.earlier.push(Earlier { standing: old, cuts });
                 }
             }
             ControlOp::Revoke { node, cuts } => {
                 if let Some(member) = self.members.get_mut(node) {
                     let cuts = by_log(cuts);
                     member.accept_at_most(&cuts);
-                    member.revoked = Some((cuts, *order));
+                    member.revoke(cuts);
                 }
             }
             ControlOp::AcceptUpTo { cut, before } => {
@@ -336,18 +249,17 @@ impl Authority {
     }
 }
 
-/// The place of the founding op, the founder, and the recovery key.
-fn founding(ops: &BTreeMap<Order, ControlOp>) -> Option<(Order, NodeKey, NodeKey)> {
+/// The founder and the recovery key.
+fn founding(ops: &BTreeMap<Order, ControlOp>) -> Option<(NodeKey, NodeKey)> {
     ops.iter().find_map(|(order, op)| match op {
-        ControlOp::Genesis { founder, recovery, .. } if order.author == *founder => Some((*order, *founder, *recovery)),
+        ControlOp::Genesis { founder, recovery, .. } if order.author == *founder => Some((*founder, *recovery)),
         _ => None,
     })
 }
 
 /// Whoever may have been an admin at any time: the founder, the recovery key, and whom one of these says to be one, whether that
 /// counts or not.
-fn rulers(ops: &BTreeMap<Order, ControlOp>) -> BTreeSet<NodeKey> {
-    let Some((_, founder, recovery)) = founding(ops) else { return BTreeSet::new() };
+fn rulers(ops: &BTreeMap<Order, ControlOp>, founder: NodeKey, recovery: NodeKey) -> BTreeSet<NodeKey> {
     let mut raised: BTreeMap<NodeKey, Vec<NodeKey>> = BTreeMap::new();
     for (order, op) in ops {
         if let ControlOp::Grant { node, role: Role::Admin, .. } | ControlOp::SetRole { node, role: Role::Admin, .. } =

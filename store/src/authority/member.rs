@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ctxnode_model::SpaceId;
 use ctxnode_model::frontier::LogId;
-use ctxnode_model::{Order, SpaceId};
 
 use super::{Cut, Role};
 
@@ -23,8 +23,6 @@ pub(super) struct Standing {
 pub(super) struct Earlier {
     pub(super) standing: Standing,
     pub(super) cuts: Cuts,
-    /// The op that ended it.
-    pub(super) by: Order,
 }
 
 /// One member, with what was said about its logs.
@@ -35,8 +33,8 @@ pub(super) struct Member {
     pub(super) standing: Standing,
     /// Oldest first.
     pub(super) earlier: Vec<Earlier>,
-    /// `Some` once revoked: up to where each log stands, and the op that says so.
-    pub(super) revoked: Option<(Cuts, Order)>,
+    /// `Some` once revoked: up to where each log stands.
+    pub(super) revoked: Option<Cuts>,
     /// Up to where an admin has accepted each log since.
     pub(super) accepted: Cuts,
 }
@@ -57,6 +55,15 @@ impl Member {
         }
     }
 
+    /// Whoever is revoked again has no more than before.
+    pub(super) fn revoke(&mut self, mut cuts: Cuts) {
+        if let Some(before) = &self.revoked {
+            cuts.retain(|log, _| before.contains_key(log));
+            cuts.iter_mut().for_each(|(log, last)| *last = (*last).min(before[log]));
+        }
+        self.revoked = Some(cuts);
+    }
+
     /// Which of the earlier standings holds at a position; the present one when none does.
     fn holds_at(&self, log: &LogId, seq: u64) -> Option<usize> {
         self.earlier.iter().position(|earlier| !lies_beyond(&earlier.cuts, log, seq))
@@ -64,22 +71,6 @@ impl Member {
 
     pub(super) fn standing_at(&self, log: &LogId, seq: u64) -> &Standing {
         self.holds_at(log, seq).map_or(&self.standing, |at| &self.earlier[at].standing)
-    }
-
-    /// The op that revoked the member before a position, or ended its being an admin.
-    pub(super) fn cut_by(&self, log: &LogId, seq: u64) -> Option<Order> {
-        if let Some((cuts, by)) = &self.revoked
-            && lies_beyond(cuts, log, seq)
-        {
-            return Some(*by);
-        }
-        if self.standing_at(log, seq).role == Role::Admin {
-            return None;
-        }
-        let before = &self.earlier[..self.holds_at(log, seq).unwrap_or(self.earlier.len())];
-        let was_admin = |earlier: &&Earlier| earlier.standing.role == Role::Admin;
-        let ended = before.iter().rev().find(was_admin).or_else(|| self.earlier.iter().find(was_admin));
-        ended.map(|earlier| earlier.by)
     }
 }
 
