@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// How many seeds run in every test run.
-const SEEDS: Range<u64> = 0..6_000;
+const SEEDS: Range<u64> = 0..4_000;
 /// On how many threads; the machine of the tests has two cores.
 const THREADS: usize = 2;
 
