@@ -508,6 +508,37 @@ proptest! {
         prop_assert_eq!(evaluate(set).role(&node(rescued)), None);
     }
 
+    /// Whoever says what counts is an admin at that place, of what counts alone; and nothing that counts lies beyond a cut that counts.
+    #[test]
+    fn what_counts_agrees_with_itself(
+        ops in proptest::collection::vec((2_u64..40, 1_u8..6, 1_u64..3, any_op()), 0..24),
+        key in proptest::collection::vec((2_u64..40, any_op()), 0..2),
+    ) {
+        let said = ops.into_iter().map(|(stamp, by, epoch, op)| (Order { epoch, ..order(stamp, by) }, op));
+        let set: BTreeMap<Order, ControlOp> =
+            said.chain(key.into_iter().map(|(stamp, op)| (order(stamp, 9), op))).chain([genesis()]).collect();
+        let counting = count::counting(&set, SPACE, (node(1), node(9)));
+        let mut replayed = Authority::default();
+        let founder = Standing { role: Role::Admin, spaces: None };
+        replayed.members.insert(node(1), Member::new("", founder));
+        for place in &counting {
+            let is_admin = replayed.role(&place.author) == Some(Role::Admin);
+            prop_assert!(is_admin || place.author == node(9), "{:?} {:?}", place, set);
+            replayed.take(&set[place]);
+        }
+        for by in &counting {
+            let (cut, cuts) = match &set[by] {
+                ControlOp::Revoke { node, cuts } => (*node, cuts),
+                ControlOp::SetRole { node, role, cuts } if *role < Role::Admin => (*node, cuts),
+                _ => continue,
+            };
+            for op in counting.iter().filter(|op| op.author == cut && *op < by && set[op] != genesis().1) {
+                let log = LogId { author: op.author, epoch: op.epoch, ..log(1) };
+                prop_assert!(!lies_beyond(&by_log(cuts), &log, op.seq), "{:?} {:?} {:?}", op, by, set);
+            }
+        }
+    }
+
     /// Of admins who all revoke each other, exactly the first in order stays.
     #[test]
     fn of_admins_who_revoke_each_other_exactly_one_stays(stamps in proptest::array::uniform3(10_u64..14)) {
