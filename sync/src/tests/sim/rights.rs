@@ -85,7 +85,10 @@ impl World {
             let (is_behind, is_accepted) = (*seq > stands, *seq <= accepted);
             let role = authority.role(&author);
             let has_space = |spaces: &Spaces| log.space == fleet_space || spaces.contains(&log.space);
+            // Control ops stand in the fleet's space only.
+            let is_in_place = is_record || log.space == fleet_space;
             let must_not = match role {
+                _ if !is_in_place => true,
                 None if author != founder && said.grants == 0 => true,
                 None => is_behind && !is_accepted,
                 Some(role) if role < needed => is_behind && !is_accepted,
@@ -104,7 +107,7 @@ impl World {
                 let all = role == Role::Admin || log.space == fleet_space;
                 role >= needed && (all || spaces.is_none_or(|spaces| spaces.contains(&log.space)))
             });
-            if is_left_alone && may {
+            if is_left_alone && may && is_in_place {
                 assert!(!is_refused, "held back although allowed: {}", about());
                 assert!(role.is_some(), "{author} is a member: {}", self.tail());
             }
