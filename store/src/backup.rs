@@ -236,7 +236,8 @@ fn aside(target: &Path) -> PathBuf {
 fn renew_epoch(path: &Path, entropy: &dyn Entropy) -> Result<(u64, u64, u64), OpenError> {
     let rows = {
         let database = std::sync::Arc::new(builder().open(path).map_err(StoreError::from)?);
-        crate::migrate::to_present(&database)?;
+        // The backup itself is the copy.
+        crate::migrate::to_present(&database, None)?;
         crate::open::add_missing_tables(&database)?;
         let transaction = database.begin_write().map_err(StoreError::from)?;
         {

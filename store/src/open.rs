@@ -226,7 +226,7 @@ impl Store {
         entropy: Arc<dyn Entropy>,
         incarnation: Option<&[u8]>,
     ) -> Result<Self, OpenError> {
-        migrate::to_present(&database)?;
+        migrate::to_present(&database, place.path.as_deref())?;
         add_missing_tables(&database)?;
         let database = Arc::new(database);
         let previous = check_incarnation(&database, incarnation, entropy.as_ref())?;

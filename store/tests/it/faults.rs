@@ -102,6 +102,44 @@ fn a_file_of_format_1_is_brought_to_the_present_one_and_its_backups_too() {
     }
 }
 
+/// before a file of an older format is brought forward there is a copy of it, and without one nothing is changed.
+#[test]
+fn q_07_an_older_file_is_kept_before_it_is_brought_forward() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let kept = dir.path().join("store.redb.format-1");
+    file_of_format_1(&path);
+    // A place that the copy cannot have.
+    std::fs::create_dir(&kept).unwrap();
+    std::fs::write(kept.join("file"), "").unwrap();
+    let error = reopen(&path, 1).unwrap_err();
+    assert!(matches!(&error, OpenError::Io { path, .. } if *path == kept), "{error:?}");
+    std::fs::remove_dir_all(&kept).unwrap();
+
+    let store = reopen(&path, 1).unwrap();
+    says_what_format_1_said(&store);
+    add_note(&store, "only in the present format", "text", &[]);
+    store.close();
+    let back = dir.path().join("back.redb");
+    Store::restore(&kept, &back, &SeededEntropy::new(5)).unwrap();
+    let store = reopen(&back, 1).unwrap();
+    says_what_format_1_said(&store);
+    let format_of = |path: &Path| {
+        // The copy was made of an open file, so it is repaired when it is opened.
+        let database = redb::Database::open(path).unwrap();
+        let table: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new("meta_v1");
+        let transaction = redb::ReadableDatabase::begin_read(&database).unwrap();
+        let value = transaction.open_table(table).unwrap().get(b"format".as_slice()).unwrap().unwrap();
+        value.value()[8..].to_vec()
+    };
+    assert_eq!(format_of(&kept), 1_u32.to_be_bytes());
+    // Opened once more it is of the present format, and nothing is copied.
+    std::fs::remove_file(&kept).unwrap();
+    drop(store);
+    reopen(&path, 1).unwrap().close();
+    assert!(!kept.exists());
+}
+
 #[test]
 fn a_damaged_file_of_format_1_stays_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
