@@ -1,14 +1,15 @@
 //! Invariants 4 and 5: nothing enters without verification, and equal sets of entries make equal replicas.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::Run;
 use ctxnode_model::index::Index;
-use ctxnode_model::record::{Note, Requirement};
-use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Space};
+use ctxnode_model::record::{Claim, Doc, DocRevision, Note, Plan, PlanState, Record, Requirement};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Scalar, Space};
 use ctxnode_store::entry::decode;
-use ctxnode_store::{ControlOp, Cut, Missing, Outcome, Refusal, Role, Store};
+use ctxnode_store::{Clock as _, ControlOp, Cut, Missing, Outcome, Refusal, Role, Store};
 use proptest::prelude::*;
+use serde_json::json;
 
 use crate::support::*;
 
@@ -256,6 +257,12 @@ enum Act {
     Revive(u8),
     Handoff(u8, bool),
     Requirement(u8),
+    Put(u8, u8),
+    DeleteDoc(u8),
+    Plan(u8),
+    Claim(u8),
+    Extend(u8),
+    Release(u8),
     Sync,
 }
 
@@ -269,49 +276,125 @@ fn act() -> impl Strategy<Value = (bool, Act)> {
         any::<u8>().prop_map(Act::Revive),
         (0_u8..3, any::<bool>()).prop_map(|(t, d)| Act::Handoff(t, d)),
         (0_u8..3).prop_map(Act::Requirement),
+        // Few docs and few texts, so that two nodes make the same one apart.
+        (0_u8..4, 0_u8..3).prop_map(|(n, t)| Act::Put(n, t)),
+        (0_u8..4).prop_map(Act::DeleteDoc),
+        any::<u8>().prop_map(Act::Plan),
+        (0_u8..2).prop_map(Act::Claim),
+        any::<u8>().prop_map(Act::Extend),
+        any::<u8>().prop_map(Act::Release),
         Just(Act::Sync),
     ];
     (any::<bool>(), act)
 }
 
-fn carry_out(node: &Node, act: &Act, notes: &mut Vec<DocumentId>) {
+/// What both nodes made.
+#[derive(Default)]
+struct Made {
+    notes: Vec<DocumentId>,
+    /// Every text that was put, by the place at which it was.
+    docs: BTreeMap<DocumentId, BTreeMap<String, String>>,
+    /// The places of all states of the plan, with the issue that each names.
+    plans: BTreeMap<String, u8>,
+    claims: Vec<DocumentId>,
+}
+
+/// One of those records that a node has, deleted ones apart.
+fn known<T: Record>(store: &Store, of: &[DocumentId], number: u8) -> Option<DocumentId> {
+    let snapshot = store.read().unwrap();
+    let is_here = |id: &DocumentId| snapshot.reader().get::<T>(*id).unwrap().is_some();
+    let here: Vec<DocumentId> = of.iter().copied().filter(is_here).collect();
+    (!here.is_empty()).then(|| here[usize::from(number) % here.len()])
+}
+
+/// Of four docs two are generated.
+fn doc_id(store: &Store, number: u8) -> (DocumentId, String) {
+    let (ids, name) = (store.ids(), format!("{}.md", number % 2));
+    let id = if number < 2 { ids.doc("alpha", &name) } else { ids.generated_doc("alpha", &name) };
+    (id, name)
+}
+
+/// Puts a doc as the daemon does when the text is another one, and brings it back when it was deleted; returns the place.
+fn put(store: &Store, id: DocumentId, name: String, text: String) -> String {
+    write(store, move |draft| {
+        let known = draft.reader().get_even_deleted::<Doc>(id)?;
+        let (now, key) = (draft.now(), draft.order(&alpha())?.sort_key());
+        let revision = DocRevision { hash: text.clone(), at: now, ..DocRevision::default() };
+        let mut edits = vec![
+            Edit::set("refreshed_at", now),
+            Edit::entry("revisions", key.clone(), Scalar::json(&json!(revision))),
+            Edit::entry("contents", key.clone(), text),
+        ];
+        if known.is_none() {
+            edits.extend([Edit::set("scope", "alpha"), Edit::set("name", name), Edit::set("created_at", now)]);
+        }
+        draft.edit(id, &alpha(), edits)?;
+        if known.is_some_and(|doc| doc.meta.deleted) {
+            draft.revive(id)?;
+        }
+        Ok(key)
+    })
+}
+
+fn set_plan(store: &Store, issue: u8) -> String {
+    write(store, move |draft| {
+        let (now, key) = (draft.now(), draft.order(&Space::Fleet)?.sort_key());
+        let state = PlanState { target_issues: vec![issue.to_string()], updated_at: now, ..PlanState::default() };
+        let id = draft.ids().plan();
+        draft.edit(id, &Space::Fleet, [Edit::entry("states", key.clone(), Scalar::json(&json!(state)))])?;
+        Ok(key)
+    })
+}
+
+fn claim(store: &Store, issue: u8) -> DocumentId {
+    write(store, move |draft| {
+        let (id, now) = (draft.fresh_id(Kind::Claim, &alpha())?, draft.now());
+        let edits = [
+            Edit::set("claim_kind", "issue"),
+            Edit::set("key", issue.to_string()),
+            Edit::set("venture", "alpha"),
+            Edit::set("repo", "org/repo"),
+            Edit::set("session_id", "sess_01HQXV3NK8J5Z7Y2M4T6W8R0AB"),
+            Edit::set("taken_at", now),
+            Edit::set("expires_at", now.plus(86_400_000)),
+        ];
+        draft.edit(id, &alpha(), edits)?;
+        Ok(id)
+    })
+}
+
+fn carry_out(node: &Node, act: &Act, made: &mut Made) {
     let store = &node.store;
     node.clock.advance(1_000);
-    let known = |number: u8| {
-        let snapshot = store.read().unwrap();
-        let here: Vec<DocumentId> =
-            notes.iter().copied().filter(|id| snapshot.reader().get::<Note>(*id).unwrap().is_some()).collect();
-        (!here.is_empty()).then(|| here[usize::from(number) % here.len()])
-    };
+    let set = |id: DocumentId, edits: Vec<Edit>| write(store, move |draft| draft.edit(id, &alpha(), edits));
     match *act {
-        Act::Add(text) => notes.push(add_note(store, "n", &format!("A {text}. B {text}.\nC"), &["x"])),
+        Act::Add(text) => made.notes.push(add_note(store, "n", &format!("A {text}. B {text}.\nC"), &["x"])),
         Act::Body(number, text) => {
-            if let Some(id) = known(number) {
+            if let Some(id) = known::<Note>(store, &made.notes, number) {
                 let changed = body(store, id).replacen('.', &format!(" and {text}."), 1 + usize::from(text % 2));
                 set_body(store, id, &changed, None);
             }
         }
         Act::Title(number, text) => {
-            if let Some(id) = known(number) {
-                write(store, move |draft| draft.edit(id, &alpha(), [Edit::set("title", format!("t{text}"))]));
+            if let Some(id) = known::<Note>(store, &made.notes, number) {
+                set(id, vec![Edit::set("title", format!("t{text}"))]);
             }
         }
         Act::Tag(number, tag, on) => {
-            if let Some(id) = known(number) {
+            if let Some(id) = known::<Note>(store, &made.notes, number) {
                 let tag = format!("tag{tag}");
-                let edit = if on { Edit::member("tags", tag) } else { Edit::remove("tags", tag) };
-                write(store, move |draft| draft.edit(id, &alpha(), [edit]));
+                set(id, vec![if on { Edit::member("tags", tag) } else { Edit::remove("tags", tag) }]);
             }
         }
         Act::Delete(number) => {
-            if let Some(id) = known(number) {
+            if let Some(id) = known::<Note>(store, &made.notes, number) {
                 write(store, move |draft| draft.tombstone(id));
             }
         }
         Act::Revive(number) => {
             let snapshot = store.read().unwrap();
             let here = |id: &DocumentId| snapshot.reader().get_even_deleted::<Note>(*id).unwrap().is_some();
-            let here: Vec<DocumentId> = notes.iter().copied().filter(here).collect();
+            let here: Vec<DocumentId> = made.notes.iter().copied().filter(here).collect();
             if !here.is_empty() {
                 let id = here[usize::from(number) % here.len()];
                 write(store, move |draft| draft.revive(id));
@@ -325,8 +408,63 @@ fn carry_out(node: &Node, act: &Act, notes: &mut Vec<DocumentId>) {
                 draft.edit(id, &Space::Fleet, [Edit::set("updated_at", now), Edit::set("required", now.0 % 2 == 0)])
             });
         }
+        Act::Put(number, text) => {
+            let ((id, name), text) = (doc_id(store, number), format!("# Text {text}\nand more of it\n"));
+            let place = put(store, id, name, text.clone());
+            made.docs.entry(id).or_default().insert(place, text);
+        }
+        Act::DeleteDoc(number) => {
+            if let Some(id) = known::<Doc>(store, &[doc_id(store, number).0], 0) {
+                write(store, move |draft| draft.tombstone(id));
+            }
+        }
+        Act::Plan(issue) => drop(made.plans.insert(set_plan(store, issue), issue)),
+        Act::Claim(issue) => made.claims.push(claim(store, issue)),
+        Act::Extend(number) => {
+            if let Some(id) = known::<Claim>(store, &made.claims, number) {
+                set(id, vec![Edit::set("expires_at", node.clock.now().plus(86_400_000))]);
+            }
+        }
+        Act::Release(number) => {
+            if let Some(id) = known::<Claim>(store, &made.claims, number) {
+                set(id, vec![Edit::set("released_at", node.clock.now())]);
+            }
+        }
         Act::Sync => {}
     }
+}
+
+/// How many rows the indexes have, as far as they are counted.
+fn counted(store: &Store) -> Vec<u64> {
+    let snapshot = store.read().unwrap();
+    let count = |index, kind, prefix: &[&str]| snapshot.reader().count(index, kind, prefix).unwrap();
+    let tags = ["tag0", "tag1", "x"].map(|tag| count(Index::NoteTag, Kind::Note, &["alpha", tag]));
+    let docs = [Kind::Doc, Kind::GeneratedDoc].map(|kind| count(Index::Scope, kind, &["alpha"]));
+    let claims = count(Index::ClaimLive, Kind::Claim, &["alpha"]);
+    tags.into_iter().chain(docs).chain([claims]).collect()
+}
+
+/// Equal replicas may have lost the same thing. So what the rules say (0.3, D-14, P-03) holds too: every revision of a doc is
+/// there and its text is the last of them, whole; the plan has its last ten states, in order; every claim is there.
+fn holds_what_was_made(store: &Store, made: &Made) {
+    let snapshot = store.read().unwrap();
+    let reader = snapshot.reader();
+    for (id, texts) in &made.docs {
+        let doc = reader.get_even_deleted::<Doc>(*id).unwrap().expect("every doc is there");
+        let hashes = doc.revisions.iter().map(|(place, revision)| (place, &revision.hash));
+        assert!(hashes.eq(texts), "{id}: {:?} of {texts:?}", doc.revisions);
+        assert_eq!(reader.body(*id).unwrap().as_ref(), texts.values().next_back(), "{id}");
+    }
+    let plan = reader.get::<Plan>(store.ids().plan()).unwrap().map(|plan| plan.value).unwrap_or_default();
+    let states = plan.states.iter().map(|(place, state)| (place.clone(), state.target_issues.clone()));
+    let newest = made.plans.iter().skip(made.plans.len().saturating_sub(10));
+    let newest = newest.map(|(place, issue)| (place.clone(), vec![issue.to_string()]));
+    assert_eq!(states.collect::<Vec<_>>(), newest.collect::<Vec<_>>());
+    let claims = reader.all::<Claim>(Kind::Claim).unwrap();
+    let all: BTreeSet<DocumentId> = claims.iter().map(|claim| claim.id).collect();
+    assert_eq!(all, made.claims.iter().copied().collect::<BTreeSet<_>>());
+    let living = claims.iter().filter(|claim| claim.released_at.is_none()).count() as u64;
+    assert_eq!(reader.count(Index::ClaimLive, Kind::Claim, &["alpha"]).unwrap(), living);
 }
 
 proptest! {
@@ -342,19 +480,15 @@ proptest! {
     ) {
         let (a, b) = (founder(40), member(&founder(40), 41));
         grant(&a, &b, Role::Admin);
-        let mut notes = Vec::new();
+        let mut made = Made::default();
         for (first, act) in &acts {
             if matches!(act, Act::Sync) {
                 sync(&a.store, &b.store);
             }
-            carry_out(if *first { &a } else { &b }, act, &mut notes);
+            carry_out(if *first { &a } else { &b }, act, &mut made);
         }
         sync(&a.store, &b.store);
         prop_assert_eq!(views(&a.store), views(&b.store));
-        let counted = |store: &Store| {
-            let snapshot = store.read().unwrap();
-            ["tag0", "tag1", "x"].map(|tag| snapshot.reader().count(Index::NoteTag, Kind::Note, &["alpha", tag]).unwrap())
-        };
         prop_assert_eq!(counted(&a.store), counted(&b.store));
 
         let c = member(&a, 42);
@@ -374,6 +508,10 @@ proptest! {
             prop_assert!(rounds <= entries.len() + 1, "no progress");
         }
         prop_assert_eq!(views(&c.store), views(&a.store));
+        prop_assert_eq!(counted(&c.store), counted(&a.store));
+        for node in [&a, &b, &c] {
+            holds_what_was_made(&node.store, &made);
+        }
         prop_assert_eq!(c.store.read().unwrap().check(|_| ()).unwrap().problem_count, 0);
     }
 }

@@ -1,14 +1,16 @@
 //! The matrix of rights: every kind x role x space x standing of its author x way on which its entry came.
 //!
 //! The table below is what people are told (who may write what); the code is asked by real entries. The author writes
-//! with a store in which it is an admin, as a changed program would: a node's own refusal protects nobody else.
+//! with a store in which it is an admin, as a changed program would: a node's own refusal protects nobody else. Ops that a
+//! newer version may know are signed by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ctxnode_model::frontier::{LogId, Run};
 use ctxnode_model::schema::{Shape, fields};
-use ctxnode_model::{DocumentId, Edit, Kind, Scalar, Space, SpaceId};
-use ctxnode_store::{ControlOp, Cut, Location, Role, SeededEntropy, Store, backup_to};
+use ctxnode_model::{DocumentId, Edit, Kind, NodeKey, Scalar, Space, Stamp};
+use ctxnode_store::entry::{Header, Op, VerifiedEntry};
+use ctxnode_store::{ControlOp, Cut, Location, NodeSecret, Role, SeededEntropy, Store, backup_to};
 
 use crate::support::*;
 
@@ -27,7 +29,11 @@ const TABLE: &[(&str, [bool; 3])] = &[
     ("escalation", [false, true, true]),
     ("event", [false, true, true]),
     ("deletion", [false, false, true]),
+    // What takes a deletion back is no less than a deletion.
+    ("revival", [false, false, true]),
     ("membership", [false, false, true]),
+    // Whatever a newer version means by it: it does nothing here, is kept and passed on, and readers write nothing.
+    ("unknown op", [false, true, true]),
 ];
 const ROLES: [Role; 3] = [Role::Reader, Role::Writer, Role::Admin];
 
@@ -35,8 +41,14 @@ const ROLES: [Role; 3] = [Role::Reader, Role::Writer, Role::Admin];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Active,
-    Demoted,
+    Demoted(Role),
     Revoked,
+}
+
+/// How an author may come to stand that was let in with a role. An admin can lose a part of it.
+fn standings(role: Role) -> impl Iterator<Item = Standing> {
+    let all = [Standing::Active, Standing::Demoted(Role::Reader), Standing::Revoked];
+    all.into_iter().chain((role == Role::Admin).then_some(Standing::Demoted(Role::Writer)))
 }
 
 /// What one entry tries.
@@ -45,8 +57,8 @@ struct Attempt {
     what: &'static str,
     space: Space,
     before: bool,
-    at: (SpaceId, u64),
-    /// The record that it makes; none for a deletion or a control op.
+    at: (LogId, u64),
+    /// The record that it makes, where it makes one.
     record: Option<DocumentId>,
 }
 
@@ -73,7 +85,7 @@ struct Author {
     entries: Vec<Vec<u8>>,
     attempts: Vec<Attempt>,
     cuts: Vec<Cut>,
-    log: LogId,
+    key: NodeKey,
 }
 
 fn make(store: &Store, kind: Kind, space: &Space) -> DocumentId {
@@ -85,44 +97,66 @@ fn make(store: &Store, kind: Kind, space: &Space) -> DocumentId {
     })
 }
 
+/// Another log of the author, with two ops that nobody knows: the first from before it was said how the author stands. A store
+/// writes none, and would begin new logs if it met some in its own.
+fn unknown_ops(store: &Store, secret: &NodeSecret, space: &Space) -> (LogId, [Vec<u8>; 2]) {
+    let log = LogId { space: space.id(&store.fleet()), author: store.node(), epoch: !store.epoch() };
+    let (mut prev, mut stamp) = ([0; 32], Stamp::default());
+    let entries = [1, 2].map(|seq| {
+        stamp = stamp.next(NOON);
+        let header = Header { fleet: store.fleet(), log, seq, prev, stamp, time: NOON };
+        let entry = VerifiedEntry::sign(header, vec![Op::Unknown { kind: 200, payload: vec![1] }], secret).unwrap();
+        prev = *entry.hash();
+        entry.bytes().to_vec()
+    });
+    (log, entries)
+}
+
 fn author(seed: u64) -> Author {
     let twin = founder(seed);
     let node = member(&twin, seed + 1);
-    let key = node.store.node();
+    let (key, secret) = (node.store.node(), options(Location::Memory, seed + 1).0.secret);
     let grant = ControlOp::Grant { node: key, role: Role::Admin, spaces: None, name: String::new() };
     write(&twin.store, move |draft| draft.control(&grant));
     ingest(&node.store, all_entries(&twin.store));
-    let mut lengths: BTreeMap<SpaceId, u64> = BTreeMap::new();
-    let mut attempts = Vec::new();
-    let mut cuts = Vec::new();
+    let mut lengths: BTreeMap<LogId, u64> = BTreeMap::new();
+    let (mut attempts, mut cuts, mut entries) = (Vec::new(), Vec::new(), Vec::new());
     for before in [true, false] {
         for space in spaces() {
-            let id = space.id(&node.store.fleet());
-            let mut note = |attempts: &mut Vec<Attempt>, what, record| {
-                let length = lengths.entry(id).or_default();
+            let own = LogId { space: space.id(&node.store.fleet()), author: key, epoch: node.store.epoch() };
+            let mut note = |attempts: &mut Vec<Attempt>, what, log, record| {
+                let length = lengths.entry(log).or_default();
                 *length += 1;
-                attempts.push(Attempt { what, space: space.clone(), before, at: (id, *length), record });
+                attempts.push(Attempt { what, space: space.clone(), before, at: (log, *length), record });
             };
             for kind in Kind::ALL {
                 let record = make(&node.store, kind, &space);
-                note(&mut attempts, kind.name(), Some(record));
+                note(&mut attempts, kind.name(), own, Some(record));
             }
-            // What it deletes is a record of its own that nothing else is asked about.
+            // What it deletes and brings back is a record of its own that nothing else is asked about.
             let victim = make(&node.store, Kind::Event, &space);
-            note(&mut attempts, "event", None);
+            note(&mut attempts, "event", own, None);
             write(&node.store, move |draft| draft.tombstone(victim));
-            note(&mut attempts, "deletion", None);
+            note(&mut attempts, "deletion", own, None);
+            write(&node.store, move |draft| draft.revive(victim));
+            note(&mut attempts, "revival", own, None);
             if space == Space::Fleet {
                 let stranger = member(&twin, 99).store.node();
                 let grant = ControlOp::Grant { node: stranger, role: Role::Admin, spaces: None, name: String::new() };
                 write(&node.store, move |draft| draft.control(&grant));
-                note(&mut attempts, "membership", None);
+                note(&mut attempts, "membership", own, None);
+            }
+            let (log, unknown) = unknown_ops(&node.store, &secret, &space);
+            note(&mut attempts, "unknown op", log, None);
+            if before {
+                cuts.push(Cut { log, last: 1, tip: None });
+                entries.extend(unknown);
             }
         }
         if before {
             let heads = node.store.read().unwrap().reader().heads().unwrap().0;
             let own = heads.into_iter().filter(|(log, _)| log.author == key);
-            cuts = own.map(|(log, head)| Cut { log, last: head.length, tip: None }).collect();
+            cuts.extend(own.map(|(log, head)| Cut { log, last: head.length, tip: None }));
         }
     }
     let snapshot = node.store.read().unwrap();
@@ -131,8 +165,8 @@ fn author(seed: u64) -> Author {
     let run = |(log, length): (&LogId, &u64)| {
         snapshot.reader().entries(&Run { log: *log, from: 1, to: *length }, usize::MAX).unwrap()
     };
-    let log = cuts[0].log;
-    Author { entries: own.flat_map(run).collect(), attempts, cuts, log }
+    entries.extend(own.flat_map(run));
+    Author { entries, attempts, cuts, key }
 }
 
 /// What the table says of one attempt.
@@ -140,7 +174,7 @@ fn allowed(attempt: &Attempt, role: Role, standing: Standing) -> bool {
     let (_, cells) = TABLE.iter().find(|(what, _)| *what == attempt.what).unwrap();
     let role = match (standing, attempt.before) {
         (Standing::Active, _) | (_, true) => role,
-        (Standing::Demoted, false) => Role::Reader,
+        (Standing::Demoted(rest), false) => rest,
         (Standing::Revoked, false) => return false,
     };
     // The author was granted alpha; everybody has the fleet's own space, and an admin has all.
@@ -152,7 +186,7 @@ fn check(store: &Store, author: &Author, role: Role, standing: Standing, way: &s
     let snapshot = store.read().unwrap();
     let reader = snapshot.reader();
     let (held, _) = reader.quarantine(usize::MAX).unwrap();
-    let held: BTreeSet<(SpaceId, u64)> = held.into_iter().map(|row| (row.log.space, row.seq)).collect();
+    let held: BTreeSet<(LogId, u64)> = held.into_iter().map(|row| (row.log, row.seq)).collect();
     for attempt in &author.attempts {
         let expected = allowed(attempt, role, standing);
         let cell = format!("{attempt:?}, {role:?}, {standing:?}, {way}");
@@ -168,10 +202,10 @@ fn check(store: &Store, author: &Author, role: Role, standing: Standing, way: &s
 fn r_08_q_05_the_matrix_of_rights_holds_on_every_way() {
     let mut cells = 0;
     for (at, role) in (0_u64..).zip(ROLES) {
-        for (standing, step) in [(Standing::Active, 0), (Standing::Demoted, 1), (Standing::Revoked, 2)] {
+        for (step, standing) in (0_u64..).zip(standings(role)) {
             let seed = 1_000 + at * 100 + step * 10;
             let author = author(seed);
-            let node = author.log.author;
+            let node = author.key;
             let judge = founder(seed);
             let alpha = spaces()[1].id(&judge.store.fleet());
             let grant = ControlOp::Grant { node, role, spaces: Some([alpha].into()), name: String::new() };
@@ -180,7 +214,7 @@ fn r_08_q_05_the_matrix_of_rights_holds_on_every_way() {
                 draft.control(&grant)?;
                 match standing {
                     Standing::Active => Ok(()),
-                    Standing::Demoted => draft.control(&ControlOp::SetRole { node, role: Role::Reader, cuts }),
+                    Standing::Demoted(role) => draft.control(&ControlOp::SetRole { node, role, cuts }),
                     Standing::Revoked => draft.control(&ControlOp::Revoke { node, cuts }),
                 }
             });

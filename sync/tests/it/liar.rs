@@ -18,8 +18,42 @@ pub(crate) const EXCHANGE: &[u8] = b"ctxnode/exchange/1";
 
 /// Makes an endpoint with a key.
 pub(crate) async fn endpoint(secret: &NodeSecret) -> Endpoint {
+    endpoint_for(secret, &[]).await
+}
+
+/// Makes an endpoint with a key to which others can connect, for an exchange.
+pub(crate) async fn listener(secret: &NodeSecret) -> Endpoint {
+    endpoint_for(secret, &[EXCHANGE]).await
+}
+
+async fn endpoint_for(secret: &NodeSecret, protocols: &[&[u8]]) -> Endpoint {
     let builder = Endpoint::builder(presets::Minimal).secret_key(SecretKey::from_bytes(&secret.seed()));
+    let builder = builder.alpns(protocols.iter().map(|protocol| protocol.to_vec()).collect());
     builder.clear_ip_transports().bind_addr("127.0.0.1:0").unwrap().bind().await.unwrap()
+}
+
+/// Lets whoever connects begin an exchange, says one thing in it and waits until it is let go; again and again.
+pub(crate) async fn answer(listener: &Endpoint, word: &Message) {
+    while let Some(incoming) = listener.accept().await {
+        // Who dialled may have given up meanwhile, and dials again.
+        let Ok(accepting) = incoming.accept() else { continue };
+        let Ok(connection) = accepting.await else { continue };
+        let Ok((mut send, _receive)) = connection.accept_bi().await else { continue };
+        let _ = send.write_all(&frame::encode(word)).await;
+        connection.closed().await;
+    }
+}
+
+/// What an honest member says to a node first, with a digest that differs from any, so that heads are exchanged.
+pub(crate) fn hello(to: &Node) -> Hello {
+    Hello {
+        oldest: 1,
+        newest: 1,
+        fleet: to.store.fleet().0,
+        software: "liar".to_owned(),
+        digest: [9; 32],
+        clock_ms: to.store.clock().now().0,
+    }
 }
 
 /// Connects to a node.
@@ -47,11 +81,12 @@ pub(crate) async fn knock(endpoint: &Endpoint, at: &Node) -> bool {
     }
 }
 
-/// Sends bytes as a peer and returns why it was thrown out.
+/// Sends bytes as a peer, and nothing after them; returns why it was thrown out.
 pub(crate) async fn thrown_out(connection: &Connection, bytes: &[u8]) -> String {
     if let Ok((mut send, mut receive)) = connection.open_bi().await {
         // The other side may end it while we still speak.
         let _ = send.write_all(bytes).await;
+        let _ = send.finish();
         let _ = receive.read_to_end(1 << 20).await;
     }
     connection.closed().await.to_string()
@@ -66,21 +101,17 @@ pub(crate) struct Liar {
 }
 
 impl Liar {
-    /// Connects and says hello with a digest that differs from any, so that heads are exchanged.
+    /// Connects and says hello.
     pub(crate) async fn greet(secret: &NodeSecret, to: &Node) -> Self {
-        let endpoint = endpoint(secret).await;
-        let connection = dial(&endpoint, to).await;
+        Self::greet_from(&endpoint(secret).await, to).await
+    }
+
+    /// The same from an endpoint that it has.
+    pub(crate) async fn greet_from(endpoint: &Endpoint, to: &Node) -> Self {
+        let connection = dial(endpoint, to).await;
         let (mut send, receive) = connection.open_bi().await.unwrap();
-        let hello = Hello {
-            oldest: 1,
-            newest: 1,
-            fleet: to.store.fleet().0,
-            software: "liar".to_owned(),
-            digest: [9; 32],
-            clock_ms: to.store.clock().now().0,
-        };
-        send.write_all(&frame::encode(&Message::Hello(hello))).await.unwrap();
-        Self { connection, send, receive, _endpoint: endpoint }
+        send.write_all(&frame::encode(&Message::Hello(hello(to)))).await.unwrap();
+        Self { connection, send, receive, _endpoint: endpoint.clone() }
     }
 
     pub(crate) async fn say(&mut self, message: &Message) {

@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 mod alerts;
+mod attacks;
 mod clocks;
 mod crowd;
 mod exchange;
 mod hostile;
 mod liar;
 mod membership;
+mod reasons;
 mod relay;
 mod relays;
 mod rounds;

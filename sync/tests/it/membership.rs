@@ -57,7 +57,7 @@ fn f_01_a_code_is_used_once_and_only_while_it_is_open() {
 
 /// Another one is open: so it is not the door that refuses, before the secret is read.
 #[test]
-fn f_02_an_expired_code_is_refused_beside_an_open_one() {
+fn f_01_an_expired_code_is_refused_beside_an_open_one() {
     block_on(async {
         let clock = Arc::new(ManualClock::new(Timestamp(1_800_000_000_000)));
         let mac = founder_by(&clock);

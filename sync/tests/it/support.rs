@@ -17,18 +17,22 @@ type View = (Option<Vec<u8>>, Option<Vec<u8>>);
 /// How long something that follows by itself may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The sessions that a node says are alive.
+/// What a node's daemon knows: the sessions that are alive, and where others may be.
 #[derive(Clone)]
-struct Sessions(Arc<Mutex<Vec<String>>>);
+struct Daemon {
+    sessions: Arc<Mutex<Vec<String>>>,
+    places: Arc<Mutex<Vec<(NodeKey, SocketAddr)>>>,
+}
 
-impl Host for Sessions {
+impl Host for Daemon {
     fn beats(&self) -> Vec<Beat> {
         let beat = |session: &String| Beat { session: session.clone(), age_ms: 1_000 };
-        self.0.lock().unwrap().iter().map(beat).collect()
+        self.sessions.lock().unwrap().iter().map(beat).collect()
     }
 
-    fn addresses(&self, _: &NodeKey) -> Vec<SocketAddr> {
-        Vec::new()
+    fn addresses(&self, node: &NodeKey) -> Vec<SocketAddr> {
+        let places = self.places.lock().unwrap();
+        places.iter().filter(|(of, _)| of == node).map(|(_, place)| *place).collect()
     }
 }
 
@@ -36,7 +40,7 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     pub(crate) secret: NodeSecret,
     pub(crate) fleet: Fleet,
-    sessions: Sessions,
+    daemon: Daemon,
 }
 
 /// One end of this machine that the other does not reach, unless a third does both. `None` where there is no IPv6.
@@ -73,10 +77,10 @@ pub(crate) fn run(store: Store, secret: NodeSecret) -> Node {
 }
 
 pub(crate) fn run_with(store: Store, secret: NodeSecret, config: NetConfig) -> Node {
-    let sessions = Sessions(Arc::new(Mutex::new(vec!["sess_1".to_owned()])));
-    let host = Arc::new(sessions.clone());
+    let daemon = Daemon { sessions: Arc::new(Mutex::new(vec!["sess_1".to_owned()])), places: Arc::default() };
+    let host = Arc::new(daemon.clone());
     let fleet = Fleet::start(store.clone(), secret.clone(), config, "test".to_owned(), host).unwrap();
-    Node { store, secret, fleet, sessions }
+    Node { store, secret, fleet, daemon }
 }
 
 pub(crate) fn founder() -> Node {
@@ -124,8 +128,14 @@ impl Node {
 
     /// Says that one session is alive here, and no other.
     pub(crate) fn runs(&self, session: &str) {
-        *self.sessions.0.lock().unwrap() = vec![session.to_owned()];
+        *self.daemon.sessions.lock().unwrap() = vec![session.to_owned()];
         self.fleet.sessions_changed();
+    }
+
+    /// Looks for another node at an address as well, and at once.
+    pub(crate) async fn look_for(&self, node: NodeKey, at: SocketAddr) {
+        self.daemon.places.lock().unwrap().push((node, at));
+        self.fleet.wake().await;
     }
 
     /// Waits until it is known here that a session is alive on another node.
