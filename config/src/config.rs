@@ -203,7 +203,12 @@ impl Reader<'_> {
     fn config(&mut self, mut paths: Paths, platform: Platform) -> Config {
         let home = paths.home.clone();
         let path = |raw: &Raw| value::path(raw, &home);
-        paths.data_dir = self.read(Key::DataDir, paths.data_dir.clone(), path);
+        let usual = paths.data_dir.clone();
+        paths.data_dir = self.read(Key::DataDir, usual.clone(), path);
+        if paths.data_dir != usual {
+            // Beside another replica, since at the usual place the daemon of the usual one listens.
+            paths.socket = paths.data_dir.join(paths.socket.file_name().unwrap_or_default());
+        }
         paths.socket = self.read(Key::Socket, paths.socket.clone(), path);
         self.check_socket(&paths, platform);
         let backups = paths.data_dir.join("backups");

@@ -45,7 +45,7 @@ pub struct Paths {
     pub data_dir: PathBuf,
     /// Logs, spool and other things that may be lost.
     pub state_dir: PathBuf,
-    /// The socket of the daemon's API.
+    /// The socket of the daemon's API; in the data directory when that is not the default one, so that each replica has its own.
     pub socket: PathBuf,
 }
 

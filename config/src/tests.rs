@@ -64,7 +64,7 @@ fn a_stronger_layer_wins_and_is_named() {
     let config = load_linux(&env, &files, &overrides).unwrap();
     assert_snapshot!(explained(&config), @r"
     data_dir = /home/ada/replica (command line --data-dir)
-    socket = /home/ada/.local/state/ctxnode/ctxnode.sock (default)
+    socket = /home/ada/replica/ctxnode.sock (default)
     http.listen = 127.0.0.1:4747 (environment variable CTXNODE_HTTP)
     dev_dirs = /home/ada/dev:/srv/src (environment variable CTXNODE_DEV_DIRS)
     log.level = debug (environment variable CTXNODE_LOG)

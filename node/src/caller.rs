@@ -1,10 +1,18 @@
-//! Who calls: the transport finds out, the gate checks, handlers use.
+//! Who calls: the transport finds out, the gate checks, handlers use. And which venture a record belongs to, by which a
+//! caller may see it or not.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ctxnode_api::{ErrorBody, ErrorCode, Right};
-use ctxnode_store::Role;
+use ctxnode_model::Kind;
+use ctxnode_store::{Reader, Role, StoreError};
+use serde_json::Value;
+
+use crate::gate::tokens;
+
+/// The scope of docs that belong to no venture.
+const GLOBAL: &str = "global";
 
 /// How a call came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +119,35 @@ impl Caller {
     }
 }
 
+/// Returns the ventures that the holder of a credential is limited to, `None` when to none: for what knows a call only by
+/// the public name of its credential.
+pub(crate) fn limits(reader: Reader<'_>, actor_key_id: &str) -> Result<Option<BTreeSet<String>>, StoreError> {
+    let token = tokens::all(reader)?.into_iter().find(|token| token.actor_key_id() == actor_key_id);
+    Ok(token.filter(|token| !token.ventures.is_empty()).map(|token| token.ventures.into_iter().collect()))
+}
+
+/// Returns the field by which a record says which venture it belongs to; `None` for kinds that are everybody's.
+pub(crate) fn venture_field(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Session | Kind::Handoff | Kind::Note | Kind::Claim | Kind::Escalation | Kind::Event => Some("venture"),
+        Kind::Doc | Kind::GeneratedDoc => Some("scope"),
+        Kind::Requirement => Some("scope_venture"),
+        Kind::Venture => Some("code"),
+        Kind::Machine | Kind::Plan => None,
+    }
+}
+
+/// Returns the venture that a value of that field names; `None` when it is global.
+pub(crate) fn venture_named(kind: Kind, value: &Value) -> Option<&str> {
+    let has_scope = matches!(kind, Kind::Doc | Kind::GeneratedDoc);
+    value.as_str().filter(|text| !has_scope || *text != GLOBAL)
+}
+
+/// Returns the venture that a record belongs to; `None` when it is global.
+pub(crate) fn venture_of(kind: Kind, view: &Value) -> Option<String> {
+    venture_named(kind, view.get(venture_field(kind)?)?).map(str::to_owned)
+}
+
 /// The lower of what a credential and the node's own role allow.
 pub(crate) fn effective(right: Right, role: Option<Role>) -> Right {
     let node = match role {
@@ -121,4 +158,30 @@ pub(crate) fn effective(right: Right, role: Option<Role>) -> Right {
     };
     // A node whose membership ended still reads what it holds.
     right.min(node.max(Right::Reader))
+}
+
+#[cfg(test)]
+mod tests {
+    use ctxnode_model::id::FleetId;
+    use ctxnode_model::{Ids, Space};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What says in which space a record must lie says who may see it, too.
+    #[test]
+    fn every_kind_of_a_venture_is_shown_to_those_who_see_that_venture_alone() {
+        let ids = Ids::new(FleetId([7; 16]), Ids::NEWEST);
+        let view = json!({ "venture": "alpha", "scope": "alpha", "scope_venture": "alpha", "code": "alpha" });
+        for kind in Kind::ALL {
+            let misplaced = ids.misplaced(kind, view.as_object().unwrap(), ids.space(&Space::Fleet));
+            // A note may be moved to another venture, and stays where it lies.
+            let field = if kind == Kind::Note { Some("venture") } else { misplaced };
+            assert_eq!(venture_field(kind), field, "{kind}");
+            assert_eq!(venture_of(kind, &view), field.map(|_| "alpha".to_owned()), "{kind}");
+            assert_eq!(venture_of(kind, &json!({})), None, "{kind}");
+        }
+        assert_eq!(venture_of(Kind::Doc, &json!({ "scope": "global" })), None);
+        assert_eq!(venture_of(Kind::Session, &json!({ "venture": "global" })).as_deref(), Some("global"));
+    }
 }

@@ -8,7 +8,7 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use axum::serve::IncomingStream;
-use ctxnode_api::{Call, ErrorBody, ErrorCode, Method, ROUTES, Right, Route, headers, version};
+use ctxnode_api::{Call, ErrorBody, ErrorCode, Form, Method, ROUTES, Right, Route, headers, version};
 use ctxnode_model::rules::{canonical, identity};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
@@ -69,7 +69,7 @@ impl Connected<IncomingStream<'_, TcpListener>> for Peer {
 
 /// Returns the service that both listeners use.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new().route("/v1/events/stream", axum::routing::get(events::stream)).fallback(handle).with_state(app)
+    Router::new().fallback(handle).with_state(app)
 }
 
 async fn handle(State(app): State<Arc<App>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
@@ -83,20 +83,22 @@ async fn handle(State(app): State<Arc<App>>, ConnectInfo(peer): ConnectInfo<Peer
         idempotency_key: text(headers::IDEMPOTENCY_KEY),
         broken: None,
     };
-    match find(parts.method.as_str(), parts.uri.path()) {
-        None => {
-            let message = format!("no route {} {}", parts.method, parts.uri.path());
-            incoming.broken =
-                Some(ErrorBody::new(ErrorCode::UnknownRoute, message).hint("GET /v1/openapi.json lists all"));
+    let Some((route, params)) = find(parts.method.as_str(), parts.uri.path()) else {
+        let message = format!("no route {} {}", parts.method, parts.uri.path());
+        incoming.broken = Some(ErrorBody::new(ErrorCode::UnknownRoute, message).hint("GET /v1/openapi.json lists all"));
+        return respond(gate::pass(&app, incoming).await);
+    };
+    route.operation.clone_into(&mut incoming.call.operation);
+    incoming.call.params = params;
+    // The body of a stranger is not read: it could be any amount, of which nothing counts.
+    if incoming.caller.is_ok() || route.right == Right::None {
+        match read_input(route, parts.uri.query(), body).await {
+            Ok(input) => incoming.call.input = input,
+            Err(error) => incoming.broken = Some(error),
         }
-        Some((route, params)) => {
-            route.operation.clone_into(&mut incoming.call.operation);
-            incoming.call.params = params;
-            match read_input(route, parts.uri.query(), body).await {
-                Ok(input) => incoming.call.input = input,
-                Err(error) => incoming.broken = Some(error),
-            }
-        }
+    }
+    if route.form == Form::EventStream {
+        return events::open(&app, peer, parts.headers, route, incoming);
     }
     respond(gate::pass(&app, incoming).await)
 }
@@ -290,13 +292,18 @@ fn respond(mut outgoing: Outgoing) -> Response {
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(outgoing.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    describe(response.headers_mut(), &outgoing);
+    response
+}
+
+/// Says of an answer, whatever its form, which call it is of and how many are left.
+fn describe(into: &mut HeaderMap, outgoing: &Outgoing) {
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            into.insert(HeaderName::from_static(name), value);
         }
     };
-    set("content-type", "application/json");
     set(headers::CORRELATION_ID, outgoing.correlation.as_str());
     set(headers::BUILD, version::BUILD);
     if outgoing.idempotency_hit {
@@ -313,7 +320,6 @@ fn respond(mut outgoing: Outgoing) -> Response {
             set("retry-after", &allowance.seconds_left.to_string());
         }
     }
-    response
 }
 
 #[cfg(test)]

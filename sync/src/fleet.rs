@@ -228,6 +228,12 @@ impl Fleet {
         self.shared.network_changed().await;
     }
 
+    /// Notes where a member can be reached, best first, and over which relay; what was known before comes after it. It is looked for
+    /// there at the next [`Self::wake`].
+    pub fn is_at(&self, node: NodeKey, addresses: &[SocketAddr], relay: Option<&str>) {
+        self.shared.peers.one(node, |peer| peer.row.learn(addresses, relay));
+    }
+
     /// Says how eagerly to keep in touch from now on.
     pub fn set_pace(&self, pace: Pace) {
         self.shared.pacing.set(pace);

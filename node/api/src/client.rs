@@ -175,7 +175,8 @@ impl Client {
         Ok(self)
     }
 
-    /// Opens a stream of events on a connection of its own, after the event `last_id` when one is given.
+    /// Opens a stream of events on a connection of its own, which begins with `lagged` when `last_id` is given:
+    /// what happened since that event is not sent again.
     ///
     /// # Errors
     /// When the daemon cannot be reached or refuses.

@@ -176,6 +176,24 @@ pub struct PeerView {
     pub addresses: Vec<String>,
 }
 
+/// Looks for the other nodes now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WakeRequest {
+    /// The node whose addresses are said, by its name or the beginning of its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Where it can be reached, best first, like `192.168.7.2:4748`; those that were known before come after them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// The relay over which it can be reached, when `sync.relay` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    /// Idempotency key, 20 to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_id: Option<String>,
+}
+
 /// Revokes a node, or accepts what is held back of one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -381,3 +381,15 @@ pub struct EventView {
     /// Since then.
     pub age: String,
 }
+
+/// A record that changed, as the stream tells it: not what is in it now. An event named `lagged` comes without these fields:
+/// changes may have been missed, and the lists should be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeView {
+    /// Its kind, like `note`.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// The venture code; null for what is global.
+    pub venture: Option<String>,
+}

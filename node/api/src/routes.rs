@@ -119,6 +119,10 @@ pub struct Route {
     pub right: Right,
     /// Whose affair it is: whether the role of this machine limits the right.
     pub domain: Domain,
+    /// Whether it looks at the venture that it is about, so that a caller that is limited to some ventures may have it. What is about
+    /// the whole machine does not, and of what only an admin may do hardly anything: whoever could make a token or an invitation
+    /// would be limited no more.
+    pub looks_at_ventures: bool,
     /// Whether it changes something: then it takes an idempotency key.
     pub mutating: bool,
     /// The most bytes of a body.
@@ -135,27 +139,6 @@ pub struct Route {
     pub form: Form,
     /// What it does, in one sentence.
     pub summary: &'static str,
-}
-
-/// What of an admin's operations looks at the venture that it is about.
-const OF_VENTURES: &[&str] = &[
-    "session.abandon",
-    "note.delete",
-    "doc.put",
-    "doc.delete",
-    "requirement.put",
-    "requirement.delete",
-    "venture.put",
-    "venture.archive",
-];
-
-impl Route {
-    /// Whether it is for a caller that is limited to some ventures. Of what only an admin may do most is about the whole machine or
-    /// the whole fleet: whoever could make a token or an invitation would be limited no more.
-    #[must_use]
-    pub fn looks_at_ventures(&self) -> bool {
-        self.right < Right::Admin || OF_VENTURES.contains(&self.operation)
-    }
 }
 
 /// The usual limit of a body: no field of these operations is near it.
@@ -181,6 +164,18 @@ macro_rules! domain {
     };
 }
 
+macro_rules! looks_at_ventures {
+    (Admin) => {
+        false
+    };
+    ($right:ident of Machine) => {
+        false
+    };
+    ($right:ident $(at $at:ident)?) => {
+        true
+    };
+}
+
 macro_rules! form {
     () => {
         Form::Json
@@ -191,7 +186,7 @@ macro_rules! form {
 }
 
 macro_rules! routes {
-    ($($operation:literal $method:ident $path:literal $right:ident $kind:ident $input:ty => $output:ty, $cli:literal, $summary:literal $(tool $tool:literal)? $(as $form:ident)? $(of $domain:ident)?;)*) => {
+    ($($operation:literal $method:ident $path:literal $right:ident $kind:ident $input:ty => $output:ty, $cli:literal, $summary:literal $(tool $tool:literal)? $(as $form:ident)? $(of $domain:ident)? $(at $at:ident)?;)*) => {
         /// Every operation.
         pub const ROUTES: &[Route] = &[$(Route {
             operation: $operation,
@@ -199,6 +194,7 @@ macro_rules! routes {
             path: $path,
             right: Right::$right,
             domain: domain!($($domain)?),
+            looks_at_ventures: looks_at_ventures!($right $(of $domain)? $(at $at)?),
             mutating: !matches!(Method::$method, Method::Get),
             body_limit: $kind,
             cli: $cli,
@@ -221,7 +217,7 @@ routes! {
     "session.expect" Post "/v1/sessions/expect" Writer SMALL_BODY sessions::ExpectRequest => node::Done, "session expect", "Says what the session of an agent will be about, before a process starts that agent.";
     "session.list" Get "/v1/sessions" Reader SMALL_BODY sessions::SessionQuery => sessions::SessionList, "session list", "Lists sessions.";
     "session.get" Get "/v1/sessions/{id}" Reader SMALL_BODY node::Empty => sessions::SessionView, "session show", "Returns a session.";
-    "session.abandon" Post "/v1/sessions/{id}/abandon" Admin SMALL_BODY sessions::AbandonRequest => sessions::SessionView, "session abandon", "Gives up a session of a machine that will not come back.";
+    "session.abandon" Post "/v1/sessions/{id}/abandon" Admin SMALL_BODY sessions::AbandonRequest => sessions::SessionView, "session abandon", "Gives up a session of a machine that will not come back." at Venture;
     "session.draft" Post "/v1/sessions/{id}/draft" Writer SMALL_BODY sessions::DraftRequest => sessions::DraftReply, "session draft", "Writes the handoff of a session that stopped without one, and ends it when asked to.";
     "context" Get "/v1/context" Reader SMALL_BODY node::Empty => sessions::ContextReply, "context", "Says where the caller stands." tool "context";
     "handoff.list" Get "/v1/handoffs" Reader SMALL_BODY handoffs::HandoffQuery => List<handoffs::HandoffRow>, "handoff list", "Lists handoffs.";
@@ -238,20 +234,20 @@ routes! {
     "note.update" Post "/v1/notes/{id}/update" Writer LARGE_BODY notes::NoteUpdate => notes::NoteView, "note update", "Changes a note." tool "note";
     "note.archive" Post "/v1/notes/{id}/archive" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note archive", "Hides a note from lists, start and search." tool "note";
     "note.restore" Post "/v1/notes/{id}/restore" Writer SMALL_BODY notes::NoteAction => notes::NoteView, "note restore", "Brings an archived note back." tool "note";
-    "note.delete" Delete "/v1/notes/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "note delete", "Deletes a note.";
+    "note.delete" Delete "/v1/notes/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "note delete", "Deletes a note." at Venture;
     "record.history" Get "/v1/records/{id}/history" Reader SMALL_BODY records::HistoryQuery => List<records::HistoryRow>, "history", "Lists who changed what in any record: an id, a doc's scope/name, a venture's code, or plan.";
     "record.resolve" Post "/v1/records/{id}/resolve" Writer SMALL_BODY records::ConflictResolve => records::ConflictResolved, "resolve", "Ends the conflict of a field of any record, by choosing one of its values.";
     "search" Get "/v1/search" Reader SMALL_BODY notes::SearchQuery => notes::SearchReply, "search", "Searches notes, docs and handoffs." tool "search";
     "doc.list" Get "/v1/docs" Reader SMALL_BODY docs::DocQuery => List<docs::DocView>, "doc list", "Lists docs.";
-    "doc.audit" Get "/v1/docs/audit" Reader SMALL_BODY docs::AuditQuery => List<docs::AuditReply>, "doc audit", "Compares docs with requirements." tool "doc_audit";
+    "doc.audit" Get "/v1/docs/audit" Reader SMALL_BODY docs::AuditQuery => List<docs::AuditReply>, "doc audit", "Compares docs with requirements.";
     "doc.get" Get "/v1/docs/{scope}/{name}" Reader SMALL_BODY docs::DocReadQuery => docs::DocRead, "doc show", "Returns a doc with a piece of its text." tool "doc";
     "doc.history" Get "/v1/docs/{scope}/{name}/history" Reader SMALL_BODY node::Empty => List<docs::DocHistoryRow>, "doc history", "Lists a doc's contents.";
-    "doc.put" Put "/v1/docs/{scope}/{name}" Admin LARGE_BODY docs::DocPut => docs::DocPutReply, "doc put", "Uploads a doc.";
+    "doc.put" Put "/v1/docs/{scope}/{name}" Admin LARGE_BODY docs::DocPut => docs::DocPutReply, "doc put", "Uploads a doc." at Venture;
     "doc.put-generated" Put "/v1/docs/{scope}/{name}/generated" Writer LARGE_BODY docs::DocPut => docs::DocPutReply, "doc put --generated", "Stores a generated doc.";
-    "doc.delete" Delete "/v1/docs/{scope}/{name}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "doc delete", "Deletes a doc.";
+    "doc.delete" Delete "/v1/docs/{scope}/{name}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "doc delete", "Deletes a doc." at Venture;
     "requirement.list" Get "/v1/doc-requirements" Reader SMALL_BODY node::Empty => List<docs::RequirementView>, "doc requirements", "Lists doc requirements.";
-    "requirement.put" Put "/v1/doc-requirements" Admin SMALL_BODY docs::RequirementPut => docs::RequirementView, "doc require", "Makes or changes a doc requirement.";
-    "requirement.delete" Delete "/v1/doc-requirements/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "doc unrequire", "Deletes a doc requirement.";
+    "requirement.put" Put "/v1/doc-requirements" Admin SMALL_BODY docs::RequirementPut => docs::RequirementView, "doc require", "Makes or changes a doc requirement." at Venture;
+    "requirement.delete" Delete "/v1/doc-requirements/{id}" Admin SMALL_BODY notes::DeleteRequest => node::Done, "doc unrequire", "Deletes a doc requirement." at Venture;
     "claim.list" Get "/v1/claims" Reader SMALL_BODY claims::ClaimQuery => List<claims::ClaimView>, "claim list", "Lists claims." tool "claim";
     "claim.take" Post "/v1/claims" Writer SMALL_BODY claims::ClaimTake => claims::ClaimReply, "claim take", "Takes a claim." tool "claim";
     "claim.release" Post "/v1/claims/release" Writer SMALL_BODY claims::ClaimRelease => claims::ReleaseReply, "claim release", "Gives a claim back." tool "claim";
@@ -261,8 +257,8 @@ routes! {
     "machine.retire" Post "/v1/machines/{id}/retire" Admin SMALL_BODY operations::PlainAction => operations::MachineView, "machine retire", "Takes a machine out of use.";
     "machine.restore" Post "/v1/machines/{id}/restore" Admin SMALL_BODY operations::PlainAction => operations::MachineView, "machine restore", "Takes a machine into use again.";
     "venture.list" Get "/v1/ventures" Reader SMALL_BODY operations::VentureQuery => List<operations::VentureView>, "venture list", "Lists ventures." tool "ventures";
-    "venture.put" Put "/v1/ventures/{code}" Admin SMALL_BODY operations::VenturePut => operations::VentureView, "venture set", "Makes or changes a venture.";
-    "venture.archive" Post "/v1/ventures/{code}/archive" Admin SMALL_BODY operations::VentureArchive => operations::VentureView, "venture archive", "Archives a venture.";
+    "venture.put" Put "/v1/ventures/{code}" Admin SMALL_BODY operations::VenturePut => operations::VentureView, "venture set", "Makes or changes a venture." at Venture;
+    "venture.archive" Post "/v1/ventures/{code}/archive" Admin SMALL_BODY operations::VentureArchive => operations::VentureView, "venture archive", "Archives a venture." at Venture;
     "venture.import" Post "/v1/ventures/import" Admin SMALL_BODY operations::VentureImport => operations::VentureImportReply, "venture import", "Imports a ventures file.";
     "plan.get" Get "/v1/plan" Reader SMALL_BODY node::Empty => operations::PlanReply, "plan show", "Returns the weekly plan." tool "plan";
     "plan.put" Put "/v1/plan" Writer SMALL_BODY operations::PlanPut => operations::PlanReply, "plan set", "Writes or confirms the weekly plan.";
@@ -270,7 +266,7 @@ routes! {
     "escalation.create" Post "/v1/escalations" Writer SMALL_BODY operations::EscalationCreate => operations::EscalationView, "escalation create", "Asks for help.";
     "escalation.resolve" Post "/v1/escalations/{id}/resolve" Writer SMALL_BODY operations::ResolveRequest => operations::EscalationView, "escalation resolve", "Resolves an escalation.";
     "event.list" Get "/v1/events" Reader SMALL_BODY operations::EventQuery => List<operations::EventView>, "event list", "Lists events.";
-    "event.stream" Get "/v1/events/stream" Reader SMALL_BODY operations::EventQuery => operations::EventView, "event watch", "Sends events as they happen." as EventStream;
+    "event.stream" Get "/v1/events/stream" Reader SMALL_BODY operations::EventQuery => operations::ChangeView, "event watch", "Sends events as they happen." as EventStream;
     "preflight" Get "/v1/preflight" Reader SMALL_BODY node::Empty => node::PreflightReply, "preflight", "Checks what work needs." tool "preflight";
     "node" Get "/v1/node" Reader SMALL_BODY node::Empty => node::NodeReply, "status", "Describes the node.";
     "node.check" Post "/v1/node/check" Admin SMALL_BODY node::IntegrityRequest => node::IntegrityReply, "check", "Verifies every entry and derives every view again." of Machine;
@@ -282,7 +278,7 @@ routes! {
     "waiting.list" Get "/v1/waiting" Reader SMALL_BODY node::Empty => List<node::WaitingView>, "quarantine --waiting", "Lists changes of others that wait for changes which have not arrived.";
     "quarantine.accept" Post "/v1/quarantine/{node}/accept" Admin SMALL_BODY fleet::PeerAction => node::Done, "fleet accept", "Accepts what is held back because its node was revoked before it.";
     "peer.list" Get "/v1/peers" Reader SMALL_BODY node::Empty => fleet::PeersReply, "peers", "Lists the other nodes of the fleet and how each stands.";
-    "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY operations::PlainAction => node::Done, "fleet sync", "Tries every peer now." of Machine;
+    "peer.wake" Post "/v1/peers/wake" Writer SMALL_BODY fleet::WakeRequest => node::Done, "fleet sync", "Tries every peer now; says where one can be reached." of Machine;
     "alert.acknowledge" Post "/v1/alerts/acknowledge" Writer SMALL_BODY operations::PlainAction => List<fleet::AlertView>, "fleet acknowledge", "Says that you have read what happened between replicas, and shows it once more." of Machine;
     "field.get" Get "/v1/field" Reader SMALL_BODY node::Empty => field::FieldView, "field status", "Shows field mode, the network, what is unsent, and where to work.";
     "field.on" Post "/v1/field/on" Writer SMALL_BODY field::FieldOn => field::FieldView, "field on", "Trades freshness for battery and data, and keeps this machine awake." of Machine;

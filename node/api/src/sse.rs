@@ -9,7 +9,7 @@ pub const MAX_EVENT: usize = 256 << 10;
 /// One event as it was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerEvent {
-    /// Its id: pass the last one on reconnecting to miss none.
+    /// Its id: pass the last one on reconnecting to be told first that others may have been missed.
     pub id: Option<String>,
     /// Its kind; empty when the server named none.
     pub kind: String,

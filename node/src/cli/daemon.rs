@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ctxnode_api::operations::EventQuery;
-use ctxnode_api::{Call, version};
+use ctxnode_api::{Call, ClientError, version};
 use ctxnode_config::Platform;
 use ctxnode_fleet::service::{Manager, OnFailure, Service, Step};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::arguments;
 use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
@@ -129,11 +130,19 @@ pub(super) async fn handover(world: &World) -> Result<Exit, Failure> {
 
 /// Prints changes as they happen, one JSON object per line, until it is interrupted.
 pub(super) async fn watch(world: &World, matches: &ArgMatches) -> Result<Exit, Failure> {
-    let query = EventQuery { venture: matches.get_one::<String>("venture").cloned(), ..EventQuery::default() };
+    const OPERATION: &str = "event.stream";
+    let route = ctxnode_api::route(OPERATION).ok_or_else(|| ClientError::NoOperation(OPERATION.to_owned()))?;
+    // All that was typed: what a stream cannot do is for the daemon to say.
+    let typed = arguments::call(route, matches, &world.directory)?.input;
+    let query: EventQuery = serde_json::from_value(typed).map_err(ClientError::Unreadable)?;
     // The first look starts the daemon when that is allowed.
     let client = world.client().await?;
     let mut events = client.events(&query, None).await?;
     while let Some(event) = events.next().await? {
+        if event.kind == "lagged" {
+            world.screen.notice("some changes were missed: this was too slow for them");
+            continue;
+        }
         world.screen.print(&event.data)?;
     }
     Ok(Exit::Done)

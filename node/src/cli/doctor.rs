@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use ctxnode_api::fleet::PeerState;
 use ctxnode_api::node::{Attention, CheckRow, CheckState, NodeReply};
-use ctxnode_api::{Call, version};
+use ctxnode_api::{Call, ClientError, ErrorBody, ErrorCode, version};
 use ctxnode_store::{Clock as _, NewestBackup, SystemClock, newest_backup};
 use serde_json::json;
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::failure::{Exit, Failure};
 use super::screen::Form;
 use super::world::World;
-use crate::daemon::lock::Lock;
+use crate::daemon::lock::{Holder, Lock};
 use crate::daemon::spool::waiting as spooled;
 
 /// Above this share of the disk in use there may soon be no room for a write.
@@ -135,21 +135,15 @@ fn disk(world: &World) -> CheckRow {
 async fn daemon(world: &World, fix: bool) -> Vec<CheckRow> {
     let files = world.files();
     let mut answered = node(world).await;
-    if answered.is_none() && fix {
+    if matches!(answered, Err(Silence::NoAnswer)) && fix {
         // Whether it helped is seen by asking again.
         let _ = world.start().await;
         answered = node(world).await;
     }
     let holder = Lock::holder(&files.lock);
-    let Some(node) = answered else {
-        let (message, fix) = match holder {
-            Some(holder) => (
-                format!("pid {} holds the store and does not answer", holder.pid),
-                format!("kill {}; its log is in {}", holder.pid, world.config.paths.log_dir().display()),
-            ),
-            None => ("not running".to_owned(), "run `ctxnode daemon start`".to_owned()),
-        };
-        return vec![check("daemon", CheckState::Fail, message, Some(&fix))];
+    let node = match answered {
+        Ok(node) => node,
+        Err(silence) => return vec![silent(silence, holder.as_ref(), &world.config.paths.log_dir())],
     };
     let pid = holder.map(|holder| holder.pid);
     let same = pid == Some(node.pid);
@@ -193,10 +187,50 @@ fn fleet(node: &NodeReply) -> Vec<CheckRow> {
     checks
 }
 
-async fn node(world: &World) -> Option<NodeReply> {
-    let mut client = world.client_of_running().ok()?;
-    let answer = timeout(ANSWER, client.call(&Call::new("node", json!({})))).await.ok()?.ok()?;
-    serde_json::from_value(answer.body).ok()
+/// Why the daemon did not say how it is.
+#[derive(Debug)]
+enum Silence {
+    /// It answered, and said no.
+    Refused(Box<ErrorBody>),
+    /// What it answered is not understood.
+    Unreadable,
+    /// Nobody answered.
+    NoAnswer,
+}
+
+async fn node(world: &World) -> Result<NodeReply, Silence> {
+    let mut client = world.client_of_running().map_err(|_| Silence::NoAnswer)?;
+    match timeout(ANSWER, client.call(&Call::new("node", json!({})))).await {
+        Ok(Ok(answer)) => serde_json::from_value(answer.body).map_err(|_| Silence::Unreadable),
+        Ok(Err(ClientError::Refused(body))) => Err(Silence::Refused(body)),
+        Ok(Err(ClientError::Unreadable(_))) => Err(Silence::Unreadable),
+        Ok(Err(_)) | Err(_) => Err(Silence::NoAnswer),
+    }
+}
+
+/// A daemon that answers is healthy enough to be asked again; only one that holds the store and is silent is to be ended.
+fn silent(silence: Silence, holder: Option<&Holder>, log_dir: &Path) -> CheckRow {
+    let is_asked_too_often = matches!(&silence, Silence::Refused(body) if body.code == ErrorCode::RateLimited);
+    let state = if is_asked_too_often { CheckState::Warn } else { CheckState::Fail };
+    let (message, fix) = match (silence, holder) {
+        (Silence::Refused(body), _) => {
+            (format!("it answers, and refused: {}", body.message), body.hint.unwrap_or_else(|| "ask again".to_owned()))
+        }
+        (Silence::Unreadable, _) => (
+            "it answers in a form that this version does not know".to_owned(),
+            "run `ctxnode daemon handover`: it may be of another version".to_owned(),
+        ),
+        (Silence::NoAnswer, None) => ("not running".to_owned(), "run `ctxnode daemon start`".to_owned()),
+        (Silence::NoAnswer, Some(holder)) if holder.socket.is_none() => (
+            format!("pid {} opens the store and does not listen yet", holder.pid),
+            format!("wait; its log is in {}", log_dir.display()),
+        ),
+        (Silence::NoAnswer, Some(holder)) => (
+            format!("pid {} holds the store and does not answer", holder.pid),
+            format!("kill {}; its log is in {}", holder.pid, log_dir.display()),
+        ),
+    };
+    check("daemon", state, message, Some(&fix))
 }
 
 fn state(node: &NodeReply) -> Vec<CheckRow> {
@@ -267,4 +301,29 @@ fn settings(world: &World) -> Option<CheckRow> {
     let message = format!("unknown variables: {}", unknown.join(", "));
     (!unknown.is_empty())
         .then(|| check("settings", CheckState::Warn, message, Some("`ctxnode config` shows the known ones")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_daemon_that_is_silent_is_to_be_ended() {
+        let said = |silence: Silence, socket: Option<&str>| {
+            let holder = Holder { pid: 7, started: 1, socket: socket.map(Into::into) };
+            let row = silent(silence, Some(&holder), Path::new("/log"));
+            assert_eq!(row.state, CheckState::Fail);
+            format!("{} ({})", row.message, row.fix.unwrap_or_default())
+        };
+        let body = ErrorBody::new(ErrorCode::StorageFailed, "the disk is full").hint("free some space");
+        let full = said(Silence::Refused(Box::new(body)), Some("/s"));
+        assert!(
+            full.contains("the disk is full") && full.contains("free some space") && !full.contains("kill"),
+            "{full}"
+        );
+        let starts = said(Silence::NoAnswer, None);
+        assert!(starts.contains("does not listen yet") && !starts.contains("kill"), "{starts}");
+        assert!(!said(Silence::Unreadable, Some("/s")).contains("kill"));
+        assert!(said(Silence::NoAnswer, Some("/s")).contains("kill 7"));
+    }
 }

@@ -163,7 +163,9 @@ impl Failure {
             Self::NoReplica(_) => "run `ctxnode init`",
             Self::Running(_) => "run `ctxnode daemon stop` first",
             Self::Usage { hint, .. } => hint,
-            Self::Init(InitError::Exists(_)) => "use it: `ctxnode status`",
+            Self::Init(InitError::Exists(_)) => {
+                "use it: `ctxnode status`; to be in another fleet, stop the daemon and move that directory away"
+            }
             Self::Init(InitError::Join(_)) => {
                 "nothing was made here; `ctxnode invite` on that machine makes a new code"
             }

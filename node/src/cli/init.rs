@@ -93,6 +93,10 @@ pub(super) fn restore(world: &World, matches: &ArgMatches) -> Result<Exit, Failu
         Form::People => {
             world.screen.print(&format!("restored {} records, {} entries", report.records, report.entries))?;
             world.screen.notice("the search index is made again when the daemon runs");
+            world.screen.notice(
+                "machines that joined after this backup was made: `ctxnode invite` here and `ctxnode join CODE` there, if no \
+                 other machine knows them; they keep their replicas",
+            );
         }
     }
     Ok(Exit::Done)

@@ -255,7 +255,7 @@ async fn operation(world: &World, words: &str, matches: &ArgMatches) -> Result<E
     Ok(exit_of(&call.operation, &body))
 }
 
-/// A person at a terminal is the human that agents must ask.
+/// A person at a terminal is the human that agents must ask. An agent at one says by itself that it has asked.
 fn stand_for_a_human(call: &mut Call) {
     let (field, value) = match call.operation.as_str() {
         "note.create" | "note.update" | "note.archive" | "note.restore" | "note.resolve" | "note.revert"

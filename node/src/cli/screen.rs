@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::process::agents_above;
 
 /// Work that takes longer than this shows that it goes on.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -51,7 +52,7 @@ pub(super) struct Screen {
     pub(super) can_ask: bool,
     /// Whether progress can be shown: stderr is a terminal.
     pub(super) can_show_progress: bool,
-    /// Whether a person is there at all: stdin or stdout is a terminal.
+    /// Whether a person is there at all: stdin or stdout is a terminal, and it is not an agent that holds it.
     pub(super) person: bool,
 }
 
@@ -68,7 +69,7 @@ impl Screen {
             width: if output { width() } else { None },
             can_ask: input && errors,
             can_show_progress: errors && chatter == Chatter::Usual,
-            person: input || output,
+            person: is_person(input || output, || !agents_above(std::process::id()).is_empty()),
         }
     }
 
@@ -212,6 +213,12 @@ impl Screen {
     }
 }
 
+/// Whether a person has typed the command: some agents run theirs in a terminal too. Agents are not looked for without a
+/// terminal, since hooks run with each of their tools.
+fn is_person(terminal: bool, has_agent: impl FnOnce() -> bool) -> bool {
+    terminal && !has_agent()
+}
+
 #[expect(clippy::print_stderr, reason = "the one place where the command line writes to stderr")]
 fn to_stderr(text: &str) {
     eprintln!("{text}");
@@ -279,6 +286,14 @@ pub(super) fn parts<const N: usize>(parts: [String; N]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// N-11: an agent that runs a command in a terminal is no human.
+    #[test]
+    fn n_11_a_terminal_of_an_agent_is_no_person() {
+        assert!(is_person(true, || false));
+        assert!(!is_person(true, || true));
+        assert!(!is_person(false, || panic!("there is no need to look")));
+    }
 
     #[test]
     fn foreign_text_cannot_steer_the_terminal() {

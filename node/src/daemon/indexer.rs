@@ -9,6 +9,7 @@ use ctxnode_store::StoreError;
 use tokio::sync::watch;
 
 use crate::app::{App, Changed};
+use crate::caller::venture_of;
 
 /// How many journal rows are taken at once: a bulk import is indexed in a few commits, a single write at once.
 const BATCH: usize = 2_000;
@@ -59,23 +60,13 @@ async fn step(app: &Arc<App>, told: &mut u64) -> Result<bool, StoreError> {
             if matches!(id.kind, Kind::Claim | Kind::Session) {
                 app.claims_changed.fetch_add(1, Ordering::SeqCst);
             }
-            let venture = venture_of(app, id)?;
+            let venture = snapshot.reader().view(id)?.and_then(|view| venture_of(id.kind, &view));
             // Without listeners there is nobody to tell.
             let _ = app.changes.send(Changed { kind: id.kind, id: id.to_string(), venture, journal: position });
         }
         *told = position;
     }
     Ok(indexed || full)
-}
-
-fn venture_of(app: &App, id: DocumentId) -> Result<Option<String>, StoreError> {
-    let snapshot = app.store.read()?;
-    let view = snapshot.reader().view(id)?;
-    let text = |name: &str| view.as_ref().and_then(|view| view.get(name)?.as_str().map(str::to_owned));
-    Ok(match id.kind {
-        Kind::Doc | Kind::GeneratedDoc => text("scope").filter(|scope| scope != "global"),
-        _ => text("venture"),
-    })
 }
 
 fn index_batch(app: &App) -> Result<bool, StoreError> {

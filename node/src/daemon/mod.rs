@@ -12,6 +12,7 @@ pub(crate) mod spool;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use ctxnode_config::Config;
 use ctxnode_model::NodeKey;
 use ctxnode_model::id::FleetId;
+use ctxnode_store::entry::VerifiedEntry;
 use ctxnode_store::{KeyError, NodeSecret, OpenError, Options, OsEntropy, Store, StoreError, WriteError};
 use ctxnode_sync::{Code, JoinError};
 use thiserror::Error;
@@ -199,6 +201,31 @@ pub async fn join(config: &Config, code: &Code, name: &str) -> Result<JoinReport
     let report = JoinReport { fleet: store.fleet(), node: store.node(), inviter: joined.inviter };
     making.finish(&store)?;
     Ok(report)
+}
+
+/// What [`join_again`] heard of the machine that invited.
+#[derive(Debug)]
+pub struct Inviter {
+    /// The fleet in which it is.
+    pub fleet: FleetId,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+    /// The relay over which it can be reached.
+    pub relay: Option<String>,
+}
+
+/// Asks with an invitation to be let in again, with the replica that is here. That machine then knows this one's key; everything
+/// else is for the daemons, of which this one's may run meanwhile.
+///
+/// # Errors
+/// When the key cannot be read, or the inviter cannot be reached or refuses.
+pub async fn join_again(config: &Config, code: &Code, name: &str) -> Result<Inviter, InitError> {
+    let secret = NodeSecret::load(&Files::of(&config.paths.data_dir).key)?;
+    let joined = ctxnode_sync::join(&secret, code, name, &crate::peers::net_config(&config.sync)).await?;
+    let genesis = VerifiedEntry::verify(joined.genesis).map_err(|_| OpenError::WrongKey)?;
+    let mut fleet = FleetId([0; 16]);
+    fleet.0.copy_from_slice(&genesis.hash()[..16]);
+    Ok(Inviter { fleet, addresses: joined.addresses, relay: joined.relay })
 }
 
 /// Runs the daemon until it is asked to stop. Returns the exit code of the process.

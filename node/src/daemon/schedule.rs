@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ctxnode_model::Timestamp;
 use ctxnode_store::{LocalTable, Role, StoreError};
-use tokio::time::sleep;
+use tokio::time::{Instant, interval, interval_at, sleep};
 
 use super::presence::Presence;
 use super::spool;
@@ -83,17 +83,19 @@ where
 }
 
 async fn by_the_clock(app: &Arc<App>) {
-    let mut save_tick = tokio::time::interval(SAVE);
-    let mut sweep_tick = tokio::time::interval(SWEEP);
-    let mut purge_tick = tokio::time::interval(PURGE);
-    let mut spool_tick = tokio::time::interval(SPOOL);
+    // What waited for this daemon is applied before anything is swept: it belongs into the handoffs of sessions whose agents
+    // are gone, and is part of none once they are written.
+    spool::replay(app).await;
+    let mut spool_tick = interval_at(Instant::now() + SPOOL, SPOOL);
+    let mut save_tick = interval(SAVE);
+    let mut sweep_tick = interval(SWEEP);
+    let mut purge_tick = interval(PURGE);
     for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick, &mut spool_tick] {
         // After sleep of the machine one tick is enough.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     }
     loop {
         tokio::select! {
-            // The first tick comes at once: what waited for this daemon is applied before anything else is swept.
             _ = spool_tick.tick() => spool::replay(app).await,
             _ = save_tick.tick() => {
                 save(app).await;
@@ -193,5 +195,174 @@ async fn backup_when_due(app: &Arc<App>) {
     }
     if let Err(failure) = handlers::run_backup(app, None).await {
         tracing::error!(?failure, "the daily backup failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ctxnode_api::hooks::{HookRequest, Moment};
+    use ctxnode_api::{Call, ErrorBody, ErrorCode, Iso, Right};
+    use ctxnode_config::{Environment, Inputs, Overrides, Platform};
+    use ctxnode_model::record::{EndReason, Ending, Session, SessionStatus};
+    use ctxnode_model::rules::identity::{self, Root};
+    use ctxnode_model::{DocumentId, Edit, Kind, Scalar, Space};
+    use ctxnode_store::{Location, ManualClock, NodeSecret, Options, SeededEntropy, Store};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::caller::{Caller, Via};
+    use crate::daemon::serve;
+    use crate::gate::{self, Incoming};
+    use crate::search_index::SearchIndex;
+
+    const MINUTE: i64 = 60_000;
+
+    /// A daemon without sockets, and its clock.
+    struct Node {
+        app: Arc<App>,
+        clock: Arc<ManualClock>,
+    }
+
+    impl Node {
+        /// With the files in a home of its own, and the venture that sessions are of.
+        async fn new(home: &Path) -> Self {
+            let clock = Arc::new(ManualClock::new(Timestamp(1_795_435_200_000)));
+            let options = Options {
+                location: Location::Memory,
+                clock: Arc::clone(&clock) as Arc<dyn ctxnode_store::Clock>,
+                entropy: Arc::new(SeededEntropy::new(2)),
+                ..Options::file("", NodeSecret::generate(&SeededEntropy::new(1)))
+            };
+            let store = Store::create(options, "test").unwrap().store;
+            let env = Environment::from_pairs([("HOME", home.display().to_string())]);
+            let inputs = Inputs { platform: Platform::Linux, env: &env, files: &[], overrides: &Overrides::default() };
+            let config = ctxnode_config::load(&inputs).unwrap();
+            let app = serve::app(config, store, SearchIndex::open(home, false)).unwrap();
+            let node = Self { app, clock };
+            let venture = json!({ "name": "Alpha", "org": "alpha-org", "repos": ["alpha-org/console"] });
+            node.ask("user-ada", Call::new("venture.put", venture).param("code", "alpha")).await.unwrap();
+            node
+        }
+
+        async fn ask(&self, agent: &str, call: Call) -> Result<Value, ErrorBody> {
+            let caller = Caller {
+                actor_key_id: agent.to_owned(),
+                agent: agent.to_owned(),
+                explicit_agent: true,
+                right: Right::Admin,
+                via: Via::Socket,
+                ..Caller::nobody()
+            };
+            let incoming =
+                Incoming { call, caller: Ok(caller), correlation: None, idempotency_key: None, broken: None };
+            gate::pass(&self.app, incoming).await.result
+        }
+
+        /// Begins the session of an agent that is known by its conversation.
+        async fn begin(&self, conversation: &str) -> DocumentId {
+            let instance = identity::instance(Root::Conversation(conversation));
+            let agent = identity::agent_id("claude", &self.app.host.part, &instance);
+            let call = Call::new("sod", json!({ "venture": "alpha", "repo": "alpha-org/console" }));
+            let started = self.ask(&agent, call).await.unwrap();
+            started["session_id"].as_str().unwrap().parse().unwrap()
+        }
+
+        fn status(&self, id: DocumentId) -> SessionStatus {
+            self.app.store.read().unwrap().reader().get::<Session>(id).unwrap().unwrap().status()
+        }
+
+        async fn until_over(&self, id: DocumentId) {
+            let mut journal = self.app.store.watch();
+            while self.status(id) == SessionStatus::Active {
+                journal.changed().await.unwrap();
+            }
+        }
+    }
+
+    /// An agent that is gone said its last while no daemon ran: its words are in the handoff that the first sweep writes.
+    #[tokio::test]
+    async fn what_waited_on_disk_is_in_the_handoff_of_an_agent_that_is_gone() {
+        let home = tempfile::TempDir::new().unwrap();
+        let node = Node::new(home.path()).await;
+        // Often: which of two things is done first must not be left to chance.
+        for turn in 0..8 {
+            let (conversation, words) = (format!("conversation {turn}"), format!("the last words of {turn}"));
+            let id = node.begin(&conversation).await;
+            node.clock.advance(MINUTE);
+            let request = HookRequest {
+                cli: "claude".to_owned(),
+                moment: Moment::TurnEnd,
+                conversation: Some(conversation),
+                turn: Some("1".to_owned()),
+                text: Some(words.clone()),
+                at: Some(Iso(node.app.now())),
+                ..HookRequest::default()
+            };
+            let event = handlers::Spooled { request, agent: None };
+            spool::append(&node.app.config.paths.state_dir, &event).unwrap();
+            node.clock.advance(120 * MINUTE);
+            tokio::select! {
+                () = by_the_clock(&node.app) => {}
+                () = node.until_over(id) => {}
+            }
+            let latest = Call::new("handoff.latest", json!({ "session_id": id.to_string() }));
+            let handoff = node.ask("user-ada", latest).await.unwrap();
+            assert!(handoff["in_progress"].to_string().contains(&words), "{turn}: {handoff:#}");
+        }
+    }
+
+    /// What counts as alive here, which peers are told, are the own sessions that are not over. Nothing makes another node's one
+    /// of them, and one that was ended elsewhere, or was noted by an earlier build, is forgotten.
+    #[tokio::test]
+    async fn only_own_sessions_that_are_not_over_are_alive_here() {
+        let home = tempfile::TempDir::new().unwrap();
+        let node = Node::new(home.path()).await;
+        let (lives, over) = (node.begin("one").await, node.begin("two").await);
+        let written = node.app.store.write_blocking(move |draft| {
+            let (space, now) = (Space::Venture("alpha".to_owned()), draft.now());
+            let ending = Ending { at: now, reason: EndReason::Admin, handoff: None };
+            draft.edit(over, &space, [Edit::set("abandoned", Scalar::json(&json!(ending)))])?;
+            let foreign = draft.fresh_id(Kind::Session, &space)?;
+            let fields = [
+                Edit::set("agent", "codex-laptop-00000001"),
+                Edit::set("machine", "laptop"),
+                Edit::set("venture", "alpha"),
+                Edit::set("repo", "alpha-org/console"),
+                Edit::set("node", "the key of the laptop"),
+                Edit::set("explicit_agent", false),
+                Edit::set("created_at", now),
+            ];
+            draft.edit(foreign, &space, fields)?;
+            Ok::<DocumentId, StoreError>(foreign)
+        });
+        let foreign = written.unwrap().value;
+        let alive = || node.app.presence.all().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(node.status(foreign), SessionStatus::Active);
+
+        let named = json!({ "session_id": foreign.to_string() });
+        for operation in ["heartbeat", "update"] {
+            let refused = node.ask("user-ada", Call::new(operation, named.clone())).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Forbidden, "{operation}: {refused:?}");
+            assert!(refused.message.contains("a session of laptop"), "{refused:?}");
+        }
+        let mut handoff = named;
+        handoff["status"] = json!("in_progress");
+        handoff["next_steps"] = json!(["go on"]);
+        handoff["keep_open"] = json!(true);
+        node.ask("user-ada", Call::new("eod", handoff)).await.unwrap();
+        assert!(!alive().contains(&foreign), "it lives there");
+
+        // As an earlier build noted it.
+        node.app.presence.beat(foreign, node.app.now());
+        save(&node.app).await;
+        let noted = || {
+            let snapshot = node.app.store.read().unwrap();
+            snapshot.reader().local_prefix(LocalTable::Heartbeats, &[], usize::MAX).unwrap().len()
+        };
+        assert_eq!((alive().len(), noted()), (3, 3));
+        handlers::sweep(&node.app).await.unwrap();
+        assert_eq!((alive(), noted()), (vec![lives], 1));
     }
 }

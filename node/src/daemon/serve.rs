@@ -1,6 +1,7 @@
 //! The daemon's life: open, listen, serve, finish.
 
 use std::fs::Permissions;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,14 @@ enum StartError {
     },
     #[error("another daemon runs for this data directory{}", holder_text(.0))]
     Running(LockError),
+    #[error("the daemon of another data directory listens at {0}")]
+    Taken(PathBuf),
+    #[error("{address} cannot be listened at")]
+    Http {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("ctxnode was taken off this machine while its daemon started")]
     Uninstalled,
     #[error(transparent)]
@@ -80,6 +89,8 @@ impl StartError {
         match self {
             Self::Io { .. } => "check that the directory exists, belongs to you and has space",
             Self::Running(_) => "use it, or stop it with `ctxnode daemon stop`",
+            Self::Taken(_) => "stop that one, or give this one another `socket`",
+            Self::Http { .. } => "set another `http.listen`, or `off`",
             Self::Uninstalled => "install it again",
             Self::Key(_) => "restore `node.key` with mode 600 from where it was kept",
             Self::NoReplica(_) => "run `ctxnode init`, or `ctxnode restore BACKUP`",
@@ -170,6 +181,14 @@ async fn serve(config: Config, lock: &mut Option<Lock>) -> Result<Lifecycle, Sta
     }
     mark::renew(&app.store, &files.mark, incarnation).await;
 
+    // First: who connects to a socket counts on a daemon that stays.
+    let http = match app.config.http_listen {
+        None => None,
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|source| StartError::Http { address, source })?)
+        }
+    };
     let api_socket = listen(&app.config.paths.socket)?;
     let mcp_path = app.config.paths.mcp_socket();
     let mcp_socket = listen(&mcp_path)?;
@@ -185,8 +204,7 @@ async fn serve(config: Config, lock: &mut Option<Lock>) -> Result<Lifecycle, Sta
             tracing::error!(%error, "the API socket failed");
         }
     });
-    if let Some(address) = app.config.http_listen {
-        let listener = TcpListener::bind(address).await.map_err(io(Path::new(&address.to_string())))?;
+    if let Some(listener) = http {
         let routes = router(Arc::clone(&app)).merge(mcp_server::http_routes(Arc::clone(&app)));
         let service = routes.into_make_service_with_connect_info::<Peer>();
         let stop = stopped(app.lifecycle.subscribe());
@@ -271,9 +289,13 @@ pub(super) fn app(config: Config, store: Store, search: SearchIndex) -> Result<A
     }))
 }
 
-/// Binds a socket. The lock is held, so a file that is there belongs to a daemon that is gone.
+/// Binds a socket. A file that is there belongs to a daemon that is gone, unless somebody answers: the lock says nothing about
+/// the daemons of other data directories.
 fn listen(path: &Path) -> Result<UnixListener, StartError> {
     let io = |source| StartError::Io { path: path.to_owned(), source };
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(StartError::Taken(path.to_owned()));
+    }
     if let Some(parent) = path.parent()
         && !parent.exists()
     {

@@ -151,7 +151,7 @@ fn check_right(app: &App, route: &Route, caller: &Caller) -> Result<(), Failure>
         Domain::Machine if caller.via == Via::Socket => caller.right,
         _ => effective(caller.right, app.store.authority().role(&app.store.node())),
     };
-    if has >= route.right && caller.ventures.is_some() && !route.looks_at_ventures() {
+    if has >= route.right && caller.ventures.is_some() && !route.looks_at_ventures {
         let message = format!("`{}` is about all ventures, and this credential is limited to some", route.operation);
         return Err(Failure::new(ErrorCode::Forbidden, message));
     }

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use ctxnode_api::node::RequestLogRow;
 use ctxnode_api::{CorrelationId, Iso};
 use ctxnode_model::Timestamp;
+use ctxnode_model::rules::text::cut;
 use ctxnode_store::{LocalTable, Store, StoreError};
-use serde_json::Value;
 
 use super::idempotency::Reserved;
 use super::{Incoming, Outgoing};
@@ -20,6 +20,9 @@ use crate::app::App;
 pub(crate) const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 /// The most rows that wait to be written. At 100 calls per minute and actor this is far away; beyond it the oldest go.
 const BUFFERED: usize = 20_000;
+/// Characters that are kept of what a caller says of itself and its call. All that can be valid is shorter; what is not must not
+/// fill the disk for a week.
+const SAID_CHARS: usize = 200;
 
 /// Rows that wait to be written.
 #[derive(Debug, Default)]
@@ -77,17 +80,20 @@ pub(crate) struct Entry(RequestLogRow);
 
 impl Entry {
     pub(crate) fn begin(now: Timestamp, correlation: &CorrelationId, incoming: &Incoming) -> Self {
-        let input = &incoming.call.input;
-        let text = |name: &str| input.get(name).and_then(Value::as_str).map(str::to_owned);
-        let number = |name: &str| input.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
         let caller = incoming.caller.as_ref().ok();
+        // What a stranger sends is kept nowhere: anybody could send it, and any amount of it.
+        let input = caller.map(|_| &incoming.call.input);
+        let said = |text: &str| cut(text, SAID_CHARS).to_owned();
+        let text = |name: &str| Some(said(input?.get(name)?.as_str()?));
+        let number = |name: &str| u32::try_from(input?.get(name)?.as_u64()?).ok();
+        let flag = |name: &str| input?.get(name)?.as_bool();
         Self(RequestLogRow {
             time: Iso(now),
             correlation_id: correlation.to_string(),
             via: caller.map_or("http", |caller| caller.via.name()).to_owned(),
             operation: incoming.call.operation.clone(),
             actor_key_id: caller.map_or_else(|| "unknown".to_owned(), |caller| caller.actor_key_id.clone()),
-            agent: caller.map(|caller| caller.agent.clone()),
+            agent: caller.map(|caller| said(&caller.agent)),
             venture: text("venture"),
             repo: text("repo"),
             track: number("track"),
@@ -97,7 +103,7 @@ impl Entry {
             error: None,
             idempotency_key_hash: None,
             idempotency_hit: false,
-            secret_override: input.get("allow_secret_like").and_then(Value::as_bool).unwrap_or(false),
+            secret_override: flag("allow_secret_like").unwrap_or(false),
             bytes: 0,
         })
     }
@@ -119,5 +125,40 @@ impl Entry {
         if row.operation != "health" {
             app.request_log.push(self.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ctxnode_api::{Call, ErrorBody, ErrorCode};
+    use serde_json::json;
+
+    use super::*;
+    use crate::caller::Caller;
+
+    fn row(caller: Result<Caller, Box<ErrorBody>>) -> RequestLogRow {
+        let long = "x".repeat(5_000);
+        let input =
+            json!({ "venture": "alpha", "repo": long, "track": 3, "issue": 7, "allow_secret_like": true, "q": long });
+        let call = Call::new("search", input);
+        let incoming = Incoming { call, caller, correlation: None, idempotency_key: None, broken: None };
+        Entry::begin(Timestamp(0), &CorrelationId::default(), &incoming).0
+    }
+
+    #[test]
+    fn of_a_strangers_call_nothing_is_kept_that_it_chose() {
+        let row = row(Err(Box::new(ErrorBody::new(ErrorCode::Unauthorized, "a bearer token is needed"))));
+        assert_eq!((row.operation.as_str(), row.actor_key_id.as_str()), ("search", "unknown"));
+        assert_eq!((row.agent, row.venture, row.repo, row.track, row.issue), (None, None, None, None, None));
+        assert!(!row.secret_override);
+    }
+
+    #[test]
+    fn of_any_other_call_no_text_is_kept_that_is_long() {
+        let row = row(Ok(Caller { agent: "é".repeat(5_000), ..Caller::nobody() }));
+        assert_eq!((row.venture.as_deref(), row.track, row.issue), (Some("alpha"), Some(3), Some(7)));
+        let chars = |text: Option<String>| text.map(|text| text.chars().count());
+        assert_eq!((chars(row.agent), chars(row.repo)), (Some(SAID_CHARS), Some(SAID_CHARS)));
+        assert!(row.secret_override);
     }
 }

@@ -38,7 +38,9 @@ fn own(node: &NodeReply, now: Timestamp) -> Vec<Attention> {
     if was_revoked || node.role == Right::None {
         let message =
             if was_revoked { "was taken out of the fleet" } else { "is no member of the fleet yet, or not any more" };
-        let fix = Some("ask an admin for a new invitation: `ctxnode invite` there");
+        let fix = Some(
+            "ask an admin for a new invitation: `ctxnode invite` there, `ctxnode join CODE` here, which keeps this replica",
+        );
         found.push(line(CheckState::Fail, HERE, message.to_owned(), fix));
     }
     if let Some(problem) = &node.listening_problem {

@@ -16,7 +16,7 @@ use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::rules::secrets;
 use ctxnode_model::rules::start::superseded_twins;
 use ctxnode_model::{DocumentId, Edit, Kind, Rec, RecordMeta, Space, Timestamp};
-use ctxnode_store::{Listing, LocalTable, Reader};
+use ctxnode_store::{Draft, Listing, LocalTable, Reader};
 
 use super::sessions::{self, refuse_secrets, session_of};
 use super::{events, paging, ventures};
@@ -140,6 +140,9 @@ pub(super) fn warnings(
 
 /// The most clashes that a session is remembered to have been told of.
 const TOLD: usize = 256;
+/// Why a note about the session's own issue or branch is not taken.
+const NO_NOTE: &str =
+    "leave it out: what is the session's own issue or branch is held without a claim that could keep a note";
 
 /// Returns what an agent has not been told yet about the claims of its session, and notes that it is told now.
 pub(crate) async fn news(app: &Arc<App>, agent: &str) -> Result<Vec<String>, Failure> {
@@ -257,33 +260,21 @@ pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {
         };
         let insist = if input.force { Insist::Force } else { Insist::No };
         let space = Space::of(Some(&session.venture));
-        let (id, extended, forced) = match decide_take(&claim, &all, insist) {
+        let (rec, extended) = match decide_take(&claim, &all, insist) {
             Take::Held(holders) => return Err(held(&all, &holders, now)),
-            Take::Extend(id) if id.kind == Kind::Claim => {
-                draft.edit(id, &space, [Edit::set("expires_at", claim.expires_at)])?;
-                (id, true, false)
+            Take::Extend(id) => {
+                // The issue and the branch of a session have one id.
+                let is_it =
+                    |own: &&Rec<Claim>| own.id == id && own.claim_kind == claim.claim_kind && own.key == claim.key;
+                let own = all.iter().find(is_it).cloned();
+                let own = own.ok_or_else(|| Failure::not_found("claim", &id.to_string()))?;
+                (extend(draft, &space, own, &claim)?, true)
             }
-            // What the session's own issue or branch implies is held already, for as long as the session lives.
-            Take::Extend(id) => (id, true, false),
-            Take::Store { forced } => {
-                let id = draft.fresh_id(Kind::Claim, &space)?;
-                draft.edit(id, &space, edits(&claim, forced))?;
-                (id, false, forced)
-            }
+            Take::Store { forced } => (store(draft, &space, Claim { forced, ..claim })?, false),
         };
-        let order = draft.order(&space)?;
-        let meta = RecordMeta {
-            space: draft.space_id(&space),
-            created: order,
-            updated: order,
-            rev: String::new(),
-            deleted: false,
-            conflicts: Vec::new(),
-        };
-        let rec = Rec { id, meta, value: Claim { forced, ..claim } };
         let conflicts: Vec<ClaimView> =
             rivals(&rec, &all).into_iter().map(|other| view(&app, reader, other, &all, now)).collect();
-        if forced {
+        if !extended && rec.forced {
             let text = format!("{} took {} `{}` although it is held", rec.agent, kind_name(rec.claim_kind), rec.key);
             events::stage(draft, "claim_conflict", &session, session.issue, &text, &origin)?;
         }
@@ -295,7 +286,42 @@ pub(crate) async fn take(cx: &Cx, input: ClaimTake) -> Handled {
     .await
 }
 
-fn edits(claim: &Claim, forced: bool) -> Vec<Edit> {
+/// Stores a claim; returns it as it will be read.
+fn store(draft: &mut Draft<'_>, space: &Space, claim: Claim) -> Result<Rec<Claim>, Failure> {
+    let id = draft.fresh_id(Kind::Claim, space)?;
+    draft.edit(id, space, edits(&claim))?;
+    let order = draft.order(space)?;
+    let meta = RecordMeta {
+        space: draft.space_id(space),
+        created: order,
+        updated: order,
+        rev: String::new(),
+        deleted: false,
+        conflicts: Vec::new(),
+    };
+    Ok(Rec { id, meta, value: claim })
+}
+
+/// Lets a claim of the session last longer; returns it as it stands then, in its old place in the causal order. What the
+/// session's own issue or branch implies has no record: it lasts as long as the session has them, and cannot keep a note.
+fn extend(draft: &mut Draft<'_>, space: &Space, mut own: Rec<Claim>, asked: &Claim) -> Result<Rec<Claim>, Failure> {
+    if own.id.kind != Kind::Claim {
+        return match asked.note {
+            None => Ok(own),
+            Some(_) => Err(ErrorBody::field("note", NO_NOTE).into()),
+        };
+    }
+    let mut edits = vec![Edit::set("expires_at", asked.expires_at)];
+    edits.extend(Edit::set_some("note", asked.note.clone()));
+    draft.edit(own.id, space, edits)?;
+    own.value.expires_at = asked.expires_at;
+    if asked.note.is_some() {
+        own.value.note.clone_from(&asked.note);
+    }
+    Ok(own)
+}
+
+fn edits(claim: &Claim) -> Vec<Edit> {
     let mut edits = vec![
         Edit::set("claim_kind", kind_name(claim.claim_kind)),
         Edit::set("key", claim.key.as_str()),
@@ -306,7 +332,7 @@ fn edits(claim: &Claim, forced: bool) -> Vec<Edit> {
         Edit::set("machine", claim.machine.as_str()),
         Edit::set("taken_at", claim.taken_at),
         Edit::set("expires_at", claim.expires_at),
-        Edit::set("forced", forced),
+        Edit::set("forced", claim.forced),
         Edit::set("actor_key_id", claim.actor_key_id.as_str()),
         Edit::set("creation_correlation_id", claim.creation_correlation_id.as_str()),
     ];

@@ -8,8 +8,8 @@ use ctxnode_model::{DocumentId, Kind};
 use ctxnode_store::{LocalTable, Reader, StoreError};
 use serde::{Deserialize, Serialize};
 
-use super::records::venture_of;
 use crate::app::{App, Cx};
+use crate::caller::venture_of;
 use crate::failure::Failure;
 
 const KEY: &[u8] = b"conflicts";

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use ctxnode_api::fleet::{
     AlertView, InviteCreate, InviteCreated, InviteView, PeerAction, PeerReason, PeerState, PeerView, PeersReply,
-    RecoverReply, RecoverRequest, RoleSet,
+    RecoverReply, RecoverRequest, RoleSet, WakeRequest,
 };
 use ctxnode_api::node::{Done, Empty};
 use ctxnode_api::notes::DeleteRequest;
 use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Granted, Iso, List, Right};
+use ctxnode_fleet::field::Meter;
 use ctxnode_fleet::network::is_tailnet;
 use ctxnode_model::{Invalid, NodeKey, Space, Timestamp};
 use ctxnode_store::{ControlOp, Draft, RescueError, Role, StoreError};
@@ -21,7 +22,7 @@ use ctxnode_sync::{Alert, Fleet, Invite, InviteState, Offer, PeerStatus, Reason}
 use data_encoding::HEXLOWER_PERMISSIVE;
 
 use super::who::Names;
-use super::{machines, spans, ventures};
+use super::{machines, quarantine, spans, ventures};
 use crate::app::{Answer, App, Cx, Handled};
 use crate::failure::Failure;
 
@@ -172,8 +173,14 @@ fn fix_of(reason: Reason) -> &'static str {
         Reason::NoAnswer => {
             "is that machine on, does its daemon run, and is its UDP port open (4748 unless configured)?"
         }
-        Reason::UnknownKey => "it does not know this node yet; it will when it has met a node that does",
-        Reason::Revoked => "this node was taken out of the fleet; ask for a new invitation",
+        Reason::UnknownKey => {
+            "it does not know this node yet; it will when it has met a node that does. If none is left (it was restored from an \
+             older backup): `ctxnode invite` there and `ctxnode join CODE` here"
+        }
+        Reason::Revoked => {
+            "this node was taken out of the fleet; an admin lets it in again with a new invitation: `ctxnode invite` there and \
+             `ctxnode join CODE` here, which keeps this replica"
+        }
         Reason::Protocol => "update the older of the two: `ctxnode --version` on both",
         Reason::OtherFleet => {
             "its replica is of another fleet (`ctxnode status` there): bring the right one back there with `ctxnode restore`, \
@@ -186,8 +193,7 @@ fn fix_of(reason: Reason) -> &'static str {
 }
 
 /// Finds a node by its name or the beginning of its key.
-fn resolve(cx: &Cx) -> Result<NodeKey, Failure> {
-    let wanted = cx.param("node");
+fn resolve(cx: &Cx, wanted: &str) -> Result<NodeKey, Failure> {
     let authority = cx.app.store.authority();
     let known: Vec<NodeKey> = authority.members().map(|(node, _)| node).chain(authority.revoked()).collect();
     let names = Names::read(&cx.app.store, cx.read()?.reader())?;
@@ -217,7 +223,7 @@ fn label(authority: &ctxnode_store::Authority, node: &NodeKey) -> String {
 }
 
 pub(crate) async fn revoke(cx: &Cx, _: PeerAction) -> Handled {
-    let node = resolve(cx)?;
+    let node = resolve(cx, cx.param("node"))?;
     if node == cx.app.store.node() {
         return Err(Failure::from(ErrorBody::field("node", "is this machine: revoke it from another one")));
     }
@@ -233,10 +239,16 @@ pub(crate) async fn revoke(cx: &Cx, _: PeerAction) -> Handled {
 pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
     let role = input.role.map(role_of);
     let role = role.ok_or_else(|| Failure::from(ErrorBody::field("role", "is required: reader, writer or admin")))?;
-    let node = resolve(cx)?;
+    let node = resolve(cx, cx.param("node"))?;
     if node == cx.app.store.node() {
         // A demotion ends before what it is said with, so it would take itself back.
         return Err(Failure::from(ErrorBody::field("node", "is this machine: change its role from another one")));
+    }
+    if cx.app.store.authority().role(&node).is_none() {
+        let error = ErrorBody::field("node", "was taken out of the fleet, so it has no role");
+        return Err(error
+            .hint("`ctxnode invite --role ROLE` here and `ctxnode join CODE` there let it in again")
+            .into());
     }
     change(cx, node, move |draft| {
         let cuts = draft.cuts_of(node)?;
@@ -246,7 +258,10 @@ pub(crate) async fn role(cx: &Cx, input: RoleSet) -> Handled {
 }
 
 pub(crate) async fn accept(cx: &Cx, _: PeerAction) -> Handled {
-    let node = resolve(cx)?;
+    let node = resolve(cx, cx.param("node"))?;
+    if !quarantine::holds_back(cx, node)? {
+        return cx.commit(|_| Ok((200, Done { changed: false }))).await;
+    }
     let raised = cx.commit(move |draft| {
         let cuts = draft.cuts_of(node)?;
         for cut in &cuts {
@@ -305,8 +320,34 @@ async fn change(
     cx.completed(answer).await
 }
 
-pub(crate) async fn wake(cx: &Cx, _: PlainAction) -> Handled {
-    fleet(&cx.app)?;
+pub(crate) async fn wake(cx: &Cx, input: WakeRequest) -> Handled {
+    let fleet = fleet(&cx.app)?;
+    let mut invalid = Invalid::new();
+    let says_where = !input.addresses.is_empty() || input.relay.is_some();
+    invalid.require(input.node.is_some() || !says_where, "node", "is required: whose addresses are these?");
+    invalid.require(input.node.is_none() || says_where, "addresses", "are required with `node`: where is it?");
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for (at, text) in input.addresses.iter().enumerate() {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                invalid.add(format!("addresses[{at}]"), "expected an IP address and a port, like `192.168.7.2:4748`")
+            }
+        }
+    }
+    invalid.finish()?;
+    let node = input.node.as_deref().map(|wanted| resolve(cx, wanted)).transpose()?;
+    let now = cx.now();
+    if cx.app.field.now().and_then(|setting| setting.left(now)) == Some(0) {
+        let until = Timestamp(Meter::renews_at(now.0));
+        let message = format!("field mode's bytes are used up until {}", until.iso());
+        let mut error = ErrorBody::new(ErrorCode::RateLimited, message);
+        error.retry_after_seconds = u64::try_from(until.since(now) / 1_000).ok();
+        return Err(error.hint("`ctxnode field on --budget` with more, or `ctxnode field off`").into());
+    }
+    if let Some(node) = node {
+        fleet.is_at(node, &addresses, input.relay.as_deref());
+    }
     crate::field::sync_now(&cx.app).await;
     cx.commit(|_| Ok((200, Done { changed: true }))).await
 }
@@ -381,7 +422,7 @@ pub(crate) async fn withdraw(cx: &Cx, _: DeleteRequest) -> Handled {
 
 #[cfg(test)]
 mod tests {
-    use ctxnode_sync::Traffic;
+    use ctxnode_sync::{Path, Traffic};
 
     use super::*;
 
@@ -417,6 +458,29 @@ mod tests {
         let seen = view(status(0), Timestamp(91_000));
         assert_eq!((seen.unsent, seen.unacknowledged_seconds, seen.active_sessions), (Some(2), Some(90), None));
         assert_eq!(seen.build.as_deref(), Some("9.9.9 (other)"));
+    }
+
+    #[test]
+    fn a_path_is_named_after_the_network_that_it_goes_through() {
+        let named = |over: &str| {
+            let address = over.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, 4_748));
+            let relay = address.is_none().then(|| over.to_owned());
+            let path = Path { address, relay, rtt: Duration::from_millis(1) };
+            let connected = ctxnode_sync::PeerState::Connected;
+            view(PeerStatus { state: connected, path: Some(path), ..status(0) }, Timestamp(0)).path
+        };
+        let wanted: [(&str, &[&str]); 4] = [
+            ("tailnet", &["100.64.0.0", "100.127.255.255", "fd7a:115c:a1e0::", "fd7a:115c:a1e0:ffff::1"]),
+            ("lan", &["10.0.0.5", "172.16.0.1", "192.168.1.20", "169.254.1.1", "fd7a:115c:a1e1::5", "fe80::1"]),
+            // The first two are beside the addresses of tailnets.
+            ("direct", &["100.63.255.255", "100.128.0.0", "203.0.113.7", "2001:db8::7"]),
+            ("relay", &["https://relay.example/"]),
+        ];
+        for (name, all) in wanted {
+            for over in all {
+                assert_eq!(named(over).as_deref(), Some(name), "{over}");
+            }
+        }
     }
 
     #[test]

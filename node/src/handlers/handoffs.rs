@@ -71,7 +71,9 @@ async fn after(
     }
     let current = snapshot.reader().get::<Session>(session.id)?;
     match current {
-        Some(current) if current.status() == SessionStatus::Active => cx.app.presence.beat(session.id, cx.now()),
+        Some(current) if current.status() == SessionStatus::Active && sessions::is_own(&cx.app, &current) => {
+            cx.app.presence.beat(session.id, cx.now());
+        }
         _ => cx.app.presence.forget(session.id),
     }
     let wrote = answer.body.get("no_op").and_then(Value::as_bool) != Some(true);

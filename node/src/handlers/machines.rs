@@ -8,7 +8,7 @@ mod retire;
 use std::sync::Arc;
 
 use ctxnode_api::operations::{MachinePut, MachineQuery, MachineView};
-use ctxnode_api::{Iso, List};
+use ctxnode_api::{ErrorBody, Iso, List};
 use ctxnode_model::record::{Machine, MachineStatus};
 use ctxnode_model::rules::machine::{known_as, one_each};
 use ctxnode_model::rules::secrets;
@@ -62,6 +62,13 @@ pub(crate) async fn register(cx: &Cx, input: MachinePut) -> Handled {
         };
         let same_host = one_each(&all).into_iter().filter(|machine| machine.hostname.eq_ignore_ascii_case(&hostname));
         let known = same_host.min_by_key(is_kept);
+        if let Some(machine) = known.as_ref().filter(|machine| is_of_another_daemon(&app, machine)) {
+            let message =
+                format!("is the name of a machine whose own daemon keeps its record (node {})", key_of(machine));
+            return Err(ErrorBody::field("hostname", message)
+                .hint("run it there, or give this one another name")
+                .into());
+        }
         let ids = known.as_ref().and_then(|machine| known_as(&all, machine.id)).unwrap_or_default();
         let now = draft.now();
         let id = match &known {
@@ -113,6 +120,18 @@ fn edits(machine: &Machine) -> Vec<Edit> {
     edits.extend(Edit::set_some("commit", machine.commit.clone()));
     edits.extend(Edit::set_some("ctxnode_path", machine.ctxnode_path.clone()));
     edits
+}
+
+/// Whether another member's daemon keeps a record: then nobody else knows better what it says.
+fn is_of_another_daemon(app: &App, machine: &Rec<Machine>) -> bool {
+    let own = app.store.node().to_string();
+    machine.status == MachineStatus::Active
+        && machine.node_key.as_deref().is_some_and(|key| key != own && !is_revoked(app, key))
+}
+
+/// The beginning of the key of a machine's node.
+fn key_of(machine: &Machine) -> &str {
+    machine.node_key.as_deref().map_or("", |key| key.get(..8).unwrap_or(key))
 }
 
 fn is_revoked(app: &App, key: &str) -> bool {

@@ -118,7 +118,8 @@ pub(crate) async fn update(cx: &Cx, input: NoteUpdate) -> Handled {
     let found = visible(cx, id)?;
     cx.caller.require_venture(found.venture.as_deref())?;
     let venture = if let Patch::Set(code) = &input.venture { Some(code.as_str()) } else { None };
-    if venture.is_some() {
+    if !input.venture.is_keep() {
+        // Without a venture it is everybody's.
         cx.caller.require_venture(venture)?;
     }
     let changes = NoteChanges {

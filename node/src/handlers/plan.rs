@@ -15,31 +15,43 @@ use super::ventures;
 use crate::app::{Answer, Cx, Handled};
 use crate::failure::Failure;
 
-/// What is shown of a venture that is not known here.
+/// What is shown of a venture that is not known here, or that the caller does not see.
 const UNNAMED: &str = "a venture that this machine does not read";
 
 pub(crate) async fn get(cx: &Cx, _: Empty) -> Handled {
-    Answer::ok(reply(current(cx.read()?.reader())?.as_ref(), cx.now()))
+    let state = current(cx.read()?.reader(), |code| cx.caller.sees(Some(code)))?;
+    Answer::ok(reply(state.as_ref(), cx.now()))
 }
 
-/// Returns the present state, with the name of its venture where that is known.
-pub(super) fn current(reader: Reader<'_>) -> Result<Option<PlanState>, Failure> {
+/// Returns the present state, with the name of its venture where that is known and seen.
+pub(super) fn current(reader: Reader<'_>, sees: impl Fn(&str) -> bool) -> Result<Option<PlanState>, Failure> {
     let plan = reader.get::<Plan>(reader.ids()?.plan())?;
-    let Some(mut state) = plan.as_ref().and_then(|plan| plan.current()).cloned() else { return Ok(None) };
+    let state = plan.as_ref().and_then(|plan| present(plan));
+    state.map(|state| named(reader, state, sees)).transpose()
+}
+
+/// Returns the present state as it is stored.
+fn present(plan: &Plan) -> Option<PlanState> {
+    let mut state = plan.current()?.clone();
     if state.priority_space.is_none() && state.priority_venture.is_empty() {
         // A build that does not know spaces has confirmed it, and dropped what it does not know.
-        let earlier = plan.iter().flat_map(|plan| plan.states.values().rev());
-        state.priority_space = earlier.filter_map(|state| state.priority_space).next();
+        state.priority_space = plan.states.values().rev().find_map(|state| state.priority_space);
     }
-    named(reader, state).map(Some)
+    Some(state)
 }
 
-fn named(reader: Reader<'_>, state: PlanState) -> Result<PlanState, Failure> {
-    let Some(space) = state.priority_space else { return Ok(state) };
-    let ids = reader.ids()?;
-    let all = reader.all::<Venture>(Kind::Venture)?;
-    let known = all.iter().find(|venture| ids.space(&Space::of(Some(&venture.code))) == space);
-    let priority_venture = known.map_or_else(|| UNNAMED.to_owned(), |venture| venture.code.clone());
+fn named(reader: Reader<'_>, state: PlanState, sees: impl Fn(&str) -> bool) -> Result<PlanState, Failure> {
+    let known = match state.priority_space {
+        Some(space) => {
+            let (ids, all) = (reader.ids()?, reader.all::<Venture>(Kind::Venture)?);
+            let known = all.iter().find(|venture| ids.space(&Space::of(Some(&venture.code))) == space);
+            known.map(|venture| venture.code.clone())
+        }
+        // Earlier builds wrote the name itself.
+        None if state.priority_venture.is_empty() => return Ok(state),
+        None => Some(state.priority_venture.clone()),
+    };
+    let priority_venture = known.filter(|code| sees(code)).unwrap_or_else(|| UNNAMED.to_owned());
     Ok(PlanState { priority_venture, ..state })
 }
 
@@ -51,18 +63,19 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
         let reader = draft.reader();
         let now = draft.now();
         let known = reader.get::<Plan>(draft.ids().plan())?;
-        let current = known.as_ref().and_then(|plan| plan.current());
+        let current = known.as_ref().and_then(|plan| present(plan));
         let at = input.as_of.map_or(now, |time| time.0);
-        if !input.force && is_older(current, at) {
+        if !input.force && is_older(current.as_ref(), at) {
             let message = "the present plan is newer than this state";
             return Err(ErrorBody::new(ErrorCode::Stale, message)
                 .hint("pass `force: true` to write it all the same")
                 .into());
         }
-        let created_at = current.map_or(at, |state| state.created_at);
+        let created_at = current.as_ref().map_or(at, |state| state.created_at);
         let state = if input.touch {
             let current = current.ok_or_else(|| Failure::new(ErrorCode::NotFound, "there is no plan to confirm"))?;
-            PlanState { updated_at: at, updated_by: by, ..current.clone() }
+            // As it is stored: what is shown may have no name for its venture.
+            PlanState { updated_at: at, updated_by: by, ..current }
         } else {
             let fields = PlanFields {
                 priority_venture: input.priority_venture.unwrap_or_default(),
@@ -86,7 +99,8 @@ pub(crate) async fn put(cx: &Cx, input: PlanPut) -> Handled {
         };
         let key = draft.order(&Space::Fleet)?.sort_key();
         draft.edit(draft.ids().plan(), &Space::Fleet, [Edit::entry("states", key, Scalar::json(&json!(state)))])?;
-        Ok((200, reply(Some(&named(reader, state)?), now)))
+        // Who may write the plan is limited to no venture.
+        Ok((200, reply(Some(&named(reader, state, |_| true)?), now)))
     })
     .await
 }

@@ -1,15 +1,19 @@
 //! What is kept and not applied: held back because of its author, or waiting for what it builds on.
 
 use ctxnode_api::node::{Empty, QuarantineView, WaitingView};
-use ctxnode_api::{Iso, List};
+use ctxnode_api::{ErrorBody, Iso, List};
+use ctxnode_model::NodeKey;
 use ctxnode_store::{Missing, QuarantineRow};
 use serde_json::Value;
 
 use super::who::Names;
 use crate::app::{Answer, Cx, Handled};
+use crate::failure::Failure;
 
 /// How many are listed.
 const ROWS: usize = 100;
+/// How many are looked at for one that can be accepted.
+const LOOKED_AT: usize = 10_000;
 
 pub(crate) async fn list(cx: &Cx, _: Empty) -> Handled {
     let snapshot = cx.read()?;
@@ -56,6 +60,30 @@ impl Remedy {
             Some("revoked" | "role") => Self::Accept,
             Some("unknown-author") => Self::Itself,
             other => Self::None { no_right: other == Some("space") },
+        }
+    }
+}
+
+/// Whether anything is held back of a node that an admin can accept.
+///
+/// # Errors
+/// When all that is held back of it can be accepted by nobody; the message says why.
+pub(super) fn holds_back(cx: &Cx, node: NodeKey) -> Result<bool, Failure> {
+    let snapshot = cx.read()?;
+    let (rows, total) = snapshot.reader().quarantine(LOOKED_AT)?;
+    let looked_at_all = rows.len() as u64 == total;
+    let rows: Vec<QuarantineRow> = rows.into_iter().filter(|row| row.log.author == node).collect();
+    let mut remedies: Vec<Remedy> = rows.iter().map(|row| Remedy::of(&row.reason)).collect();
+    remedies.sort();
+    match remedies.first() {
+        // Among more than were looked at there may be one.
+        Some(Remedy::Accept) => Ok(true),
+        _ if !looked_at_all => Ok(true),
+        None => Ok(false),
+        Some(_) => {
+            let names = Names::read(&cx.app.store, snapshot.reader())?;
+            let why = fix_of(&rows[0], &names.of(node));
+            Err(ErrorBody::field("node", format!("has nothing that could be accepted: {why}")).into())
         }
     }
 }

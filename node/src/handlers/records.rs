@@ -18,7 +18,7 @@ use super::sessions::refuse_secrets;
 use super::who::{self, Names};
 use super::{paging, ventures};
 use crate::app::{Answer, Cx, Handled};
-use crate::caller::Caller;
+use crate::caller::{Caller, venture_field, venture_named, venture_of};
 use crate::failure::Failure;
 
 /// Finds the record that somebody names: by its id, a doc by scope and name, a venture by its code, the plan by its word.
@@ -39,16 +39,6 @@ fn named(reader: Reader<'_>, text: &str) -> Result<DocumentId, Failure> {
             let message = "is no id, no scope/name of a doc, no venture's code, and not `plan`";
             Err(ErrorBody::field("id", message).into())
         }
-    }
-}
-
-/// The venture that a record belongs to; `None` when it is global.
-pub(super) fn venture_of(kind: Kind, view: &Value) -> Option<String> {
-    let text = |name: &str| view.get(name).and_then(Value::as_str).map(str::to_owned);
-    match kind {
-        Kind::Doc | Kind::GeneratedDoc => text("scope").filter(|scope| scope != "global"),
-        Kind::Venture => text("code"),
-        _ => text("venture"),
     }
 }
 
@@ -159,8 +149,14 @@ async fn settle(cx: &Cx, id: DocumentId, input: ConflictResolve) -> Handled {
         let reader = draft.reader();
         let meta = reader.meta(id)?.ok_or_else(|| Failure::not_found(id.kind.name(), &id.to_string()))?;
         let conflict = in_conflict(&meta, &field)?;
-        let chosen = match &choice {
+        let wanted = match &choice {
             Choice::Pick(number) => picked(conflict, *number)?,
+            Choice::Value(text) => Value::from(text.as_str()),
+        };
+        // Before it is looked up: who may not write in a venture does not learn whether there is one.
+        check_venture(&caller, id.kind, &field, &wanted)?;
+        let chosen = match &choice {
+            Choice::Pick(_) => wanted,
             Choice::Value(text) => note_value(reader, &caller, &field, text)?,
         };
         let mut edits = vec![edit(id.kind, &field, &chosen)?];
@@ -192,6 +188,11 @@ fn picked(conflict: &Conflict, number: usize) -> Result<Value, Failure> {
     let values: Vec<&Value> = who::values(conflict).map(|written| &written.value).collect();
     let chosen = number.checked_sub(1).and_then(|at| values.get(at)).copied().cloned();
     chosen.ok_or_else(|| ErrorBody::field("pick", format!("expected 1 to {}", values.len())).into())
+}
+
+/// Refuses a choice that would move the record to where the caller may not write.
+fn check_venture(caller: &Caller, kind: Kind, field: &str, value: &Value) -> Result<(), ErrorBody> {
+    if venture_field(kind) == Some(field) { caller.require_venture(venture_named(kind, value)) } else { Ok(()) }
 }
 
 /// Checks a new value of a note's field.

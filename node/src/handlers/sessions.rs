@@ -168,6 +168,16 @@ pub(super) fn is_own(app: &App, session: &Session) -> bool {
     session.node == app.store.node().to_string()
 }
 
+/// Refuses a session of another machine: only that one knows whether its agent lives, and what it works on.
+fn require_own(app: &App, session: &Rec<Session>) -> Result<(), Failure> {
+    if is_own(app, session) {
+        return Ok(());
+    }
+    let message = format!("`{}` is a session of {}: only that machine keeps it", session.id, session.machine);
+    let hint = format!("call this on {}", session.machine);
+    Err(ctxnode_api::ErrorBody::new(ErrorCode::Forbidden, message).hint(hint).into())
+}
+
 /// Makes the answer for a session.
 pub(super) fn view(app: &App, session: &Rec<Session>, now: Timestamp) -> SessionView {
     let value = &session.value;
@@ -221,6 +231,7 @@ pub(crate) async fn update(cx: &Cx, input: UpdateRequest) -> Handled {
     cx.caller.require_venture(Some(&session.venture))?;
     let now = cx.now();
     require_active(&session, now)?;
+    require_own(&cx.app, &session)?;
     let mut suspects = secrets::scan_value("meta", &serde_json::Value::Object(input.meta.clone()));
     if let ctxnode_api::Patch::Set(text) = &input.blocked_on {
         suspects.extend(secrets::scan_fields([("blocked_on".to_owned(), text.as_str())]));
@@ -281,6 +292,7 @@ pub(crate) async fn heartbeat(cx: &Cx, input: HeartbeatRequest) -> Handled {
     let session = session_of(cx, input.session_id.as_deref()).await?;
     let now = cx.now();
     require_active(&session, now)?;
+    require_own(&cx.app, &session)?;
     cx.app.presence.beat(session.id, now);
     let reply = heartbeat_reply(&cx.app, session.id, now);
     cx.commit(move |_| Ok((200, reply))).await
@@ -405,7 +417,7 @@ fn over(app: &App, id: DocumentId, done: Result<Committed<bool>, WriteError<Fail
 }
 
 /// Marks the stale sessions of this node as abandoned. Bound processes that live are heartbeats first, so that a machine
-/// that slept does not lose its sessions.
+/// that slept does not lose its sessions. What is no session of this node, or is over, wherever it was ended, is not alive here.
 pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
     let now = app.now();
     app.presence.revive(now);
@@ -454,9 +466,18 @@ pub(crate) async fn sweep(app: &Arc<App>) -> Result<(), Failure> {
         });
         over(app, id, done.await)?;
     }
-    let changed = app.presence.take_unsaved();
+    let inner = Arc::clone(app);
     let saved = app.store.write(move |draft| {
-        Presence::save(draft, changed);
+        // Inside the command: a session that begins is alive before anybody else can read its record.
+        for (id, _) in inner.presence.all() {
+            let session = draft.reader().get::<Session>(id)?;
+            let lives =
+                session.is_some_and(|session| session.status() == SessionStatus::Active && is_own(&inner, &session));
+            if !lives {
+                inner.presence.forget(id);
+            }
+        }
+        Presence::save(draft, inner.presence.take_unsaved());
         Ok::<(), Failure>(())
     });
     saved.await?;

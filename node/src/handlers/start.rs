@@ -50,7 +50,7 @@ pub(super) async fn checkout_of(cx: &Cx, directory: Option<&str>) -> Option<Chec
 pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
     check(cx, &input)?;
     let checkout = checkout_of(cx, input.directory.as_deref()).await;
-    let standing = match stand(cx, &input, checkout)? {
+    let standing = match stand(cx, &input, checkout).await? {
         Ok(standing) => standing,
         Err(reply) => return crate::app::Answer::ok(*reply),
     };
@@ -88,7 +88,7 @@ pub(crate) async fn sod(cx: &Cx, input: SodRequest) -> Handled {
 /// Returns what a start here would return, and starts nothing.
 pub(super) async fn preview(cx: &Cx, input: SodRequest) -> Result<SodReply, Failure> {
     let checkout = checkout_of(cx, input.directory.as_deref()).await;
-    let standing = match stand(cx, &input, checkout)? {
+    let standing = match stand(cx, &input, checkout).await? {
         Ok(standing) => standing,
         Err(reply) => return Ok(*reply),
     };
@@ -129,10 +129,12 @@ fn check(cx: &Cx, input: &SodRequest) -> Result<(), Failure> {
 }
 
 /// Finds venture and repo, or says what is missing.
-fn stand(cx: &Cx, input: &SodRequest, checkout: Option<Checkout>) -> Result<Result<Standing, Box<SodReply>>, Failure> {
-    let snapshot = cx.read()?;
-    let reader = snapshot.reader();
-    let all = ventures::all_living(reader)?;
+async fn stand(
+    cx: &Cx,
+    input: &SodRequest,
+    checkout: Option<Checkout>,
+) -> Result<Result<Standing, Box<SodReply>>, Failure> {
+    let all = ventures::all_living(cx.read()?.reader())?;
     let visible = |code: &str| cx.caller.sees(Some(code));
     let remotes: Vec<&str> = checkout.iter().flat_map(|checkout| checkout.remotes.iter().map(String::as_str)).collect();
     let matched = match_venture(&remotes, all.iter().map(|venture| &venture.value));
@@ -157,7 +159,7 @@ fn stand(cx: &Cx, input: &SodRequest, checkout: Option<Checkout>) -> Result<Resu
             return select("the venture is not known from here: pass `venture`", None);
         }
     };
-    let venture = ventures::require(reader, &cx.caller, &code)?;
+    let venture = ventures::require(cx.read()?.reader(), &cx.caller, &code)?;
     if let Some(repo) = &input.repo {
         return Ok(Ok(Standing { venture, repo: repo.clone(), checkout }));
     }
@@ -165,7 +167,7 @@ fn stand(cx: &Cx, input: &SodRequest, checkout: Option<Checkout>) -> Result<Resu
     if let (Some(repo), true) = (&here, belongs || venture.repos.is_empty()) {
         return Ok(Ok(Standing { venture, repo: repo.clone(), checkout }));
     }
-    if let Some(path) = checkouts::local_path(&cx.app, &venture) {
+    if let Some(path) = checkouts::local_path(&cx.app, &venture).await {
         return Ok(Err(Box::new(SodReply {
             state: StartState::NeedsNavigation,
             message: Some(format!("this is not a checkout of `{code}`")),

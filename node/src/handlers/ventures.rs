@@ -16,7 +16,7 @@ use super::sessions::refuse_secrets;
 use super::who;
 use crate::app::{Answer, App, Cx, Handled, Origin};
 use crate::caller::Caller;
-use crate::checkouts;
+use crate::checkouts::{self, Places};
 use crate::failure::Failure;
 
 /// Returns the ventures that are not archived, by code.
@@ -91,15 +91,18 @@ pub(crate) async fn list(cx: &Cx, input: VentureQuery) -> Handled {
     all.retain(|venture| cx.caller.sees(Some(&venture.code)));
     all.retain(|venture| input.include_archived.unwrap_or(false) || !venture.archived);
     all.sort_by(|a, b| a.code.cmp(&b.code));
-    Answer::ok(List::all(all.iter().map(|venture| view(&cx.app, venture)).collect()))
+    let wanted: Vec<&Venture> = all.iter().map(|venture| &venture.value).collect();
+    let places = checkouts::places(&cx.app, &wanted).await;
+    Answer::ok(List::all(all.iter().map(|venture| view(&cx.app, &places, venture)).collect()))
 }
 
 pub(crate) async fn put(cx: &Cx, input: VenturePut) -> Handled {
     let code = cx.param("code").to_owned();
     cx.caller.require_venture(Some(&code))?;
     refuse_secrets(secrets::scan_value("", &json!(input)))?;
-    let app = std::sync::Arc::clone(&cx.app);
     let origin = cx.origin();
+    // Not while others wait to write.
+    let places = checkouts::places_now(&cx.app).await;
     cx.commit(move |draft| {
         let known = draft.reader().get::<Venture>(draft.ids().venture(&code))?;
         let created = known.is_none();
@@ -117,7 +120,7 @@ pub(crate) async fn put(cx: &Cx, input: VenturePut) -> Handled {
             ..before.clone()
         };
         let after = write(draft, &before, after, &origin)?;
-        Ok((if created { 201 } else { 200 }, view_of(&app, &after)))
+        Ok((if created { 201 } else { 200 }, view_of(&places, &after)))
     })
     .await
 }
@@ -161,7 +164,8 @@ fn write(draft: &mut Draft<'_>, before: &Venture, after: Venture, origin: &Origi
 pub(crate) async fn archive(cx: &Cx, input: VentureArchive) -> Handled {
     let code = cx.param("code").to_owned();
     cx.caller.require_venture(Some(&code))?;
-    let (app, caller) = (std::sync::Arc::clone(&cx.app), cx.caller.clone());
+    let caller = cx.caller.clone();
+    let places = checkouts::places_now(&cx.app).await;
     cx.commit(move |draft| {
         let mut found = require(draft.reader(), &caller, &code)?;
         let archived = input.archived.unwrap_or(true);
@@ -172,7 +176,7 @@ pub(crate) async fn archive(cx: &Cx, input: VentureArchive) -> Handled {
             [Edit::set("archived", archived), Edit::set("updated_at", now)],
         )?;
         found.value.archived = archived;
-        Ok((200, view_of(&app, &found)))
+        Ok((200, view_of(&places, &found)))
     })
     .await
 }
@@ -221,18 +225,19 @@ fn merged(base: &Venture, entry: Venture) -> Venture {
     }
 }
 
-fn view(app: &App, venture: &Rec<Venture>) -> VentureView {
-    VentureView { conflicts: who::conflicts(app, &venture.meta.conflicts, app.now()), ..view_of(app, &venture.value) }
+fn view(app: &App, places: &Places, venture: &Rec<Venture>) -> VentureView {
+    let conflicts = who::conflicts(app, &venture.meta.conflicts, app.now());
+    VentureView { conflicts, ..view_of(places, &venture.value) }
 }
 
-fn view_of(app: &App, venture: &Venture) -> VentureView {
+fn view_of(places: &Places, venture: &Venture) -> VentureView {
     VentureView {
         code: venture.code.clone(),
         name: venture.name.clone(),
         org: venture.org.clone(),
         repos: venture.repos.clone(),
         capabilities: venture.capabilities.clone(),
-        local_path: checkouts::local_path(app, venture).map(|path| path.display().to_string()),
+        local_path: places.of(venture).map(|path| path.display().to_string()),
         secrets: venture.secrets.clone(),
         settings: venture.settings.clone(),
         archived: venture.archived,

@@ -21,12 +21,17 @@ use switch::Switch;
 const IP: [&str; 4] = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"];
 /// Where named namespaces are.
 const NAMESPACES: &str = "/run/netns";
+/// Where iproute2 looks for files that a namespace has in place of those in `/etc`.
+const OWN_FILES: &str = "/etc/netns";
 /// How namespaces of tests begin; the process's id and a number follow.
 const PREFIX: &str = "ctxtest-";
 /// The first three bytes of every address.
 const NET: [u8; 3] = [10, 99, 0];
 /// Where the way to everywhere else would be. Nobody is there, but packets to it get as far as the switch.
 const GATEWAY: u8 = 254;
+/// Whom every machine asks for names, whatever the host does: on many that is a program on loopback, and the switch would see
+/// nothing of it. Nobody answers.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(NET[0], NET[1], NET[2], GATEWAY);
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -58,7 +63,7 @@ pub struct Lan {
     namespaces: Vec<String>,
 }
 
-/// A machine's place on the network: a namespace with one device, `eth0`.
+/// A machine's place on the network: a namespace with one device, `eth0`, and a resolver of its own.
 #[derive(Clone, Debug)]
 pub struct Place {
     namespace: String,
@@ -74,6 +79,7 @@ impl Lan {
         let probe = name();
         sweep();
         let can = ip(&["netns", "add", &probe]).and_then(|()| ip(&["netns", "del", &probe]));
+        let can = can.and_then(|()| fs::create_dir_all(OWN_FILES).map_err(|error| format!("{OWN_FILES}: {error}")));
         let can = can.and_then(|()| tap(&format!("ct{}", std::process::id())).map(drop));
         if let Err(reason) = can {
             eprintln!("SKIP: network namespaces are not available: {reason}");
@@ -91,6 +97,9 @@ impl Lan {
         let namespace = name();
         must(&["netns", "add", &namespace]);
         self.namespaces.push(namespace.clone());
+        let files = Path::new(OWN_FILES).join(&namespace);
+        fs::create_dir_all(&files).expect("a directory beside the namespace can be made");
+        fs::write(files.join("resolv.conf"), format!("nameserver {RESOLVER}\n")).expect("own directory");
         let number = u8::try_from(self.namespaces.len()).expect("a test has few machines");
         let device = format!("ct{}-{number}", std::process::id());
         let file = tap(&device).expect("a device can be made");
@@ -137,10 +146,7 @@ impl Lan {
 impl Drop for Lan {
     fn drop(&mut self) {
         self.switch.stop();
-        for namespace in &self.namespaces {
-            // One that is gone already is as good as removed.
-            let _ = ip(&["netns", "del", namespace]);
-        }
+        self.namespaces.iter().for_each(|namespace| remove(namespace));
     }
 }
 
@@ -157,6 +163,17 @@ impl Place {
         let mut command = Command::new(tool().unwrap_or("ip"));
         command.args(["netns", "exec", &self.namespace]).arg(program);
         command
+    }
+
+    /// Gives the machine an address of a tailnet as well, over the same wires: 100.64.0.1 for 10.99.0.1, and so on. Returns it.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    #[must_use]
+    pub fn enter_tailnet(&self) -> Ipv4Addr {
+        let address = Ipv4Addr::new(100, 64, 0, self.address.octets()[3]);
+        self.ip(&["address", "add", &format!("{address}/10"), "dev", "eth0"]);
+        address
     }
 
     /// Pulls the plug: the device goes down, as the machine notices.
@@ -226,14 +243,19 @@ fn name() -> String {
 
 /// Removes what a test left that was killed before it could.
 fn sweep() {
-    let names = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
-    for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+    let entries = [NAMESPACES, OWN_FILES].into_iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            // Another test may have been quicker.
-            let _ = ip(&["netns", "del", &name]);
+            remove(&name);
         }
     }
+}
+
+/// Removes a namespace and its files. What is gone already is as good as removed: another test may have been quicker.
+fn remove(namespace: &str) {
+    let _ = ip(&["netns", "del", namespace]);
+    let _ = fs::remove_dir_all(Path::new(OWN_FILES).join(namespace));
 }
 
 #[cfg(target_os = "linux")]
@@ -311,6 +333,9 @@ mod tests {
         let Some(mut lan) = Lan::new(1) else { return };
         let (one, two) = (lan.place(), lan.place());
         wait_until(Duration::from_secs(20), "the wire carries", || pings(&one, two.address()));
+        // Whomever the host asks for names.
+        let resolver = one.command(Path::new("/bin/cat")).arg("/etc/resolv.conf").output().expect("cat starts");
+        assert_eq!(String::from_utf8_lossy(&resolver.stdout), format!("nameserver {RESOLVER}\n"));
         let tried = |packet: &Packet| packet.to == IpAddr::V4(two.address()) && packet.port == 9;
         assert!(lan.seen().iter().any(tried), "{:?}", lan.seen());
         lan.wire(&one, &two, Wire { cut: true, ..Wire::default() });
@@ -319,7 +344,8 @@ mod tests {
         wait_until(Duration::from_secs(20), "it carries again", || pings(&one, two.address()));
         let namespaces = lan.namespaces.clone();
         drop(lan);
-        assert!(namespaces.iter().all(|name| !Path::new(NAMESPACES).join(name).exists()));
+        let left = |folder: &str| namespaces.iter().any(|name| Path::new(folder).join(name).exists());
+        assert!(!left(NAMESPACES) && !left(OWN_FILES));
         // The machine's own network is untouched.
         assert!(UdpSocket::bind("127.0.0.1:0").is_ok());
     }

@@ -26,7 +26,7 @@ mod sandbox;
 mod wait;
 
 pub use daemon::Daemon;
-pub use lan::{Lan, Packet, Place, Wire};
+pub use lan::{Lan, Packet, Place, RESOLVER, Wire};
 pub use provided::{agent_clis, corpus, mcp_inspector, python_with_mcp, soak_time};
 pub use repo::Repo;
 pub use sandbox::{Sandbox, bin};

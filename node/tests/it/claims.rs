@@ -171,3 +171,61 @@ fn w_06_taking_again_extends_and_a_lifetime_has_limits() {
         assert_eq!(claude.refused_("claim.take", with(hours)).details[0].field, "ttl_hours", "{hours}");
     }
 }
+
+/// Taken again, a claim is the one that was first, with what is new about it: who won before is not told that it lost.
+#[test]
+fn w_03_taking_again_keeps_the_place_of_a_claim_and_takes_a_new_note() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let (one, two) = (alpha_repo(&sandbox, "console"), alpha_repo(&sandbox, "console-2"));
+    let (claude, codex) = (agent(&sandbox, "claude-mac-1", one.path()), agent(&sandbox, "codex-mac-2", two.path()));
+    claude.do_("sod", json!({}));
+    codex.do_("sod", json!({}));
+    let with = |fields: Value| {
+        let mut input = take("issue", "87");
+        input.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        input
+    };
+    let first = claude.do_("claim.take", with(json!({ "note": "begun", "ttl_hours": 1.0 })));
+    codex.do_("claim.take", with(json!({ "force": true })));
+    let again = claude.do_("claim.take", with(json!({ "ttl_hours": 2.0 })));
+    assert_eq!((&again["extended"], &again["claim"].get("beaten_by")), (&json!(true), &None), "{again}");
+    assert_eq!(again["claim"]["taken_at"], first["claim"]["taken_at"]);
+    assert_eq!((text(&again["claim"], "note"), text(&again["conflicts"][0], "agent")), ("begun", "codex-mac-2"));
+    let noted = claude.do_("claim.take", with(json!({ "note": "halfway" })));
+    let list = claude.do_("claim.list", json!({ "venture": "alpha" }));
+    let stored = list["items"].as_array().unwrap().iter().find(|claim| claim["agent"] == "claude-mac-1").unwrap();
+    for field in ["id", "note", "taken_at", "expires_at"] {
+        assert_eq!(noted["claim"][field], stored[field], "{field}: {list}");
+    }
+    assert_eq!(text(stored, "note"), "halfway");
+    // The other one, taken again, is beaten as it was.
+    let beaten = codex.do_("claim.take", take("issue", "87"));
+    assert!(text(&beaten["claim"], "beaten_by").contains("claude-mac-1"), "{beaten}");
+}
+
+#[test]
+fn w_03_what_a_session_implies_is_shown_as_it_is_and_keeps_no_note() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let claude = agent(&sandbox, "claude-mac-1", repo.path());
+    claude.do_("sod", json!({ "issue": 12, "branch": "dev/x" }));
+    let list = || claude.do_("claim.list", json!({ "venture": "alpha" }));
+    let before = list();
+    for own in [take("issue", "12"), take("branch", "dev/x")] {
+        let mut short = own.clone();
+        short["ttl_hours"] = json!(1.0);
+        let taken = claude.do_("claim.take", short);
+        let rows = before["items"].as_array().unwrap();
+        let listed = rows.iter().find(|claim| claim["kind"] == own["kind"]).unwrap();
+        assert_eq!(taken["extended"], true);
+        for field in ["id", "key", "taken_at", "expires_at"] {
+            assert_eq!(taken["claim"].get(field), listed.get(field), "{field}: {taken}");
+        }
+        let mut noted = own;
+        noted["note"] = json!("halfway there");
+        assert_eq!(claude.refused_("claim.take", noted).details[0].field, "note");
+    }
+    assert_eq!(list()["total"], 2);
+}

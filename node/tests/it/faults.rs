@@ -10,7 +10,7 @@ use ctxnode_api::{Call, Client, ClientError, Endpoint};
 use ctxnode_testkit::{Sandbox, wait_until};
 use serde_json::{Value, json};
 
-use crate::support::{SOON, block_on, ctxnode, found, person, printed, ready, start, text};
+use crate::support::{SOON, agent, block_on, ctxnode, found, person, printed, ready, start, text};
 
 fn note(content: &str) -> Call {
     Call::new("note.create", json!({ "content": content, "human_requested": true }))
@@ -139,6 +139,23 @@ fn work_without_an_end_holds_up_no_handover_and_no_stop() {
     assert_eq!(ada.do_("note.list", json!({ "include_global": true }))["total"], 1);
     next.kill().unwrap();
     next.wait().unwrap();
+}
+
+/// A directory among the checkouts that never answers, as one below a dead mount, holds up neither who asks nor who writes.
+#[test]
+fn a_dead_directory_among_the_checkouts_holds_up_nobody() {
+    let sandbox = ready();
+    let dead = sandbox.dev_dir().join("dead/.git");
+    std::fs::create_dir_all(&dead).unwrap();
+    // Whoever reads it waits for somebody who writes.
+    assert!(sandbox.command("mkfifo").arg(dead.join("config")).status().unwrap().success());
+    let mut daemon = start(&sandbox);
+    let ada = person(&sandbox);
+    assert_eq!(ada.do_("venture.list", json!({}))["total"], 2);
+    let elsewhere = agent(&sandbox, "claude-mac-1", &sandbox.home()).do_("sod", json!({ "venture": "alpha" }));
+    assert_eq!(text(&elsewhere, "state"), "needs_clone");
+    ada.ok(&note("quokka"));
+    assert!(daemon.stop().success());
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! The gate: correlation, idempotency, rate limit, request log, limits of size, the event stream, the description.
 
-use ctxnode_api::{Call, ClientError, ErrorCode, ROUTES, headers};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use ctxnode_api::operations::{ChangeView, EventQuery};
+use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode, ROUTES, headers};
 use serde_json::{Value, json};
 
-use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, start, text};
+use crate::support::{
+    SOON, agent, alpha_repo, block_on, ctxnode, person, printed, ready, start, start_with_http, text,
+};
 
 const KEY: &str = "test-key-0123456789-0123456789";
 
@@ -79,6 +85,40 @@ fn a_key_in_the_body_does_the_same() {
     assert_eq!(claude.do_("handoff.list", json!({}))["total"], 1);
 }
 
+/// Sends a request as it stands and returns the head of the answer, whether or not that has an end.
+fn head_of(mut stream: impl std::io::Read + std::io::Write, request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let (mut head, mut byte) = (Vec::new(), [0_u8]);
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// The status of an answer.
+fn status_of(head: &str) -> u16 {
+    head[9..12].parse().unwrap()
+}
+
+/// Who has no token is told so before its body is read, and what it sends stands in no log.
+#[test]
+fn of_a_stranger_neither_a_body_nor_a_word_is_taken() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let send = |request: &str, rest: &str| {
+        let stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        status_of(&head_of(stream, &format!("{request} HTTP/1.1\r\nHost: {address}\r\n{rest}\r\n")))
+    };
+    // It announces a body, and does not send it.
+    assert_eq!(send("POST /v1/notes", "Content-Length: 100000\r\n"), 401);
+    let word = "quokka".repeat(100);
+    assert_eq!(send(&format!("GET /v1/notes?venture={word}&repo={word}"), ""), 401);
+    let log = person(&sandbox).do_("request-log", json!({ "status": 401 }));
+    assert_eq!((&log["total"], log.to_string().contains("quokka")), (&json!(2), false), "{log}");
+}
+
 #[test]
 fn a_14_the_hundred_and_first_call_of_a_minute_is_refused() {
     let sandbox = ready();
@@ -146,10 +186,10 @@ fn the_description_lists_every_operation() {
 fn a_change_is_announced_to_those_who_listen() {
     let sandbox = ready();
     let _daemon = start(&sandbox);
-    let client = ctxnode_api::Client::new(ctxnode_api::Endpoint::Socket(sandbox.socket()));
-    let data = crate::support::block_on(async {
-        let mut events = client.events(&ctxnode_api::operations::EventQuery::default(), None).await.unwrap();
-        let mut writer = ctxnode_api::Client::new(ctxnode_api::Endpoint::Socket(sandbox.socket()));
+    let client = Client::new(Endpoint::Socket(sandbox.socket()));
+    let data = block_on(async {
+        let mut events = client.events(&EventQuery::default(), None).await.unwrap();
+        let mut writer = Client::new(Endpoint::Socket(sandbox.socket()));
         let made = writer.call(&note("x")).await.unwrap();
         let id = text(&made.body, "id").to_owned();
         loop {
@@ -167,14 +207,107 @@ fn a_change_is_announced_to_those_who_listen() {
 fn a_stream_of_events_ends_with_the_daemon() {
     let sandbox = ready();
     let mut daemon = start(&sandbox);
-    let client = || ctxnode_api::Client::new(ctxnode_api::Endpoint::Socket(sandbox.socket()));
-    crate::support::block_on(async {
-        let mut events = client().events(&ctxnode_api::operations::EventQuery::default(), None).await.unwrap();
+    let client = || Client::new(Endpoint::Socket(sandbox.socket()));
+    block_on(async {
+        let mut events = client().events(&EventQuery::default(), None).await.unwrap();
         client().call(&Call::new("node.stop", json!({}))).await.unwrap();
         // One that is cut off is an error.
         while events.next().await.unwrap().is_some() {}
     });
     assert!(daemon.wait_for_exit().success());
+}
+
+#[test]
+fn a_listener_hears_of_the_venture_that_it_asked_for_alone() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let client = || Client::new(Endpoint::Socket(sandbox.socket()));
+    let told = block_on(async {
+        let query = EventQuery { venture: Some("alpha".to_owned()), ..EventQuery::default() };
+        let mut events = client().events(&query, None).await.unwrap();
+        let (mut writer, mut last) = (client(), String::new());
+        for venture in [json!("beta"), Value::Null, json!("alpha")] {
+            let input = json!({ "content": "x", "venture": venture, "human_requested": true });
+            let made = writer.call(&Call::new("note.create", input)).await.unwrap();
+            text(&made.body, "id").clone_into(&mut last);
+        }
+        let mut told: Vec<ChangeView> = Vec::new();
+        while told.last().is_none_or(|change| change.id != last) {
+            let event = events.next().await.unwrap().unwrap();
+            told.push(serde_json::from_str(&event.data).unwrap());
+        }
+        told
+    });
+    assert!(told.iter().all(|change| change.venture.as_deref() == Some("alpha")), "{told:?}");
+}
+
+/// The stream passes the gate as every call does: what it asks for is checked, it is counted, and it stands in the log.
+#[test]
+fn a_stream_is_let_in_like_any_call() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let open = |query: &str| {
+        let stream = UnixStream::connect(sandbox.socket()).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        head_of(stream, &format!("GET /v1/events/stream{query} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    };
+    for (query, status) in [("?color=red", 400), ("?limit=5", 400), ("?venture=alhpa", 404), ("?venture=alpha", 200)] {
+        let head = open(query);
+        assert_eq!(status_of(&head), status, "{query}: {head}");
+        assert!(head.contains(headers::CORRELATION_ID) && head.contains(headers::RATE_REMAINING), "{query}: {head}");
+    }
+    let log = person(&sandbox).do_("request-log", json!({ "operation": "event.stream" }));
+    let mut rows: Vec<(u64, Option<&str>)> = log["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (row["status"].as_u64().unwrap(), row["venture"].as_str()))
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [(200, Some("alpha")), (400, None), (400, None), (404, Some("alhpa"))], "{log}");
+}
+
+/// Whoever opened a stream with a token that is revoked since is told nothing more, and the stream ends.
+#[test]
+fn a_stream_of_events_ends_with_the_token_that_opened_it() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let made = person(&sandbox).do_("token.create", json!({ "name": "t", "right": "reader" }));
+    let token = text(&made, "secret").to_owned();
+    let listener = Client::new(Endpoint::Tcp { address: address.parse().unwrap(), token });
+    block_on(async {
+        let mut events = listener.events(&EventQuery::default(), None).await.unwrap();
+        let mut admin = Client::new(Endpoint::Socket(sandbox.socket()));
+        admin.call(&Call::new("token.revoke", json!({})).param("id", text(&made, "id"))).await.unwrap();
+        let secret = admin.call(&note("x")).await.unwrap();
+        while let Some(event) = events.next().await.unwrap() {
+            assert!(!event.data.contains(text(&secret.body, "id")), "{event:?}");
+        }
+    });
+}
+
+#[test]
+fn who_comes_back_to_a_stream_is_told_that_it_may_have_missed_changes() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let client = Client::new(Endpoint::Socket(sandbox.socket()));
+    let first = block_on(async {
+        let mut events = client.events(&EventQuery::default(), Some("1")).await.unwrap();
+        events.next().await.unwrap().unwrap()
+    });
+    assert_eq!(first.kind, "lagged");
+}
+
+/// What is described of the stream is what it sends.
+#[test]
+fn the_description_says_what_a_stream_sends() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let described = person(&sandbox).do_("openapi", json!({}));
+    let answer = &described["paths"]["/v1/events/stream"]["get"]["responses"]["200"];
+    let name = text(&answer["content"]["text/event-stream"]["schema"], "$ref").rsplit('/').next().unwrap();
+    let fields = described["components"]["schemas"][name]["properties"].as_object().unwrap();
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["kind", "id", "venture"]);
 }
 
 #[test]

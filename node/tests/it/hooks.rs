@@ -10,7 +10,7 @@ use ctxnode_api::{Call, headers};
 use ctxnode_testkit::{Sandbox, wait_until};
 use serde_json::{Value, json};
 
-use crate::support::{SOON, agent, alpha_repo, person, ready, start, text};
+use crate::support::{SOON, Who, agent, alpha_repo, person, printed, ready, start, text};
 
 /// How long a hook may take here. Its own limit is a second; the rest is what a busy machine needs to start a process.
 const HOOK_LIMIT: Duration = Duration::from_millis(2_500);
@@ -285,6 +285,64 @@ fn w_10_an_edit_of_a_claimed_path_is_told_to_both_sides() {
     assert!(denied.to_string().contains("codex-mac-1"), "{denied}");
     daemon.stop();
     assert_eq!(cli.hook("before-tool", &edit("t5", "src/e.rs")), "", "the edit goes on");
+}
+
+/// W-10 and section 3.3: of two that claim one path the first may edit it where claims deny, and is told of the other one.
+#[test]
+fn w_10_of_two_that_claim_a_path_the_first_may_edit_it() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let (one, two) = (alpha_repo(&sandbox, "console"), alpha_repo(&sandbox, "console-2"));
+    let (first, second) = (agent(&sandbox, "claude-mac-1", one.path()), agent(&sandbox, "codex-mac-2", two.path()));
+    let input = json!({ "name": "alpha", "org": "alpha-org", "repos": ["alpha-org/console"], "settings": { "claims": "deny" } });
+    person(&sandbox).ok(&Call::new("venture.put", input).param("code", "alpha"));
+    first.do_("sod", json!({}));
+    second.do_("sod", json!({}));
+    first.do_("claim.take", json!({ "kind": "path", "key": "src/**" }));
+    second.do_("claim.take", json!({ "kind": "path", "key": "src/a.rs", "force": true }));
+    let edit = |who: &Who<'_>, cli: &str, directory: &Path| {
+        let event = json!({ "cli": cli, "moment": "before_tool", "turn": "1", "tool": "Edit", "listens": true });
+        who.do_("hook", with(event, json!({ "paths": ["src/a.rs"], "directory": directory })))
+    };
+    let winner = edit(&first, "claude", one.path());
+    assert!(winner.get("deny").is_none(), "{winner}");
+    let told = text(&winner, "context");
+    assert!(told.contains("claimed by codex-mac-2") && told.contains("your claim was first"), "{told}");
+    let loser = edit(&second, "codex", two.path());
+    assert!(text(&loser, "deny").contains("claimed by claude-mac-1"), "{loser}");
+}
+
+/// How a shell runs a command in a terminal of its own.
+fn in_terminal(command: &str) -> String {
+    // `script` of macOS takes its arguments otherwise.
+    let run = if cfg!(target_os = "macos") {
+        format!("script -q /dev/null {command}")
+    } else {
+        format!("script -qec '{command}' /dev/null")
+    };
+    format!("{run} </dev/null")
+}
+
+/// N-11: what an agent runs in a terminal is not typed by a human, and what a human types there is.
+#[test]
+fn n_11_an_agent_with_a_terminal_must_still_ask_the_human() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let file = sandbox.root().join("note.md");
+    std::fs::write(&file, "x").unwrap();
+    let line = in_terminal(&format!("ctxnode note create {}", file.display()));
+    let has_script = sandbox.command("sh").args(["-c", "command -v script"]).output().unwrap().status.success();
+    if !has_script {
+        return eprintln!("skipped: this machine has no `script`, which gives a command a terminal");
+    }
+    let notes = || person(&sandbox).do_("note.list", json!({}))["total"].clone();
+    let mut cli = Cli::start(&sandbox, "claude", &sandbox.dev_dir());
+    let shown = cli.run(&format!("{line}; true"));
+    assert!(shown.contains("ask the human first"), "{shown}");
+    assert_eq!(notes(), 0);
+    let typed = sandbox.command("sh").args(["-c", &line]).output().unwrap();
+    assert!(typed.status.success(), "{}", printed(&typed));
+    assert_eq!(notes(), 1);
 }
 
 /// H-22, as far as captures go, and H-26: commits, files and the last message are in the draft; a secret is not.

@@ -389,3 +389,37 @@ fn b_05_a_replica_that_cannot_be_put_in_its_place_is_an_error_after_its_key() {
     fs::remove_dir(&store).unwrap();
     assert!(ctxnode(&sandbox, &["init"]).status.success() && store.is_file());
 }
+
+/// Two replicas of one user: each has a daemon of its own, and neither takes the other's place.
+#[test]
+fn a_second_data_directory_has_its_own_daemon_and_leaves_the_first_alone() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let mine = sandbox.home().join("second");
+    let at = ["--data-dir", mine.to_str().unwrap()];
+    let run = |words: &[&str]| ctxnode(&sandbox, &[words, at.as_slice()].concat());
+    let object = |output: &Output| -> Value { serde_json::from_str(&printed(output)).unwrap() };
+    assert!(run(&["init"]).status.success());
+    assert!(run(&["daemon", "start"]).status.success());
+    let first = object(&ctxnode(&sandbox, &["status", "--json"]));
+    let second = object(&run(&["status", "--json"]));
+    assert_ne!(first["node"], second["node"]);
+    assert_eq!(second["data_dir"].as_str(), mine.to_str(), "{second}");
+    assert!(run(&["daemon", "stop"]).status.success());
+
+    let socket = sandbox.socket();
+    let taken = run(&["daemon", "run", "--socket", socket.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(taken.status.code() == Some(1) && said.contains("another data directory listens"), "{said}");
+    assert_eq!(object(&ctxnode(&sandbox, &["status", "--json"]))["node"], first["node"]);
+}
+
+#[test]
+fn an_http_address_that_somebody_has_is_named_with_the_setting() {
+    let sandbox = ready();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let output = sandbox.command("ctxnode").args(["daemon", "run"]).env("CTXNODE_HTTP", &address).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains(&address) && said.contains("http.listen"), "{said}");
+}

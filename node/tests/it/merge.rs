@@ -8,8 +8,8 @@ use ctxnode_testkit::{Daemon, Sandbox};
 use serde_json::{Value, json};
 
 use crate::fleet::{connected, join, node, until};
-use crate::mcp::{call, shim};
-use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
+use crate::mcp::{Lines, call, shim};
+use crate::support::{SOON, agent, alpha_repo, ctxnode, person, printed, ready, script, start, text};
 
 /// Two machines that are equal.
 fn equal(machines: &[&Sandbox]) {
@@ -189,24 +189,78 @@ fn w_03_w_04_both_holders_of_an_issue_are_told_once_and_at_each_start() {
         let beaten = list["items"].as_array().unwrap().iter().filter(|claim| claim["beaten_by"].is_string()).count();
         assert_eq!(beaten, 1, "{list}");
     }
-    let says = |reply: &Value, wanted: &str| usize::from(reply["content"].to_string().contains(wanted));
-    let told = |client: &mut crate::mcp::Lines, mut times: usize, wanted: &str| {
-        ctxnode_testkit::wait_until(crate::support::SOON, "the agent is told", || {
-            times += if times == 0 { says(&call(client, "plan", &json!({})), wanted) } else { 0 };
-            times > 0
-        });
-        for _ in 0..3 {
-            let reply = call(client, "plan", &json!({}));
-            times += usize::from(text(&reply["content"][0], "text").contains("claims issue"));
-        }
-        assert_eq!(times, 1, "{wanted}");
-        let start = call(client, "sod", &json!({}));
-        assert!(text(&start["content"][0], "text").contains(wanted), "{start}");
-    };
-    told(&mut first, 0, "claims issue `87` too: yours was first and holds");
+    told_once(&mut first, 0, YOURS);
     // The reply to the forced claim itself may have said it.
-    let wanted = "claims issue `87` too: theirs was first and holds";
-    told(&mut second, says(&forced, wanted), wanted);
+    told_once(&mut second, says(&forced, THEIRS), THEIRS);
+}
+
+/// What the two holders of issue 87 are told.
+const YOURS: &str = "claims issue `87` too: yours was first and holds";
+const THEIRS: &str = "claims issue `87` too: theirs was first and holds";
+
+/// How often a reply says something: once or not at all.
+fn says(reply: &Value, wanted: &str) -> usize {
+    usize::from(reply["content"].to_string().contains(wanted))
+}
+
+/// Checks that an agent is told something by one reply and by no other, and again at a start. It was told `times` before.
+fn told_once(client: &mut Lines, mut times: usize, wanted: &str) {
+    ctxnode_testkit::wait_until(SOON, "the agent is told", || {
+        times += if times == 0 { says(&call(client, "plan", &json!({})), wanted) } else { 0 };
+        times > 0
+    });
+    for _ in 0..3 {
+        times += says(&call(client, "plan", &json!({})), "claims issue");
+    }
+    assert_eq!(times, 1, "{wanted}");
+    let start = call(client, "sod", &json!({}));
+    assert!(text(&start["content"][0], "text").contains(wanted), "{start}");
+}
+
+/// W-04: two agents that claimed one issue while their machines were cut off. Both machines name the same winner, and each agent
+/// is told once by its next tool reply, although its daemon was restarted in between.
+#[test]
+fn w_04_two_who_claimed_an_issue_apart_are_both_told_once_who_holds_it() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    equal(&[&mac, &laptop]);
+    let (home, away) = (alpha_repo(&mac, "console"), alpha_repo(&laptop, "console"));
+    // Nobody has to be forced: neither knows of the other.
+    let claim = |client: &mut Lines| {
+        let started = call(client, "sod", &json!({}));
+        let taken = call(client, "claim", &json!({ "action": "take", "kind": "issue", "key": "87" }));
+        assert_eq!(taken["isError"], false, "{taken}");
+        text(&started["structuredContent"], "session_id").to_owned()
+    };
+    laptop_daemon.stop();
+    let mut first = shim(&mac, home.path());
+    let winner = claim(&mut first);
+    mac_daemon.stop();
+    laptop_daemon.restart();
+    let mut second = shim(&laptop, away.path());
+    let loser = claim(&mut second);
+    mac_daemon.restart();
+    equal(&[&mac, &laptop]);
+    let claims = Call::new("claim.list", json!({ "venture": "alpha" }));
+    let expected = BTreeSet::from([(winner.clone(), None), (loser, Some(true))]);
+    for machine in [&mac, &laptop] {
+        let list = until(machine, "both claims are there", &claims, |reply| reply["total"] == 2);
+        let row = |claim: &Value| {
+            let by_winner = claim["beaten_by"].as_str().map(|by| by.contains(&winner));
+            (text(claim, "session_id").to_owned(), by_winner)
+        };
+        assert_eq!(list["items"].as_array().unwrap().iter().map(row).collect::<BTreeSet<_>>(), expected, "{list}");
+    }
+    told_once(&mut first, 0, YOURS);
+    told_once(&mut second, 0, THEIRS);
+    // That it was told is remembered by more than a process.
+    laptop_daemon.restart();
+    until(&laptop, "both claims are there again", &claims, |reply| reply["total"] == 2);
+    for _ in 0..3 {
+        assert_eq!(says(&call(&mut second, "plan", &json!({})), "claims issue"), 0);
+    }
 }
 
 /// S-07: one agent id that two machines used while they were apart has one session afterwards, alike everywhere.
@@ -273,30 +327,48 @@ fn d_14_q_04_a_doc_made_apart_is_one_and_a_deleted_one_stays_deleted() {
     let again = person(&laptop).ok(&doc("doc.put", json!({ "content": "# Again" }), "gone.md"));
     assert_eq!(again["version"], 2, "{again}");
     let read = doc("doc.get", json!({}), "gone.md");
-    ctxnode_testkit::wait_until(crate::support::SOON, "it is there again", || person(&mac).ask(&read).is_ok());
+    ctxnode_testkit::wait_until(SOON, "it is there again", || person(&mac).ask(&read).is_ok());
 }
 
-/// Q-01, P-03: three machines write every kind while all are cut off, and are equal afterwards.
+/// Q-01, P-03: three machines write every kind while all are cut off, and are equal afterwards, in whatever order they come back:
+/// two of them first, then the third.
 #[test]
 fn q_01_p_03_three_machines_that_wrote_every_kind_apart_are_equal() {
     let mac = ready();
-    let mut mac_daemon = start(&mac);
+    let mac_daemon = start(&mac);
     let one = join(&mac, "one", &["--role", "admin"]);
-    let mut one_daemon = Daemon::start(&one);
+    let one_daemon = Daemon::start(&one);
     let two = join(&mac, "two", &["--role", "admin"]);
-    let mut two_daemon = Daemon::start(&two);
+    let two_daemon = Daemon::start(&two);
     let machines = [&mac, &one, &two];
+    let mut daemons = [mac_daemon, one_daemon, two_daemon];
     equal(&machines);
-    mac_daemon.stop();
-    one_daemon.stop();
-    two_daemon.stop();
-    write_alone(&mac, &mut mac_daemon, 0);
-    write_alone(&one, &mut one_daemon, 1);
-    write_alone(&two, &mut two_daemon, 2);
-    two_daemon.restart();
-    mac_daemon.restart();
-    one_daemon.restart();
-    equal(&machines);
+    for machine in machines {
+        let list = Call::new("machine.list", json!({}));
+        until(machine, "each has its record", &list, |reply| reply["total"] == 3);
+    }
+    for (round, order) in [[2, 0, 1], [1, 2, 0]].into_iter().enumerate() {
+        for daemon in &mut daemons {
+            daemon.stop();
+        }
+        for (at, machine) in machines.into_iter().enumerate() {
+            write_alone(machine, &mut daemons[at], round, at);
+        }
+        let [first, second, third] = order;
+        daemons[first].restart();
+        daemons[second].restart();
+        node(machines[second], "two have met", |reply| {
+            let has_met = |peer: &Value| peer["state"] == "connected" && peer["we_lack"] == 0 && peer["they_lack"] == 0;
+            reply["peers"].as_array().unwrap().iter().any(has_met)
+        });
+        daemons[third].restart();
+        equal(&machines);
+        same_everywhere(machines, round);
+    }
+}
+
+/// Checks that machines show equal records, counts, versions, winners and "latest" answers after a round.
+fn same_everywhere(machines: [&Sandbox; 3], round: usize) {
     let lists = [
         ("note.list", json!({})),
         ("doc.list", json!({ "venture": "alpha" })),
@@ -307,65 +379,73 @@ fn q_01_p_03_three_machines_that_wrote_every_kind_apart_are_equal() {
         ("venture.list", json!({})),
         ("escalation.list", json!({})),
         ("event.list", json!({})),
+        ("machine.list", json!({})),
         ("plan.get", json!({})),
         ("handoff.latest", json!({ "venture": "alpha", "repo": "alpha-org/console" })),
     ];
     for (operation, input) in lists {
         let mut said = Vec::new();
-        let deadline = std::time::Instant::now() + crate::support::SOON;
+        let deadline = std::time::Instant::now() + SOON;
         // Whose sessions live is heard a moment after the records are equal.
-        ctxnode_testkit::wait_until(crate::support::SOON * 2, operation, || {
+        ctxnode_testkit::wait_until(SOON * 2, operation, || {
             said = machines.iter().map(|machine| timeless(script(machine).do_(operation, input.clone()))).collect();
             assert!(std::time::Instant::now() < deadline, "{operation}: {said:#?}");
             said[0] == said[1] && said[0] == said[2] && said[0]["total"] != 0
         });
     }
-    assert_eq!(person(&mac).do_("plan.get", json!({}))["priority_venture"], "extra2");
+    let newest = name_of_venture(round, machines.len() - 1);
+    assert_eq!(person(machines[0]).do_("plan.get", json!({}))["priority_venture"], newest.as_str());
     let past: Vec<Value> = machines
         .iter()
         .map(|machine| timeless(person(machine).ok(&Call::new("record.history", json!({})).param("id", "plan"))))
         .collect();
-    assert_eq!((past[0]["total"].clone(), &past[0]), (json!(3), &past[1]));
+    assert_eq!(past[0]["total"], 3 * (round + 1));
+    assert_eq!([&past[1], &past[2]], [&past[0]; 2]);
     let records = |machine: &Sandbox| node(machine, "it answers", |_| true)["records"].clone();
-    assert_eq!(records(&mac), records(&one));
-    assert_eq!(records(&mac), records(&two));
+    assert_eq!([records(machines[1]), records(machines[2])], [records(machines[0]), records(machines[0])]);
 }
 
-fn write_alone(machine: &Sandbox, daemon: &mut Daemon<'_>, at: usize) {
+fn name_of_venture(round: usize, at: usize) -> String {
+    format!("extra{round}{at}")
+}
+
+/// Writes every kind on a machine while the others are off.
+fn write_alone(machine: &Sandbox, daemon: &mut Daemon<'_>, round: usize, at: usize) {
     daemon.restart();
     let ada = person(machine);
-    let repo = alpha_repo(machine, "console");
-    let venture = format!("extra{at}");
+    let repo = alpha_repo(machine, &format!("console-{round}"));
+    let venture = name_of_venture(round, at);
     ada.ok(&Call::new("venture.put", json!({ "name": venture })).param("code", &venture));
     ada.do_("plan.put", json!({ "priority_venture": venture }));
-    ada.do_("note.create", json!({ "title": format!("of {at}"), "content": "x", "human_requested": true }));
-    let put = Call::new("doc.put", json!({ "content": format!("# Of {at}") }));
+    ada.do_("note.create", json!({ "title": format!("of {venture}"), "content": "x", "human_requested": true }));
+    let put = Call::new("doc.put", json!({ "content": format!("# Of {venture}") }));
     ada.ok(&put.param("scope", "alpha").param("name", "same.md"));
     let require = json!({
-        "name_pattern": "{venture}-same.md", "scope_type": "all_ventures", "description": format!("of {at}"),
+        "name_pattern": "{venture}-same.md", "scope_type": "all_ventures", "description": format!("of {venture}"),
     });
     ada.do_("requirement.put", require);
-    let working = agent(machine, &format!("claude-m{at}-1"), repo.path());
+    let working = agent(machine, &format!("claude-m{at}-{round}1"), repo.path());
     working.do_("sod", json!({}));
-    working.do_("claim.take", json!({ "kind": "issue", "key": "87" }));
+    working.do_("claim.take", json!({ "kind": "issue", "key": format!("8{round}") }));
     working.do_(
         "escalation.create",
         json!({ "escalate": { "trigger": "manual", "need": "a decision", "tried": ["all"] } }),
     );
-    let leaving = agent(machine, &format!("codex-m{at}-2"), repo.path());
+    let leaving = agent(machine, &format!("codex-m{at}-{round}2"), repo.path());
     leaving.do_("sod", json!({}));
-    leaving.do_("eod", json!({ "status": "done", "accomplished": [format!("work of {at}")] }));
+    leaving.do_("eod", json!({ "status": "done", "accomplished": [format!("work of {venture}")] }));
     daemon.stop();
 }
 
 /// Takes out what is of the moment or of the machine that is asked.
 fn timeless(value: Value) -> Value {
-    const OF_THE_MOMENT: [&str; 12] = [
+    const OF_THE_MOMENT: [&str; 13] = [
         "age",
         "live",
         "last_seen",
         "last_heartbeat_at",
         "checkout",
+        "this_machine",
         "pid",
         "failed",
         "local_path",
@@ -395,7 +475,7 @@ fn q_09_a_sweep_touches_no_session_of_another_machine() {
     let away = alpha_repo(&laptop, "console");
     let id = text(&agent(&laptop, "codex-laptop-2", away.path()).do_("sod", json!({})), "session_id").to_owned();
     let get = Call::new("session.get", json!({})).param("id", &id);
-    ctxnode_testkit::wait_until(crate::support::SOON, "the session is known", || person(&mac).ask(&get).is_ok());
+    ctxnode_testkit::wait_until(SOON, "the session is known", || person(&mac).ask(&get).is_ok());
     laptop_daemon.stop();
     // The sweep and the purge run at every start.
     let mut again = Daemon::start_with(&laptop, &[]);

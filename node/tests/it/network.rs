@@ -31,13 +31,25 @@ fn founder(place: &Place) -> Sandbox {
 
 /// Makes another machine a member, as a person would.
 fn member(founder: &Sandbox, place: &Place, name: &str) -> Sandbox {
+    let sandbox = Sandbox::at(place);
+    join(founder, &sandbox, name);
+    sandbox
+}
+
+/// Makes a machine a member that is there already, with settings of its own.
+fn join(founder: &Sandbox, sandbox: &Sandbox, name: &str) {
     let invited = ctxnode(founder, &["invite", "--json"]);
     assert!(invited.status.success(), "{}", String::from_utf8_lossy(&invited.stderr));
     let invited: Value = serde_json::from_str(&printed(&invited)).unwrap();
-    let sandbox = Sandbox::at(place);
-    let joined = ctxnode(&sandbox, &["join", text(&invited, "code"), "--name", name]);
+    let joined = ctxnode(sandbox, &["join", text(&invited, "code"), "--name", name]);
     assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
-    sandbox
+}
+
+/// Writes the settings of a machine. What runs already does not read them.
+fn configure(sandbox: &Sandbox, settings: &str) {
+    let folder = sandbox.home().join(".config/ctxnode");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), settings).unwrap();
 }
 
 fn peers(sandbox: &Sandbox) -> Vec<Value> {

@@ -1,9 +1,27 @@
 //! Notes and search.
 
-use ctxnode_api::{Call, ErrorCode};
+use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode};
+use ctxnode_testkit::Daemon;
 use serde_json::{Value, json};
 
-use crate::support::{Who, agent, found, person, ready, start, text};
+use crate::fleet::{connected, join, node};
+use crate::support::{Who, agent, block_on, found, person, ready, start, start_with_http, text};
+
+/// Asks over TCP with the secret of a token.
+pub(crate) fn by_token(address: &str, secret: &str, call: &Call) -> Result<Value, ErrorCode> {
+    let endpoint = Endpoint::Tcp { address: address.parse().unwrap(), token: secret.to_owned() };
+    match block_on(async { Client::new(endpoint).call(call).await }) {
+        Ok(answer) => Ok(answer.body),
+        Err(ClientError::Refused(body)) => Err(body.code),
+        Err(error) => panic!("{}: {error:?}", call.operation),
+    }
+}
+
+/// Makes a token that may write in alpha alone; returns its secret.
+pub(crate) fn token_of_alpha(ada: &Who<'_>) -> String {
+    let made = ada.do_("token.create", json!({ "name": "t", "right": "writer", "ventures": ["alpha"] }));
+    text(&made, "secret").to_owned()
+}
 
 fn note(who: &Who<'_>, content: &str, more: Value) -> String {
     let mut input = json!({ "content": content, "human_requested": true });
@@ -158,4 +176,71 @@ fn n_15_search_finds_words_phrases_prefixes_near_spellings_and_filters() {
     change(&ada, "note.archive", &id, json!({}));
     found(&ada, &json!({ "q": "rejects" }), |reply| reply["total"] == 0);
     assert_eq!(hits(json!({ "q": "rejects", "include_archived": true })), [id]);
+}
+
+/// what every start injects is written by those who may write for every venture.
+#[test]
+fn r_05_a_token_of_one_venture_makes_no_note_everybodys() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let secret = token_of_alpha(&ada);
+    let asked = |call: &Call| by_token(&address, &secret, call);
+    let input = json!({
+        "content": "x", "tags": ["executive-summary"], "venture": "alpha", "human_requested": true,
+    });
+    let id = text(&asked(&Call::new("note.create", input)).unwrap(), "id").to_owned();
+    let update = |mut input: Value| {
+        input["human_requested"] = json!(true);
+        asked(&Call::new("note.update", input).param("id", &id))
+    };
+    for venture in [Value::Null, json!("beta")] {
+        assert_eq!(update(json!({ "venture": venture })), Err(ErrorCode::Forbidden), "{venture}");
+    }
+    assert_eq!(get(&ada, &id)["venture"], "alpha");
+    assert!(update(json!({ "title": "t", "venture": "alpha" })).is_ok());
+    change(&ada, "note.update", &id, json!({ "venture": null }));
+    assert!(get(&ada, &id)["venture"].is_null());
+}
+
+/// nor does it move one by ending a conflict, whichever of the values it takes.
+#[test]
+fn r_05_a_token_of_one_venture_moves_no_note_by_ending_a_conflict() {
+    let mac = ready();
+    let (mut mac_daemon, address) = start_with_http(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    let equal = || {
+        for machine in [&mac, &laptop] {
+            node(machine, "both are equal", |reply| connected(reply, 1));
+        }
+    };
+    equal();
+    let ada = person(&mac);
+    let (id, secret) = (note(&ada, "x", json!({})), token_of_alpha(&ada));
+    equal();
+    laptop_daemon.stop();
+    change(&ada, "note.update", &id, json!({ "venture": "beta" }));
+    mac_daemon.stop();
+    laptop_daemon.restart();
+    change(&person(&laptop), "note.update", &id, json!({ "venture": "alpha" }));
+    mac_daemon.restart();
+    equal();
+    let shown = get(&ada, &id);
+    assert_eq!((&shown["venture"], &shown["conflicts"][0]["field"]), (&json!("alpha"), &json!("venture")), "{shown}");
+    assert_eq!(shown["conflicts"][0]["values"][1]["value"], "beta", "{shown}");
+
+    let resolve = |operation: &str, mut input: Value| {
+        input["field"] = json!("venture");
+        input["human_requested"] = json!(true);
+        by_token(&address, &secret, &Call::new(operation, input).param("id", &id))
+    };
+    for operation in ["note.resolve", "record.resolve"] {
+        for input in [json!({ "pick": 2 }), json!({ "value": "beta" }), json!({ "value": "no-venture" })] {
+            assert_eq!(resolve(operation, input.clone()), Err(ErrorCode::Forbidden), "{operation} {input}");
+        }
+    }
+    let values = get(&ada, &id)["conflicts"][0]["values"].as_array().map(Vec::len);
+    assert_eq!(values, Some(2), "nobody has chosen");
+    assert_eq!(resolve("note.resolve", json!({ "pick": 1 })).unwrap()["value"], "alpha");
 }

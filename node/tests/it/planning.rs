@@ -1,9 +1,11 @@
 //! The weekly plan, ventures, escalations and events at their edges.
 
-use ctxnode_api::{Call, ErrorCode};
+use ctxnode_api::operations::EventQuery;
+use ctxnode_api::{Call, Client, Endpoint, ErrorCode};
 use serde_json::{Value, json};
 
-use crate::support::{agent, alpha_repo, person, ready, start, text};
+use crate::notes::{by_token, token_of_alpha};
+use crate::support::{agent, alpha_repo, block_on, person, ready, start, start_with_http, text};
 
 #[test]
 fn p_01_a_plan_is_stale_by_its_own_time() {
@@ -152,4 +154,65 @@ fn events_are_listed_newest_first_and_by_venture() {
     let rest = claude.do_("event.list", json!({ "limit": 1, "cursor": page["next_cursor"] }));
     assert_eq!((text(&page["items"][0], "kind"), text(&rest["items"][0], "kind")), ("task_done", "blocked"));
     assert_eq!(rest["has_more"], false);
+}
+
+/// the plan is everybody's, and which venture it is about is for those who see that venture.
+#[test]
+fn r_05_a_token_of_one_venture_reads_no_other_ones_name_in_the_plan() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let secret = token_of_alpha(&ada);
+    let asked = |operation: &str, input: Value| by_token(&address, &secret, &Call::new(operation, input));
+    let started =
+        || asked("sod", json!({ "agent": "a-x-1", "venture": "alpha", "repo": "alpha-org/console" })).unwrap();
+    ada.do_("plan.put", json!({ "priority_venture": "beta", "capacity_notes": "half" }));
+    for plan in [asked("plan.get", json!({})).unwrap(), started()["plan"].clone()] {
+        assert_eq!((text(&plan, "state"), text(&plan, "capacity_notes")), ("valid", "half"), "{plan}");
+        assert_eq!(text(&plan, "priority_venture"), "a venture that this machine does not read");
+        assert!(!plan.to_string().contains("beta"), "{plan}");
+    }
+    // It neither confirms nor writes what it cannot read; who can, confirms it as it is.
+    for input in [json!({ "touch": true }), json!({ "priority_venture": "alpha" })] {
+        assert_eq!(asked("plan.put", input), Err(ErrorCode::Forbidden));
+    }
+    assert_eq!(ada.do_("plan.put", json!({ "touch": true }))["priority_venture"], "beta");
+    assert_eq!(ada.do_("plan.get", json!({}))["priority_venture"], "beta");
+    ada.do_("plan.put", json!({ "priority_venture": "alpha" }));
+    assert_eq!(asked("plan.get", json!({})).unwrap()["priority_venture"], "alpha");
+    assert_eq!(started()["plan"]["priority_venture"], "alpha");
+}
+
+/// a doc requirement of another venture, and that venture itself, are not heard of and not read.
+#[test]
+fn r_05_a_token_of_one_venture_hears_nothing_of_another() {
+    let sandbox = ready();
+    let (_daemon, address) = start_with_http(&sandbox);
+    let ada = person(&sandbox);
+    let secret = token_of_alpha(&ada);
+    let require = |venture: &str| {
+        let input = json!({ "name_pattern": "x.md", "scope_type": "venture", "scope_venture": venture });
+        Call::new("requirement.put", input)
+    };
+    let named = json!({ "name": "Beta", "org": "beta-org" });
+    let (of_alpha, of_beta, heard) = block_on(async {
+        let token = Endpoint::Tcp { address: address.parse().unwrap(), token: secret.clone() };
+        let mut events = Client::new(token).events(&EventQuery::default(), None).await.unwrap();
+        let mut writer = Client::new(Endpoint::Socket(sandbox.socket()));
+        writer.call(&Call::new("venture.put", named).param("code", "beta")).await.unwrap();
+        let of_beta = text(&writer.call(&require("beta")).await.unwrap().body, "id").to_owned();
+        let of_alpha = text(&writer.call(&require("alpha")).await.unwrap().body, "id").to_owned();
+        let mut heard = String::new();
+        // The last that was written is the last that is told.
+        while !heard.contains(&of_alpha) {
+            heard.push_str(&events.next().await.unwrap().unwrap().data);
+        }
+        (of_alpha, of_beta, heard)
+    });
+    assert!(!heard.contains(&of_beta) && !heard.contains("beta"), "{heard}");
+    let past = |id: &str| by_token(&address, &secret, &Call::new("record.history", json!({})).param("id", id));
+    assert!(past(&of_alpha).is_ok());
+    for id in [of_beta.as_str(), "beta"] {
+        assert_eq!(past(id), Err(ErrorCode::NotFound), "{id}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What is held back and how it comes in after all; the way back with the recovery key.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use ctxnode_api::Call;
@@ -8,7 +9,7 @@ use ctxnode_testkit::{Daemon, Sandbox, wait_until};
 use serde_json::{Value, json};
 
 use crate::fleet::{connected, join, node, until};
-use crate::support::{SOON, ctxnode, person, printed, ready, script, start, text};
+use crate::support::{SOON, ctxnode, files_holding, person, printed, ready, script, start, text};
 
 /// Writes a note; returns the call that reads it.
 pub(crate) fn note(sandbox: &Sandbox, title: &str) -> Call {
@@ -194,14 +195,18 @@ fn the_holder_of_the_recovery_key_makes_the_last_machine_the_admin() {
     let read = note(&server, "goes on");
     wait_until(SOON, "it writes", || script(&laptop).ask(&read).is_ok());
     succeeds(&laptop, &["revoke", &text(&made, "node")[..12], "--yes"]);
-    // The key is nowhere on this machine.
-    let hex = key.trim_start_matches("ctxr-").replace('-', "");
-    for entry in ignore::WalkBuilder::new(laptop.root()).standard_filters(false).build().flatten() {
-        if entry.file_type().is_some_and(|kind| kind.is_file()) {
-            let bytes = std::fs::read(entry.path()).unwrap_or_default();
-            for needle in [&hex, &key] {
-                assert!(!bytes.windows(needle.len()).any(|part| part == needle.as_bytes()), "{:?}", entry.path());
-            }
+    // The key is in no file, neither where it was made nor where it was typed in, whether as text or as bytes.
+    let bytes_of = |hex: &str| data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+    let groups = key.trim_start_matches("ctxr-");
+    let hex = groups.replace('-', "");
+    for machine in [&mac, &laptop] {
+        for secret in [groups.as_bytes().to_vec(), hex.as_bytes().to_vec(), bytes_of(&hex)] {
+            assert_eq!(files_holding(machine.root(), &secret), Vec::<PathBuf>::new());
         }
+    }
+    // A key that is kept, the public one of the node, is found both ways.
+    let node = text(&made, "node");
+    for kept in [node.as_bytes().to_vec(), bytes_of(node)] {
+        assert_ne!(files_holding(mac.root(), &kept), Vec::<PathBuf>::new());
     }
 }

@@ -84,6 +84,57 @@ fn an_old_backup_that_is_restored_gets_back_what_others_have_and_goes_on() {
     wait_for_titles(&[&laptop, &mac], &["1 before", "2 after", "3 again", "4 later"]);
 }
 
+/// The only machine that knew who joined goes back to before that. It knows nobody, and whom it forgot keeps its replica.
+#[test]
+fn a_machine_that_a_restored_one_forgot_is_let_in_again_and_brings_everything() {
+    let mac = ready();
+    let mut mac_daemon = start(&mac);
+    add_note(&mac, "1 before");
+    let backup: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["backup", "--json"]))).unwrap();
+    let laptop = join(&mac, "laptop", &[]);
+    let _laptop_daemon = Daemon::start(&laptop);
+    node(&mac, "both are equal", |reply| connected(reply, 1));
+    add_note(&laptop, "2 of the laptop");
+    wait_for_titles(&[&mac, &laptop], &["1 before", "2 of the laptop"]);
+    mac_daemon.stop();
+    assert!(ctxnode(&mac, &["restore", text(&backup, "path"), "--yes"]).status.success());
+    mac_daemon.restart();
+    add_note(&mac, "3 of the mac");
+    add_note(&laptop, "4 meanwhile");
+    let invite = || -> Value { serde_json::from_str(&printed(&ctxnode(&mac, &["invite", "--json"]))).unwrap() };
+    // The mac listens once somebody is invited, at another port than before, which its backup does not know.
+    let code = invite();
+    let port = script(&mac).do_("node", json!({}))["listening"][0].as_str().unwrap().to_owned();
+    let strange = ctxnode(&laptop, &["fleet", "sync", "--node", "mac", "--addresses", &port]);
+    let said = String::from_utf8_lossy(&strange.stderr).into_owned();
+    assert!(strange.status.code() == Some(1) && said.contains("no node is called"), "{said}");
+    let founder = text(&script(&laptop).do_("node", json!({}))["peers"][0], "node").to_owned();
+    assert!(ctxnode(&laptop, &["fleet", "sync", "--node", &founder[..8], "--addresses", &port]).status.success());
+    let refused = node(&laptop, "it hears that it was forgotten", |reply| reply["peers"][0]["reason"] == "unknown_key");
+    let fix = text(&refused["peers"][0], "fix");
+    assert!(fix.contains("ctxnode invite") && fix.contains("ctxnode join"), "{fix}");
+    let joined = ctxnode(&laptop, &["join", text(&code, "code"), "--name", "laptop"]);
+    let said = printed(&joined);
+    assert!(joined.status.success() && said.contains("was kept"), "{said}{}", String::from_utf8_lossy(&joined.stderr));
+    wait_for_titles(&[&mac, &laptop], &["1 before", "2 of the laptop", "3 of the mac", "4 meanwhile"]);
+    told(&mac, "came back from others");
+    sound(&[&mac, &laptop]);
+
+    // Whoever is a member already is told so, and uses no invitation up.
+    let before = invites(&mac);
+    let again = ctxnode(&laptop, &["join", text(&invite(), "code")]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(2) && said.contains("member already"), "{said}");
+    assert_eq!(invites(&mac).len(), before.len() + 1, "the new one is open still");
+}
+
+/// The invitations of a machine that nobody has used.
+fn invites(machine: &Sandbox) -> Vec<String> {
+    let all = person(machine).do_("invite.list", json!({}));
+    let open = all["items"].as_array().unwrap().iter().filter(|row| row["state"] == "open");
+    open.map(|row| text(row, "id").to_owned()).collect()
+}
+
 /// An old copy of the file is written over the newer one while the daemon is down: the same inode, the same boot.
 #[test]
 fn an_old_copy_of_the_file_that_is_put_back_is_noticed_before_it_writes() {

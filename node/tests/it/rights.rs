@@ -9,7 +9,9 @@ use ctxnode_testkit::{Daemon, Sandbox, wait_until};
 use serde_json::{Value, json};
 
 use crate::fleet::{join, node};
-use crate::support::{block_on, ctxnode, found, person, printed, ready, script, start, start_with_http, text};
+use crate::support::{
+    agent, alpha_repo, block_on, ctxnode, found, person, printed, ready, script, start, start_with_http, text,
+};
 
 fn endpoint(address: &str, secret: &str) -> Endpoint {
     Endpoint::Tcp { address: address.parse().unwrap(), token: secret.to_owned() }
@@ -406,4 +408,28 @@ fn r_07_a_new_credential_is_a_new_actor_and_old_rows_keep_theirs() {
         let read = ada.ok(&Call::new("note.get", json!({})).param("id", note));
         assert_eq!(text(&read, "actor_key_id"), actor);
     }
+}
+
+/// two agents over one socket are two actors, and the person beside them is a third. Whatever one of them writes carries its
+/// own id, which follows from the machine's key and from who it is.
+#[test]
+fn r_10_two_agents_over_one_socket_have_different_actor_ids() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let ada = person(&sandbox);
+    let key = text(&ada.do_("node", json!({})), "node").to_owned();
+    let of =
+        |who: &str| ctxnode_model::rules::canonical::sha256_hex(format!("{key}:{who}").as_bytes())[..16].to_owned();
+    let note = || json!({ "content": "x", "human_requested": true });
+    let actor = |record: &Value| text(record, "actor_key_id").to_owned();
+    for name in ["claude-mac-00000001", "codex-mac-00000002"] {
+        let who = agent(&sandbox, name, repo.path());
+        let written = [actor(&who.do_("sod", json!({}))["session"]), actor(&who.do_("note.create", note()))];
+        assert_eq!(written, [of(name), of(name)], "{name}");
+    }
+    let plan = ada.do_("plan.put", json!({ "priority_venture": "alpha" }));
+    let name = text(&plan, "updated_by");
+    assert!(name.starts_with("user-"), "{plan}");
+    assert_eq!(actor(&ada.do_("note.create", note())), of(name));
 }

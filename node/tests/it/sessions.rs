@@ -2,9 +2,10 @@
 //! rules, in `ctxnode-model`.
 
 use ctxnode_api::{Call, Client, ClientError, Endpoint, ErrorCode};
-use ctxnode_testkit::wait_until;
+use ctxnode_testkit::{Daemon, wait_until};
 use serde_json::{Value, json};
 
+use crate::fleet::{connected, join, node, until};
 use crate::support::{SOON, Who, agent, alpha_repo, block_on, person, ready, start, start_with_http, text};
 
 fn sod(who: &Who<'_>, input: Value) -> Value {
@@ -195,19 +196,46 @@ fn s_22_a_restarted_daemon_finds_the_session_again() {
     assert_eq!((text(&ended, "session_id"), text(&ended, "session_status")), (id.as_str(), "ended"));
 }
 
+/// S-25: the session of a machine that does not come back is given up by an admin and by nobody else. It is abandoned on all
+/// nodes then, on that machine too when it comes back after all, where it is never revived.
 #[test]
-fn s_25_an_admin_may_abandon_a_session() {
-    let sandbox = ready();
-    let _daemon = start(&sandbox);
-    let repo = alpha_repo(&sandbox, "console");
-    let claude = agent(&sandbox, "claude-mac-00000001", repo.path());
+fn s_25_only_an_admin_abandons_the_session_of_a_dead_machine_and_it_is_so_on_all_nodes() {
+    let mac = ready();
+    let _mac_daemon = start(&mac);
+    let laptop = join(&mac, "laptop", &[]);
+    let mut laptop_daemon = Daemon::start(&laptop);
+    let server = join(&mac, "server", &["--role", "writer"]);
+    let _server_daemon = Daemon::start(&server);
+    for machine in [&mac, &laptop, &server] {
+        node(machine, "all are equal", |reply| connected(reply, 2));
+    }
+    let repo = alpha_repo(&laptop, "console");
+    let claude = agent(&laptop, "claude-laptop-00000001", repo.path());
     let id = text(&sod(&claude, json!({})), "session_id").to_owned();
-    person(&sandbox).ok(&Call::new("session.abandon", json!({})).param("id", &id));
-    let session = claude.ok(&Call::new("session.get", json!({})).param("id", &id));
-    assert_eq!((text(&session, "status"), text(&session, "end_reason")), ("abandoned", "admin"));
-    assert!(active(&claude).is_empty());
-    // An abandoned session is never revived.
-    assert_ne!(text(&sod(&claude, json!({})), "session_id"), id);
+    let list = Call::new("session.list", json!({ "venture": "alpha" }));
+    for machine in [&mac, &server] {
+        until(machine, "its session is alive", &list, |reply| reply["total"] == 1);
+    }
+    laptop_daemon.stop();
+    for machine in [&mac, &server] {
+        until(machine, "it is dead", &list, |reply| reply["total"] == 0 && reply["last_seen"][0]["id"] == id.as_str());
+    }
+    let get = Call::new("session.get", json!({})).param("id", &id);
+    let ending = |session: &Value| (session["status"].clone(), session["end_reason"].clone());
+    let abandon = Call::new("session.abandon", json!({})).param("id", &id);
+    assert_eq!(person(&server).refused(&abandon).code.status(), 403);
+    for machine in [&mac, &server] {
+        assert_eq!(ending(&person(machine).ok(&get)), (json!("active"), Value::Null));
+    }
+
+    person(&mac).ok(&abandon);
+    laptop_daemon.restart();
+    for machine in [&mac, &server, &laptop] {
+        let by_admin = |session: &Value| ending(session) == (json!("abandoned"), json!("admin"));
+        until(machine, "it is abandoned there", &get, by_admin);
+        until(machine, "and is in no list", &list, |reply| reply["total"] == 0 && reply["last_seen"] == json!([]));
+    }
+    assert_ne!(text(&sod(&claude, json!({})), "session_id"), id, "it is not revived");
 }
 
 #[test]
@@ -258,6 +286,8 @@ fn s_26_an_agent_inside_an_agents_shell_has_a_session_of_its_own() {
     assert_eq!(text(&outer["session"], "cli"), "claude");
     assert_ne!(text(&outer, "session_id"), text(&inner, "session_id"));
     assert_eq!(text(&inner["session"], "parent_session_id"), text(&outer, "session_id"));
+    // both came over one socket, and are two actors.
+    assert_ne!(text(&outer["session"], "actor_key_id"), text(&inner["session"], "actor_key_id"));
     assert_eq!(text(&read("eod"), "session_id"), text(&inner, "session_id"));
     let still = read("context");
     assert_eq!(text(&still["session"], "id"), text(&outer, "session_id"));

@@ -1,12 +1,21 @@
 //! What `ctxnode status` says of two machines that were apart: where sessions live, who claims the same, what one lacks of the
-//! other and for how long, what is still to be decided.
+//! other and for how long, what is still to be decided. And what programs read of it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use ctxnode_api::Call;
+use ctxnode_api::node::NodeReply;
 use ctxnode_testkit::{Daemon, Sandbox};
 use serde_json::{Value, json};
 
-use crate::fleet::{connected, join, node};
-use crate::support::{agent, alpha_repo, ctxnode, person, printed, ready, start, text};
+use crate::commands::settled;
+use crate::fleet::{connected, join, node, until};
+use crate::support::{SOON, agent, alpha_repo, ctxnode, person, printed, ready, start, text};
+
+/// Far more lines than a test waits for.
+const MOST_LINES: usize = 64;
 
 /// What is printed, as words: lines are broken at 80 characters.
 fn shown(sandbox: &Sandbox) -> (String, Option<i32>) {
@@ -139,4 +148,80 @@ fn what_is_to_be_decided_is_named_with_its_command_until_it_is_decided() {
         });
         assert!(!shown(machine).0.contains("two values"));
     }
+}
+
+/// `ctxnode status --watch --json`; ended when dropped.
+struct Watched {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watched {
+    fn start(sandbox: &Sandbox) -> Self {
+        let mut command = sandbox.command("ctxnode");
+        command.args(["status", "--watch", "--json"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = sync_channel(MOST_LINES);
+        std::thread::spawn(move || output.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        Self { child, lines }
+    }
+
+    /// Waits for the next line, which is an object.
+    fn next(&self) -> Value {
+        let line = self.lines.recv_timeout(SOON).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that follows the status gets the object of the API, on a line of its own, at once and for each change. Looks that
+/// find no change give it nothing.
+#[test]
+fn a_program_that_watches_the_status_gets_one_object_per_change() {
+    let sandbox = ready();
+    let _daemon = start(&sandbox);
+    let repo = alpha_repo(&sandbox, "console");
+    let watched = Watched::start(&sandbox);
+    assert_eq!(watched.next()["active_sessions"], 0);
+    let looks = Call::new("request-log", json!({ "operation": "node" }));
+    until(&sandbox, "it has looked again", &looks, |list| list["total"].as_u64() > Some(1));
+    agent(&sandbox, "claude-mac-00000001", repo.path()).do_("sod", json!({}));
+    let changed = watched.next();
+    assert_eq!(changed["active_sessions"], 1, "nothing came between: {changed}");
+    assert_eq!(settled(changed.clone()), settled(person(&sandbox).do_("node", json!({}))));
+    let reply: NodeReply = serde_json::from_value(changed).unwrap();
+    assert_eq!((reply.active_sessions, reply.attention), (1, Vec::new()));
+}
+
+/// Whoever asks for the status of a daemon that does not answer is told so by the exit code, whether none has ever run or one was
+/// killed; where there is nothing that could be started, that is what is said.
+#[test]
+fn a_status_without_a_daemon_ends_with_its_own_exit_code() {
+    let killed = ready();
+    drop::<Daemon<'_>>(start(&killed));
+    for sandbox in [&killed, &Sandbox::new()] {
+        let output = ctxnode(sandbox, &["status"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(3) && said.contains("does not answer"), "{said}");
+        assert!(output.stdout.is_empty() && said.contains("ctxnode daemon start"), "{said}");
+        let output = ctxnode(sandbox, &["status", "--json"]);
+        let error: Value = serde_json::from_str(&printed(&output)).unwrap();
+        assert_eq!((output.status.code(), text(&error, "code")), (Some(3), "daemon_unreachable"));
+    }
+    let empty = Sandbox::new();
+    let mut command = empty.command("ctxnode");
+    let output = command.env_remove("CTXNODE_NO_AUTOSTART").arg("status").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(1) && said.contains("no replica at") && said.contains("ctxnode init"),
+        "{said}"
+    );
 }

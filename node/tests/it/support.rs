@@ -1,6 +1,6 @@
 //! A ready home for a test, and callers that ask its daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
@@ -142,6 +142,33 @@ pub(crate) fn found(who: &Who<'_>, input: &Value, good: impl Fn(&Value) -> bool)
         good(&last)
     });
     last
+}
+
+/// Returns the files below a folder, hidden ones too, that hold some bytes.
+pub(crate) fn files_holding(folder: &Path, wanted: &[u8]) -> Vec<PathBuf> {
+    let entries = ignore::WalkBuilder::new(folder).standard_filters(false).build().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()));
+    // One that went away meanwhile holds nothing.
+    let is_held = |path: &PathBuf| holds(&std::fs::read(path).unwrap_or_default(), wanted);
+    files.map(|entry| entry.into_path()).filter(is_held).collect()
+}
+
+/// Whether some bytes stand in others. What cannot be the end of them is jumped over (Horspool): stores are large, and a look at
+/// every position takes seconds in a test.
+fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
+    let last = wanted.len() - 1;
+    let mut jumps = [wanted.len(); 256];
+    for (at, byte) in wanted[..last].iter().enumerate() {
+        jumps[usize::from(*byte)] = last - at;
+    }
+    let mut at = 0;
+    while let Some(part) = bytes.get(at..at + wanted.len()) {
+        if part == wanted {
+            return true;
+        }
+        at += jumps[usize::from(part[last])];
+    }
+    false
 }
 
 /// The text of a field.

@@ -99,7 +99,8 @@ fn sweep(work: &mut Work<'_>, folder: &Folder, keep: &BTreeSet<PathBuf>, gone: &
 fn is_of_the_replica(name: &str) -> bool {
     let exact = ["store.redb", "store.new", "store.restoring", "store.mark", "node.key", "daemon.lock"];
     let replaced = name.strip_prefix("store.redb.replaced-").is_some_and(is_number);
-    exact.contains(&name) || replaced
+    let of_a_format = name.strip_prefix("store.redb.format-").map(|rest| rest.strip_suffix(".partial").unwrap_or(rest));
+    exact.contains(&name) || replaced || of_a_format.is_some_and(is_number)
 }
 
 fn is_number(text: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use ctxnode_api::hooks::{HookReply, HookRequest, Moment};
-use ctxnode_model::record::{ClaimKind, Session, SessionStatus};
+use ctxnode_model::record::{Claim, ClaimKind, Session, SessionStatus};
 use ctxnode_model::rules::glob::Glob;
 use ctxnode_model::rules::repo::same_repo;
 use ctxnode_model::{DocumentId, Kind, Rec, Timestamp};
@@ -38,7 +38,8 @@ struct Other {
     session: DocumentId,
     for_me: Line,
     for_them: Line,
-    claims: bool,
+    /// Whether it holds the file against the editor.
+    holds: bool,
 }
 
 /// Looks an edit up.
@@ -63,17 +64,20 @@ pub(super) async fn look(
         let now = cx.now();
         let own = own_id(session);
         let standing = claims::standing(reader, &cx.app, &session.venture, now)?;
-        let of_paths = |claim: &&Rec<ctxnode_model::record::Claim>| {
-            claim.claim_kind == ClaimKind::Path && claim.session_id != own && same_repo(&claim.repo, &session.repo)
-        };
+        let of_paths =
+            |claim: &&Rec<Claim>| claim.claim_kind == ClaimKind::Path && same_repo(&claim.repo, &session.repo);
         let globs: Vec<_> = standing.iter().filter(of_paths).map(|claim| (Glob::new(&claim.key), claim)).collect();
         let mut others = Vec::new();
         for file in &files {
-            for (_, claim) in globs.iter().filter(|(glob, _)| glob.matches(file)) {
+            let matching = globs.iter().filter(|(glob, _)| glob.matches(file)).map(|(_, claim)| *claim);
+            let (mine, foreign): (Vec<_>, Vec<_>) = matching.partition(|claim| claim.session_id == own);
+            for claim in foreign {
                 let Ok(holder) = DocumentId::parse(Kind::Session, &claim.session_id) else { continue };
                 let note = claim.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
+                let holds = holds_against(claim, &mine);
+                let first = if holds { "" } else { "; your claim was first and holds" };
                 let text = format!(
-                    "{file} is claimed by {} on {} as {} ({}){note}",
+                    "{file} is claimed by {} on {} as {} ({}){note}{first}",
                     claim.agent,
                     claim.machine,
                     claim.key,
@@ -85,7 +89,7 @@ pub(super) async fn look(
                     session: holder,
                     for_me: Line { key: format!("claimed {} {}", claim.key, claim.session_id), text },
                     for_them: Line { key: format!("edits {} {own}", claim.key), text: theirs },
-                    claims: true,
+                    holds,
                 });
             }
             let key = File { repo: session.repo.to_lowercase(), path: file.clone() };
@@ -111,18 +115,18 @@ pub(super) async fn look(
                     session: other.id,
                     for_me: Line { key: format!("edited {file} {}", other.id), text },
                     for_them: Line { key: format!("edited {file} {own}"), text: theirs },
-                    claims: false,
+                    holds: false,
                 });
             }
         }
-        let denies = input.moment == Moment::BeforeTool && others.iter().any(|other| other.claims) && {
+        let denies = input.moment == Moment::BeforeTool && others.iter().any(|other| other.holds) && {
             let venture = ventures::require(reader, &cx.caller, &session.venture)?;
             venture.settings.as_ref().and_then(|settings| settings.claims.as_deref()) == Some("deny")
         };
         (others, denies)
     };
     if denies {
-        reply.deny = others.iter().find(|other| other.claims).map(|other| other.for_me.text.clone());
+        reply.deny = others.iter().find(|other| other.holds).map(|other| other.for_me.text.clone());
     }
     // Before the edit nobody else has to know; after it the agent hears of it with its next prompt.
     let waits = input.moment == Moment::AfterTool && cx.now().since(at) < RECENT_MS;
@@ -150,6 +154,11 @@ pub(super) async fn look(
     Ok(())
 }
 
+/// Whether a claim on a file holds against those that the editor has on it: of two, the first in the causal order does.
+fn holds_against(claim: &Rec<Claim>, mine: &[&Rec<Claim>]) -> bool {
+    mine.iter().all(|own| (claim.meta.created, claim.id) < (own.meta.created, own.id))
+}
+
 /// Returns a path as claims name it: below the checkout, without dots. `None` for one that lies elsewhere.
 fn relative(path: &str, directory: Option<&Path>, root: Option<&Path>) -> Option<String> {
     let root = root?;
@@ -174,7 +183,24 @@ fn relative(path: &str, directory: Option<&Path>, root: Option<&Path>) -> Option
 
 #[cfg(test)]
 mod tests {
+    use ctxnode_model::{Order, RecordMeta, SpaceId, Stamp};
+
     use super::*;
+
+    /// 3.3: the first in the causal order wins, so of two that claim a file never both are kept from it.
+    #[test]
+    fn w_10_a_claim_holds_against_those_that_came_later() {
+        let at = |stamp: u64| {
+            let created = Order { stamp: Stamp(stamp), ..Order::FIRST };
+            let (space, rev) = (SpaceId([0; 16]), String::new());
+            let meta = RecordMeta { space, created, updated: created, rev, deleted: false, conflicts: Vec::new() };
+            Rec { id: DocumentId { kind: Kind::Claim, raw: [0; 16] }, meta, value: Claim::default() }
+        };
+        let (first, second, third) = (at(1), at(2), at(3));
+        assert!(holds_against(&second, &[]), "who claims nothing gives way");
+        assert!(holds_against(&first, &[&second]) && !holds_against(&second, &[&first]));
+        assert!(!holds_against(&second, &[&third, &first]), "the earliest of one's own counts");
+    }
 
     #[test]
     fn paths_are_told_below_the_checkout() {

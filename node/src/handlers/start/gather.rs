@@ -4,6 +4,7 @@ use ctxnode_api::Section;
 use ctxnode_api::claims::ClaimView;
 use ctxnode_api::handoffs::{HandoffRow, HandoffView};
 use ctxnode_api::notes::InjectedNote;
+use ctxnode_api::operations::PlanReply;
 use ctxnode_api::sessions::{DocsFull, DocsIndex, DocsMode, FailedPart, SessionRow, SodReply, StartState, StartStatus};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::{Handoff, HandoffStatus, Note, Session};
@@ -22,6 +23,7 @@ use ctxnode_store::Reader;
 use super::super::sessions;
 use super::super::{claims, docs, handoffs, plan, records};
 use crate::app::App;
+use crate::caller;
 use crate::failure::Failure;
 
 use super::{Prepared, Standing, brief};
@@ -73,8 +75,8 @@ pub(super) fn context(
         part("notes", failure);
         Section::default()
     });
-    let plan = match plan::current(reader) {
-        Ok(found) => Some(plan::reply(found.as_ref(), now)),
+    let plan = match plan_part(reader, prepared, now) {
+        Ok(plan) => Some(plan),
         Err(failure) => {
             part("plan", failure);
             None
@@ -127,6 +129,13 @@ pub(super) fn context(
         failed_parts: failed,
         ..SodReply::default()
     })
+}
+
+/// The weekly plan, as the one who starts may read it.
+fn plan_part(reader: Reader<'_>, prepared: &Prepared, now: Timestamp) -> Result<PlanReply, Failure> {
+    let limits = caller::limits(reader, &prepared.origin.actor_key_id)?;
+    let sees = |code: &str| limits.as_ref().is_none_or(|limits| limits.contains(code));
+    Ok(plan::reply(plan::current(reader, sees)?.as_ref(), now))
 }
 
 /// The handoff to continue from, and the other open ones of the venture.

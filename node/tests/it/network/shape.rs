@@ -1,18 +1,33 @@
 //! Who can reach whom: parted fleets, hubs, machines that only others can reach, machines that moved, and nobody else.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
-use ctxnode_testkit::{Daemon, Lan, Packet, Place, Sandbox, Wire, wait_until};
+use ctxnode_testkit::{Daemon, Lan, Packet, Place, RESOLVER, Sandbox, Wire, wait_until};
+use serde_json::{Value, json};
 
-use super::{BACK, LONG, arrives, founder, member, peers, settled, write};
+use super::{BACK, LONG, arrives, configure, founder, join, member, peers, script, settled, write};
+use crate::support::{ctxnode, printed, text};
 
-const CUT: Wire = Wire { cut: true, loss: 0, delay: std::time::Duration::ZERO, largest: 1_500, rate: None };
+const CUT: Wire = Wire { cut: true, loss: 0, delay: Duration::ZERO, largest: 1_500, rate: None };
+/// How many packets one sends to everybody until another that can be found has sent some as well: it answers each time.
+const ASKED: u64 = 8;
 
-/// Five machines; one is cut off on the way, where it cannot notice, and one pulls its plug.
+/// Waits until machines have all of some notes; returns how long that took since the path was back.
+#[track_caller]
+fn equal(back: Instant, notes: &[&str], at: &[&Sandbox]) -> Duration {
+    for note in notes {
+        arrives(note, at);
+    }
+    back.elapsed()
+}
+
+/// Five machines; one is cut off on the way, where it cannot notice, one pulls its plug, and one comes back at another address,
+/// which nobody has told the others.
 #[test]
 fn parted_machines_are_equal_within_three_seconds_of_the_path_being_back() {
     let Some(mut lan) = Lan::new(1) else { return };
-    let places: Vec<Place> = (0..5).map(|_| lan.place()).collect();
+    let mut places: Vec<Place> = (0..5).map(|_| lan.place()).collect();
     let first = founder(&places[0]);
     let _first = Daemon::start(&first);
     let others: Vec<Sandbox> =
@@ -30,22 +45,33 @@ fn parted_machines_are_equal_within_three_seconds_of_the_path_being_back() {
     arrives(&here, &all[..2]);
     arrives(&there, &all[2..]);
     assert!(!super::has(all[2], &here) && !super::has(all[0], &there));
+    let back = Instant::now();
     places.iter().for_each(|place| lan.wires(place, Wire::default()));
-    let short = arrives(&here, &all).max(arrives(&there, &all));
+    let short = equal(back, &[&here, &there], &all);
 
     // Long enough for all of them.
+    places[2].down();
     lan.wires(&places[3], CUT);
     places[4].down();
     let lost = |sandbox: &Sandbox| peers(sandbox).iter().filter(|peer| peer["state"] == "unreachable").count();
-    wait_until(LONG, "both are given up", || lost(&first) == 2 && lost(all[3]) == 4 && lost(all[4]) == 4);
+    wait_until(LONG, "all three are given up", || lost(&first) == 3 && all[2..].iter().all(|away| lost(away) == 4));
     let home = write(&first, "while they were away");
-    let (cut, unplugged) = (write(all[3], "from the one cut off"), write(all[4], "from the one without a plug"));
+    let (moved, cut) = (write(all[2], "from the one that moves"), write(all[3], "from the one cut off"));
+    let unplugged = write(all[4], "from the one without a plug");
+    let back = Instant::now();
     lan.wires(&places[3], Wire::default());
-    let unnoticed = arrives(&home, &all[..4]).max(arrives(&cut, &all[..4]));
+    let unnoticed = equal(back, &[&home, &cut], &[all[0], all[1], all[3]]);
+    let back = Instant::now();
     places[4].up();
-    let noticed = arrives(&home, &all).max(arrives(&unplugged, &all));
-    println!("equal after a short cut {short:?}, a long one {unnoticed:?}, a plug {noticed:?}");
-    assert!(short < BACK && unnoticed < BACK && noticed < BACK);
+    let noticed = equal(back, &[&home, &unplugged], &[all[0], all[1], all[3], all[4]]);
+    let back = Instant::now();
+    places[2].move_to(103);
+    let elsewhere = equal(back, &[&home, &moved, &cut, &unplugged], &all);
+    println!("equal after a short cut {short:?}, a long one {unnoticed:?}, a plug {noticed:?}, a move {elsewhere:?}");
+    assert!(short < BACK && unnoticed < BACK && noticed < BACK && elsewhere < BACK);
+    wait_until(LONG, "the others know where it is now", || {
+        peers(&first).iter().any(|peer| peer["addresses"].to_string().contains("\"10.99.0.103:"))
+    });
 }
 
 /// Spokes that reach only the hub: the hub passes on what they write, who is alive, and what was written while it was off.
@@ -133,6 +159,57 @@ fn machines_find_each_other_on_the_local_network_without_an_address() {
     assert!(address.starts_with("10.99.0.101:") || address.starts_with("[fe80"), "{address}");
 }
 
+/// F-01: from the join on, its address in a tailnet is the first in a machine's record, on all nodes, and there machines meet
+/// that have no other network in common. One that is not to look around says nothing to everybody on its wire.
+#[test]
+fn f_01_a_tailnet_joins_two_networks_and_without_mdns_a_machine_says_nothing_to_its_own() {
+    let Some(mut lan) = Lan::new(9) else { return };
+    let places = [lan.place(), lan.place()];
+    let tailnet = places.each_ref().map(Place::enter_tailnet);
+    places[0].wall(&places[1]);
+    places[1].wall(&places[0]);
+    let first = founder(&places[0]);
+    let _first = Daemon::start(&first);
+    let second = Sandbox::at(&places[1]);
+    configure(&second, "[sync]\nmdns = false\n");
+    join(&first, &second, "m2");
+    let _second = Daemon::start(&second);
+    settled(&first, 1);
+    settled(&second, 1);
+
+    let key = text(&script(&second).do_("node", json!({})), "node").to_owned();
+    let record = || {
+        let list = script(&first).do_("machine.list", json!({}));
+        list["items"].as_array().unwrap().iter().find(|machine| machine["node_key"] == key.as_str()).cloned()
+    };
+    wait_until(LONG, "it is registered", || record().is_some());
+    let record = record().unwrap();
+    assert_eq!(record["addresses"][0], tailnet[1].to_string(), "{record}");
+    assert_eq!(record["addresses"][1], places[1].address().to_string(), "{record}");
+    for (sandbox, other) in [(&first, tailnet[1]), (&second, tailnet[0])] {
+        let mut peer = Value::Null;
+        wait_until(LONG, "it is known how they are connected", || {
+            peer = peers(sandbox)[0].clone();
+            peer["path"].is_string()
+        });
+        assert_eq!(peer["path"], "tailnet", "{peer}");
+        assert_eq!(peer["address"], format!("{other}:4748"), "{peer}");
+    }
+    for command in ["peers", "status"] {
+        let shown = printed(&ctxnode(&first, &[command]));
+        assert!(shown.lines().any(|line| line.contains("connected") && line.contains("tailnet")), "{shown}");
+    }
+
+    // They have no other addresses: the walls took those of IPv6.
+    let said_to_all = |at: usize| {
+        let own = [tailnet[at], places[at].address()].map(IpAddr::V4);
+        lan.count(|packet| own.contains(&packet.from) && (packet.to.is_multicast() || packet.port == 5353))
+    };
+    let before = said_to_all(0);
+    wait_until(LONG, "it is asked where it is", || said_to_all(0) >= before + ASKED);
+    assert_eq!(said_to_all(1), 0, "{:?}", lan.seen());
+}
+
 /// Default settings: packets go to members and, to find them, to everybody on the wire; no name is asked for, no relay.
 #[test]
 fn no_packet_leaves_for_anywhere_but_members() {
@@ -165,8 +242,15 @@ fn no_packet_leaves_for_anywhere_but_members() {
     };
     assert_eq!(strangers(lan.seen()), []);
     assert!(lan.seen().iter().any(|packet| packet.protocol == 17 && packet.port == 4748), "{:?}", lan.seen());
-    // The watch sees what would leave.
+    // The watch sees a name that is asked for, as those of public relays are, and whatever else would leave.
+    configure(&first, "[sync]\nrelay = \"public\"\n");
+    first_daemon.restart();
+    let (from, to) = (IpAddr::V4(places[0].address()), IpAddr::V4(RESOLVER));
+    wait_until(LONG, "a name is asked for", || {
+        strangers(lan.seen()).iter().any(|packet| packet.from == from && packet.to == to && packet.port == 53)
+    });
     let mut shell = places[0].command(std::path::Path::new("/bin/bash"));
     shell.args(["-c", "echo x >/dev/udp/192.0.2.1/53"]).status().unwrap();
-    wait_until(LONG, "a stray packet is seen", || strangers(lan.seen()).iter().any(|packet| packet.port == 53));
+    let stray = IpAddr::from([192, 0, 2, 1]);
+    wait_until(LONG, "a stray packet is seen", || strangers(lan.seen()).iter().any(|packet| packet.to == stray));
 }

@@ -35,7 +35,7 @@ pub struct ViewRow {
 #[must_use]
 pub fn render(repo: &str, rows: &[ViewRow]) -> String {
     let mut out = format!("# Handoffs of {repo}\n\n");
-    out.push_str("Rendered by `ctxnode handoff render` from the store; edits here are overwritten.\n");
+    out.push_str("Rendered by ctxnode when a session ends; edits here are overwritten.\n");
     for row in rows.iter().take(VIEW_HANDOFFS) {
         render_row(&mut out, row);
     }
@@ -121,7 +121,7 @@ mod tests {
         insta::assert_snapshot!(render("org/x", &[row(1)]), @r"
         # Handoffs of org/x
 
-        Rendered by `ctxnode handoff render` from the store; edits here are overwritten.
+        Rendered by ctxnode when a session ends; edits here are overwritten.
 
         ## 2023-11-14T22:13:20.001Z claude-mac1-k3v9x2aa (in_progress)
 
