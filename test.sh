@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold, from a clean clone: format, lints, all tests, doc tests, licenses and sources.
-# What the tests need besides cargo is installed here, below the repository. What cannot be had is skipped by name.
+# What the tests need besides cargo is installed below the repository; tmux and iproute2, as root on Debian, into the system.
+# What cannot be had is skipped by name.
 set -u
 cd "$(dirname "$0")" || exit 1
 
