@@ -12,8 +12,9 @@ use crate::fit::{OUTPUT_CHARS, encoded, fit};
 use crate::tools::Tool;
 use crate::{render, twin};
 
-/// The most notices of one answer, and the most characters of one.
-const NOTICES: usize = 3;
+/// The most notices of one answer. Whoever has more keeps them for the next one.
+pub const NOTICES: usize = 3;
+/// The most characters of one.
 const NOTICE: usize = 200;
 /// The most characters of what a start says beside its text.
 const START_FACTS: usize = 4_000;

@@ -17,6 +17,7 @@ pub mod shim;
 pub mod tools;
 mod twin;
 
+pub use answer::NOTICES;
 pub use backend::{Answered, Backend, CallMeta, Changed};
 pub use serve::{Http, HttpOptions, ServeError, http_service, serve_stream};
 pub use server::Server;

@@ -90,7 +90,10 @@ impl Backend for Connection {
     }
 
     fn notices(&self) -> Vec<String> {
-        let news = std::mem::take(&mut *self.news.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut waiting = self.news.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each is told once, so what finds no room now waits for the next answer.
+        let now = waiting.len().min(ctxnode_mcp::NOTICES);
+        let news: Vec<String> = waiting.drain(..now).collect();
         news.into_iter().chain(self.notices.iter().cloned()).collect()
     }
 }

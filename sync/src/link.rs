@@ -294,10 +294,11 @@ async fn exchange(shared: &Arc<Shared>, peer: NodeKey, link: &Arc<Link>, send: S
         over = tokio::select! {
             frame = arrived.recv() => match frame {
                 Some(Ok(message)) => {
-                    if let Message::Hello(hello) = &message {
-                        running.greeted(hello);
-                    }
-                    running.handle(Event::Received(message))
+                    let hello = if let Message::Hello(hello) = &message { Some(hello.clone()) } else { None };
+                    let over = running.handle(Event::Received(message));
+                    // A machine of another fleet, or without a version in common, was not met.
+                    hello.iter().filter(|_| over.is_none()).for_each(|hello| running.greeted(hello));
+                    over
                 }
                 Some(Err(WireError::Frame(error))) => {
                     let text = format!("a frame that is none: {error}");

@@ -62,12 +62,16 @@ fn exit(reply: &NodeReply) -> Exit {
 }
 
 /// Shows changes until it is interrupted: the whole on a terminal, lines elsewhere, an object per line with `--json`.
-async fn watch(world: &World, mut client: Client) -> Result<Exit, Failure> {
+async fn watch(world: &World, client: Client) -> Result<Exit, Failure> {
     let screen = &world.screen;
+    let mut client = Ok(client);
     let mut shown = String::new();
     let mut known = BTreeSet::new();
     loop {
-        let answer = ask(world, client).await;
+        let answer = match client {
+            Ok(client) => ask(world, client).await,
+            Err(failure) => Err(failure),
+        };
         let (lines, whole) = match &answer {
             Ok((_, reply)) => (lines(reply), text(screen, reply)),
             Err(failure @ (Failure::Client(_) | Failure::Start(_))) => (vec![failure.message()], failure.message()),
@@ -76,6 +80,7 @@ async fn watch(world: &World, mut client: Client) -> Result<Exit, Failure> {
         let now: BTreeSet<String> = lines.into_iter().collect();
         match (screen.form, screen.width, &answer) {
             (Form::Json, _, Ok((value, _))) if now != known => screen.print(&value.to_string())?,
+            (Form::Json, _, Err(failure)) if now != known => screen.print(&failure.json().to_string())?,
             (Form::Json, _, _) => {}
             (Form::People, Some(_), _) if whole != shown => screen.print_exactly(&format!("{CLEAR}{whole}\n"))?,
             (Form::People, Some(_), _) => {}
@@ -91,7 +96,7 @@ async fn watch(world: &World, mut client: Client) -> Result<Exit, Failure> {
         }
         (shown, known) = (whole, now);
         sleep(LOOK).await;
-        client = world.client_of_running()?;
+        client = world.client_of_running();
     }
 }
 

@@ -24,6 +24,8 @@ const REGISTER_AGAIN: Duration = Duration::from_secs(30);
 const SAVE: Duration = Duration::from_secs(5);
 /// How often stale sessions are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often this machine looks where it is, so that its record says so to those who go there by ssh.
+const PLACE: Duration = Duration::from_secs(15);
 /// How often events are looked for that hooks could not bring.
 const SPOOL: Duration = Duration::from_secs(60);
 /// How long captures of a session are kept after their last change, in milliseconds: 7 days after the end.
@@ -90,7 +92,8 @@ async fn by_the_clock(app: &Arc<App>) {
     let mut save_tick = interval(SAVE);
     let mut sweep_tick = interval(SWEEP);
     let mut purge_tick = interval(PURGE);
-    for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick, &mut spool_tick] {
+    let mut place_tick = interval(PLACE);
+    for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick, &mut spool_tick, &mut place_tick] {
         // After sleep of the machine one tick is enough.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     }
@@ -109,6 +112,11 @@ async fn by_the_clock(app: &Arc<App>) {
             _ = sweep_tick.tick() => {
                 if let Err(failure) = handlers::sweep(app).await {
                     tracing::warn!(?failure, "the session sweep failed");
+                }
+            }
+            _ = place_tick.tick() => {
+                if let Err(failure) = handlers::follow_network(app).await {
+                    tracing::warn!(?failure, "where this machine is could not be written down");
                 }
             }
             _ = purge_tick.tick() => {

@@ -99,29 +99,7 @@ async fn step(
         let unknown = || ErrorBody::new(ErrorCode::UnknownRoute, format!("no operation `{}`", incoming.call.operation));
         return Err(incoming.broken.unwrap_or_else(unknown).into());
     };
-    let caller = match incoming.caller {
-        Ok(caller) => caller,
-        Err(_) if route.right == Right::None => Caller::nobody(),
-        Err(error) => return Err(Failure::from(*error)),
-    };
-    check_right(app, route, &caller)?;
-    // Hooks fire with each tool of an agent, and must not use up what it has for its own calls.
-    let bucket = if route.operation == HOOK { Bucket::Hook } else { caller.bucket };
-    let counted = match bucket {
-        Bucket::Usual => Some((caller.actor_key_id.clone(), caller.rate_limit)),
-        Bucket::Hook => Some((format!("hook:{}", caller.actor_key_id), Some(rate::HOOKS_PER_MINUTE))),
-        Bucket::Import => None,
-    };
-    if let Some((actor, limit)) = counted.filter(|_| route.right != Right::None) {
-        let allowance = app.limiter.take(&actor, limit, app.now());
-        outgoing.allowance = Some(allowance);
-        if allowance.refused {
-            let mut body =
-                ErrorBody::new(ErrorCode::RateLimited, format!("more than {} calls in this minute", allowance.limit));
-            body.retry_after_seconds = Some(allowance.seconds_left);
-            return Err(body.into());
-        }
-    }
+    let caller = admit(app, route, incoming.caller, &mut outgoing.allowance)?;
     if let Some(error) = incoming.broken {
         return Err(error.into());
     }
@@ -143,6 +121,39 @@ async fn step(
     };
     entry.reserved(reserved.as_ref());
     execute(app, route, caller, incoming.call, correlation, reserved).await
+}
+
+/// The steps before a call is read: who it is, the right, the rate.
+pub(crate) fn admit(
+    app: &App,
+    route: &Route,
+    caller: Result<Caller, Box<ErrorBody>>,
+    taken: &mut Option<Allowance>,
+) -> Result<Caller, Failure> {
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(_) if route.right == Right::None => Caller::nobody(),
+        Err(error) => return Err(Failure::from(*error)),
+    };
+    check_right(app, route, &caller)?;
+    // Hooks fire with each tool of an agent, and must not use up what it has for its own calls.
+    let bucket = if route.operation == HOOK { Bucket::Hook } else { caller.bucket };
+    let counted = match bucket {
+        Bucket::Usual => Some((caller.actor_key_id.clone(), caller.rate_limit)),
+        Bucket::Hook => Some((format!("hook:{}", caller.actor_key_id), Some(rate::HOOKS_PER_MINUTE))),
+        Bucket::Import => None,
+    };
+    if let Some((actor, limit)) = counted.filter(|_| route.right != Right::None) {
+        let allowance = app.limiter.take(&actor, limit, app.now());
+        *taken = Some(allowance);
+        if allowance.refused {
+            let mut body =
+                ErrorBody::new(ErrorCode::RateLimited, format!("more than {} calls in this minute", allowance.limit));
+            body.retry_after_seconds = Some(allowance.seconds_left);
+            return Err(body.into());
+        }
+    }
+    Ok(caller)
 }
 
 fn check_right(app: &App, route: &Route, caller: &Caller) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use ctxnode_store::Draft;
 use serde_json::{Map, Value, json};
 
 pub(super) use again::waiting;
-pub(crate) use own::{keep as register_this_machine, knows_the_fleet};
+pub(crate) use own::{follow_network, keep as register_this_machine, knows_the_fleet};
 pub(super) use retire::give_up_sessions;
 pub(crate) use retire::{restore, retire};
 

@@ -150,7 +150,7 @@ pub(crate) use arrivals::Arrivals;
 pub(crate) use claims::news as claim_news;
 pub(crate) use conflicts::look as look_for_conflicts;
 pub(crate) use hooks::{Memory as HookMemory, Spooled, apply_spooled, look_later};
-pub(crate) use machines::{knows_the_fleet, register_this_machine};
+pub(crate) use machines::{follow_network, knows_the_fleet, register_this_machine};
 pub(crate) use node::{last_backup, run_backup};
 pub(crate) use requirements::seed as seed_requirement;
 pub(crate) use sessions::{sweep, touch};

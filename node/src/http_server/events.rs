@@ -25,11 +25,11 @@ use tokio_stream::{Stream, StreamExt as _};
 
 use super::{Peer, describe, identify, respond};
 use crate::app::{App, Changed, Lifecycle};
-use crate::caller::{Bucket, Caller, effective};
+use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::gate::rate::Allowance;
 use crate::gate::request_log::Entry;
-use crate::gate::{Incoming, Outgoing};
+use crate::gate::{self, Incoming, Outgoing};
 
 /// How often a stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -98,24 +98,9 @@ impl Reader {
     }
 }
 
-/// The steps of the gate before an operation is carried out: authenticate, right, rate, validate.
+/// Lets a reader in as the gate lets callers in, and reads what it asks for.
 fn admit(app: &App, route: &Route, incoming: Incoming, allowance: &mut Option<Allowance>) -> Result<Reader, Failure> {
-    let caller = incoming.caller.map_err(|refused| Failure::from(*refused))?;
-    let has = effective(caller.right, app.store.authority().role(&app.store.node()));
-    if has < route.right {
-        let (right, has) = (route.right.name(), has.name());
-        let message = format!("`{}` needs the {right} right, this caller has {has}", route.operation);
-        return Err(Failure::new(ErrorCode::Forbidden, message));
-    }
-    if caller.bucket != Bucket::Import {
-        let taken = app.limiter.take(&caller.actor_key_id, caller.rate_limit, app.now());
-        *allowance = Some(taken);
-        if taken.refused {
-            let message = format!("more than {} calls in this minute", taken.limit);
-            let retry_after_seconds = Some(taken.seconds_left);
-            return Err(ErrorBody { retry_after_seconds, ..ErrorBody::new(ErrorCode::RateLimited, message) }.into());
-        }
-    }
+    let caller = gate::admit(app, route, incoming.caller, allowance)?;
     if let Some(error) = incoming.broken {
         return Err(error.into());
     }

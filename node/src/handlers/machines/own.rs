@@ -9,7 +9,7 @@ use ctxnode_fleet::network;
 use ctxnode_model::record::{Machine, MachineStatus};
 use ctxnode_model::rules::machine::one_each;
 use ctxnode_model::{Kind, NodeKey, Rec, Space};
-use ctxnode_store::Draft;
+use ctxnode_store::{Draft, Role};
 use ctxnode_sync::{PeerState, PeerStatus};
 use serde_json::{Value, json};
 
@@ -51,6 +51,22 @@ pub(crate) async fn keep(app: &Arc<App>) -> Result<bool, Failure> {
     Ok(true)
 }
 
+/// Brings the record up to date when this host has other addresses than it says: another network, a tailnet that came up. Only
+/// the record that there is: whether there may be one is for [`keep`].
+///
+/// # Errors
+/// When it cannot be read or written.
+pub(crate) async fn follow_network(app: &Arc<App>) -> Result<(), Failure> {
+    let key = app.store.node().to_string();
+    let all = app.store.read()?.reader().all::<Machine>(Kind::Machine)?;
+    let own = all.iter().find(|machine| machine.node_key.as_deref() == Some(&key));
+    let is_known = own.is_none_or(|machine| machine.addresses == addresses(app));
+    if !is_known && app.store.authority().role(&app.store.node()) >= Some(Role::Writer) {
+        register(app).await?;
+    }
+    Ok(())
+}
+
 /// Brings the record up to date. Equal values make no entry.
 async fn register(app: &Arc<App>) -> Result<bool, Failure> {
     let (facts, inner) = (facts(app), Arc::clone(app));
@@ -58,15 +74,20 @@ async fn register(app: &Arc<App>) -> Result<bool, Failure> {
     Ok(done.await?.value)
 }
 
-fn facts(app: &App) -> Machine {
+/// Where this host can be reached, best first, with the name by which its own network knows it at the end.
+fn addresses(app: &App) -> Vec<String> {
     let listening = host::addresses(&app.config.sync.bind);
     let local = network::local_name(&app.host.hostname);
+    listening.iter().map(ToString::to_string).chain([local]).collect()
+}
+
+fn facts(app: &App) -> Machine {
     Machine {
         hostname: app.host.hostname.clone(),
         os: app.host.os.to_owned(),
         arch: app.host.arch.to_owned(),
         user: app.host.user.clone(),
-        addresses: listening.iter().map(ToString::to_string).chain([local]).collect(),
+        addresses: addresses(app),
         ssh_public_keys: public_keys(&app.config.paths.home),
         node_key: Some(app.store.node().to_string()),
         version: Some(version::VERSION.to_owned()),

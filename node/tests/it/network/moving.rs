@@ -53,6 +53,10 @@ fn a_catch_up_goes_on_after_another_address_and_after_a_kill() {
     println!("{before} of {DOCS} when the address changed, all {took:?} later");
     let rest = Duration::from_secs_f64(((DOCS - before) * SIZE) as f64 / SLOW.rate.unwrap() as f64);
     assert!(took < AGAIN + rest, "{took:?} for {rest:?} of transfer");
+    wait_until(LONG, "its record says where it is now", || {
+        let list = script(&home).do_("machine.list", json!({}));
+        list["items"].as_array().unwrap().iter().any(|row| row["addresses"][0] == "10.99.0.77")
+    });
 
     daemon.stop();
     write_docs(&home, "b");
