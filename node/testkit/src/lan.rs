@@ -184,6 +184,15 @@ impl Place {
         self.ip(&["link", "set", "eth0", "down"]);
     }
 
+    /// Pulls the plug and forgets the address, as a machine that has not come to any network yet.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn leave(&self) {
+        self.ip(&["address", "flush", "dev", "eth0", "scope", "global"]);
+        self.down();
+    }
+
     /// Puts the plug back, with the route to everywhere else.
     ///
     /// # Panics

@@ -1,10 +1,9 @@
 //! What the system and the local network tell: addresses that change, members that are seen.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ctxnode_model::NodeKey;
-use iroh::{Endpoint, EndpointAddr, Watcher as _};
+use iroh::{Endpoint, Watcher as _};
 use iroh_mdns_address_lookup::DiscoveryEvent;
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::StreamExt as _;
@@ -53,8 +52,6 @@ async fn look_around(shared: &Shared, endpoint: &Endpoint) {
         if shared.pacing.may_connect() {
             tokio::select! {
                 () = follow_sightings(shared, endpoint) => {}
-                // Multicast is joined on the networks that there were when the search began.
-                () = moved(endpoint) => {}
                 () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {}
                 changed = pacing.changed() => if changed.is_err() { return },
             }
@@ -63,20 +60,6 @@ async fn look_around(shared: &Shared, endpoint: &Endpoint) {
             return;
         }
     }
-}
-
-/// Ends when this machine has other addresses than now.
-async fn moved(endpoint: &Endpoint) {
-    let mut watched = endpoint.watch_addr();
-    let sockets = |address: &EndpointAddr| address.ip_addrs().copied().collect::<BTreeSet<_>>();
-    let before = sockets(&watched.get());
-    while let Ok(now) = watched.updated().await {
-        if sockets(&now) != before {
-            return;
-        }
-    }
-    // It ended with the endpoint.
-    std::future::pending().await
 }
 
 async fn follow_sightings(shared: &Shared, endpoint: &Endpoint) {

@@ -149,15 +149,14 @@ fn machines_find_each_other_on_the_local_network_without_an_address() {
     first_daemon.stop();
     second_daemon.stop();
     places[0].move_to(101);
-    places[1].move_to(102);
     first_daemon.restart();
     let note = write(&first, "at another place");
     // It comes up before its network does, as a service of a laptop may.
-    places[1].down();
+    places[1].leave();
     second_daemon.restart();
     let alone = script(&second).do_("node", json!({}));
     assert_ne!(alone["peers"][0]["state"], "connected", "{alone}");
-    places[1].up();
+    places[1].move_to(102);
     let took = arrives(&note, &[&second]);
     let address = peers(&second)[0]["address"].as_str().unwrap_or_default().to_owned();
     println!("found in {took:?} at {address}");
