@@ -17,8 +17,10 @@ struct Daemon<'a> {
     running: Running,
 }
 
+/// What a daemon finds that a user's command starts, but for its places.
 fn environment(command: &mut Command, data_dir: &Path) {
     command
+        .envs(ctxnode_api::autostart::ENVIRONMENT)
         .env("CTXNODE_DATA_DIR", data_dir)
         .env("CTXNODE_SOCKET", data_dir.join("bench.sock"))
         .env("CTXNODE_SYNC_BIND", "127.0.0.1")
