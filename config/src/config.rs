@@ -206,8 +206,13 @@ impl Reader<'_> {
         let usual = paths.data_dir.clone();
         paths.data_dir = self.read(Key::DataDir, usual.clone(), path);
         if paths.data_dir != usual {
-            // Beside another replica, since at the usual place the daemon of the usual one listens.
-            paths.socket = paths.data_dir.join(paths.socket.file_name().unwrap_or_default());
+            // Beside another replica, since at the usual place the daemon of the usual one listens; unless the kernel has no room
+            // for such a path.
+            let socket = paths.data_dir.join(paths.socket.file_name().unwrap_or_default());
+            let there = Paths { socket, ..paths.clone() };
+            if paths::length(&there.longest_socket()) <= platform.longest_socket_path() {
+                paths = there;
+            }
         }
         paths.socket = self.read(Key::Socket, paths.socket.clone(), path);
         self.check_socket(&paths, platform);

@@ -211,6 +211,9 @@ fn queue(socket: &Path) -> Queue {
 /// Returns the socket that a running daemon has written into its lock: the launcher may have been started with another
 /// runtime directory than the daemon.
 fn told_socket(data_dir: &Path) -> Option<PathBuf> {
-    let lock = std::fs::read_to_string(data_dir.join("daemon.lock")).ok()?;
+    let file = std::fs::File::open(data_dir.join("daemon.lock")).ok()?;
+    // What a daemon wrote that is gone may be where another one listens now.
+    let is_held = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared).is_err();
+    let lock = is_held.then(|| std::io::read_to_string(&file).ok()).flatten()?;
     lock.lines().nth(1).map(PathBuf::from).filter(|socket| queue(socket) != Queue::None)
 }

@@ -228,10 +228,14 @@ impl Fleet {
         self.shared.network_changed().await;
     }
 
-    /// Notes where a member can be reached, best first, and over which relay; what was known before comes after it. It is looked for
-    /// there at the next [`Self::wake`].
+    /// Notes where a member can be reached, best first, and over which relay; what was known before comes after it, and a relay stays
+    /// when none is given. It is looked for there at the next [`Self::wake`].
     pub fn is_at(&self, node: NodeKey, addresses: &[SocketAddr], relay: Option<&str>) {
-        self.shared.peers.one(node, |peer| peer.row.learn(addresses, relay));
+        self.shared.peers.one(node, |peer| {
+            let known = peer.row.relay.clone();
+            peer.row.learn(addresses, relay.or(known.as_deref()));
+            peer.unsaved = true;
+        });
     }
 
     /// Says how eagerly to keep in touch from now on.

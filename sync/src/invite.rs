@@ -140,6 +140,12 @@ pub(crate) fn any_open(reader: Reader<'_>, now: Timestamp) -> bool {
     invites(reader).is_ok_and(|all| all.iter().any(|invite| now < invite.offer.expires_at))
 }
 
+/// Returns what the invitation with a secret grants.
+pub(crate) fn offer_of(reader: Reader<'_>, secret: &[u8]) -> Result<Option<Offer>, StoreError> {
+    let row = reader.local(LocalTable::Invites, &row_key(secret))?;
+    Ok(row.and_then(|row| serde_json::from_slice::<Invite>(&row).ok()).map(|invite| invite.offer))
+}
+
 /// Why an invitation was not honoured.
 pub(crate) const REFUSED: &str = "the invitation is unknown, used or expired: ask for a new one";
 

@@ -3,11 +3,13 @@
 //! One request and one answer, JSON, on one stream of `ctxnode/join/1`. The grant is durable on the inviter before it
 //! answers; the joiner's first exchange brings everything else.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ctxnode_model::{Ids, NodeKey};
-use ctxnode_store::{NodeSecret, Store, StoreError};
+use ctxnode_model::id::FleetId;
+use ctxnode_model::{Ids, NodeKey, Space, SpaceId};
+use ctxnode_store::{NodeSecret, Role, Store, StoreError};
 use data_encoding::{BASE64, HEXLOWER};
 use iroh::endpoint::{Connection, VarInt};
 use iroh::{Endpoint, EndpointAddr, RelayUrl, SecretKey, TransportAddr};
@@ -18,7 +20,7 @@ use tokio::time::timeout;
 use crate::ALPN_JOIN;
 use crate::code::Code;
 use crate::endpoint::{self, BindError, NetConfig, node_of};
-use crate::invite::{REFUSED, redeem};
+use crate::invite::{Offer, REFUSED, offer_of, redeem};
 use crate::near;
 
 /// How long either side waits for the other.
@@ -38,6 +40,48 @@ struct Request {
     /// The newest version of ids that the machine knows; see [`Ids`].
     #[serde(default = "oldest_ids")]
     ids: u32,
+    /// Of a machine that keeps its replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    present: Option<Present>,
+}
+
+/// What a machine with a replica may do already, as that says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// The fleet of the replica.
+    pub fleet: FleetId,
+    /// Its role.
+    pub role: Role,
+    /// The spaces that it may read and write; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spaces: Option<BTreeSet<SpaceId>>,
+}
+
+impl Present {
+    /// Why an invitation is not for this machine. What one that is not known here wrote with more rights would be judged by the
+    /// new grant, since nothing says here up to where the earlier one held.
+    fn refused(&self, store: &Store, node: NodeKey, offer: &Offer) -> Option<String> {
+        if self.fleet != store.fleet() {
+            return Some("the replica of this machine is of another fleet; the code was not used".to_owned());
+        }
+        let authority = store.authority();
+        let is_known = authority.role(&node).is_some() || authority.revoked().any(|revoked| revoked == node);
+        let fleet_space = Space::Fleet.id(&store.fleet());
+        let has_all = match (&offer.spaces, &self.spaces) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(offered), Some(has)) => has.iter().all(|space| *space == fleet_space || offered.contains(space)),
+        };
+        (!is_known && (offer.role < self.role || !has_all)).then(|| {
+            let role = serde_json::to_value(self.role).ok().and_then(|role| Some(role.as_str()?.to_owned()));
+            let role = role.unwrap_or_default();
+            let all = if has_all { "" } else { " and all ventures that it reads" };
+            format!(
+                "this machine is {role} as its replica says: make the code with `ctxnode invite --role {role}`{all}, and change its role \
+                 afterwards; this code was not used"
+            )
+        })
+    }
 }
 
 fn oldest_ids() -> u32 {
@@ -96,18 +140,48 @@ pub enum JoinError {
 /// # Errors
 /// When it cannot be reached or says no.
 pub async fn join(secret: &NodeSecret, code: &Code, name: &str, config: &NetConfig) -> Result<Joined, JoinError> {
+    join_as(secret, code, name, None, config).await
+}
+
+/// The same for a machine that keeps its replica. The code is not used when it grants less than the machine has.
+///
+/// # Errors
+/// When the inviter cannot be reached or says no.
+pub async fn join_again(
+    secret: &NodeSecret,
+    code: &Code,
+    name: &str,
+    present: Present,
+    config: &NetConfig,
+) -> Result<Joined, JoinError> {
+    join_as(secret, code, name, Some(present), config).await
+}
+
+async fn join_as(
+    secret: &NodeSecret,
+    code: &Code,
+    name: &str,
+    present: Option<Present>,
+    config: &NetConfig,
+) -> Result<Joined, JoinError> {
     // Any port: this endpoint lives for one question.
     let config = NetConfig { port: 0, ..config.clone() };
     let endpoint = endpoint::bind(SecretKey::from_bytes(&secret.seed()), &config, None).await?;
     let lookup = config.mdns.then(|| near::look_around(&endpoint));
-    let asked = ask(&endpoint, code, name, config.relays.over(code.relay.as_ref().map(|url| url.as_str()))).await;
+    let request = Request { secret: HEXLOWER.encode(&code.secret), name: name.to_owned(), ids: Ids::NEWEST, present };
+    let asked = ask(&endpoint, code, &request, config.relays.over(code.relay.as_ref().map(|url| url.as_str()))).await;
     // From here on it answers nobody, so nobody is to find it.
     drop(lookup);
     endpoint.close().await;
     asked
 }
 
-async fn ask(endpoint: &Endpoint, code: &Code, name: &str, relay: Option<RelayUrl>) -> Result<Joined, JoinError> {
+async fn ask(
+    endpoint: &Endpoint,
+    code: &Code,
+    request: &Request,
+    relay: Option<RelayUrl>,
+) -> Result<Joined, JoinError> {
     let unreachable = |mut reason: String| {
         let relay = relay.as_ref().map(|url| format!("the relay {url}"));
         if let (Some(url), None) = (&code.relay, &relay) {
@@ -127,8 +201,7 @@ async fn ask(endpoint: &Endpoint, code: &Code, name: &str, relay: Option<RelayUr
     };
     let talk = async {
         let (mut send, mut receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
-        let request = Request { secret: HEXLOWER.encode(&code.secret), name: name.to_owned(), ids: Ids::NEWEST };
-        let bytes = serde_json::to_vec(&request).unwrap_or_default();
+        let bytes = serde_json::to_vec(request).unwrap_or_default();
         send.write_all(&bytes).await.map_err(|error| error.to_string())?;
         send.finish().map_err(|error| error.to_string())?;
         receive.read_to_end(MAX).await.map_err(|error| error.to_string())
@@ -185,6 +258,14 @@ async fn decide(
         // It could take nothing in. The invitation is not used up.
         return Answer::Refused(TOO_OLD.to_owned());
     }
+    if let Some(present) = request.present {
+        let offer = store.read().and_then(|snapshot| offer_of(snapshot.reader(), &secret));
+        match offer.map(|offer| offer.and_then(|offer| present.refused(store, node, &offer))) {
+            Ok(None) => {}
+            Ok(Some(why)) => return Answer::Refused(why),
+            Err(error) => return failed(&error),
+        }
+    }
     let name: String = request.name.chars().filter(|c| !c.is_control()).take(100).collect();
     let granted = store.write(move |draft| redeem(draft, &secret, node, &name));
     match granted.await {
@@ -209,7 +290,7 @@ mod tests {
     use ctxnode_store::{Location, ManualClock, Options, Role, SeededEntropy};
 
     use super::*;
-    use crate::invite::{InviteState, Offer, create_invite, invites};
+    use crate::invite::{InviteState, create_invite, invites};
 
     /// A build that knows less than the fleet needs could take nothing in. It is told so, and the invitation stays good.
     #[tokio::test]
@@ -235,7 +316,7 @@ mod tests {
         let state = || invites(store.read().unwrap().reader()).unwrap()[0].state(store.clock().now());
         assert_eq!((state(), store.authority().role(&node)), (InviteState::Open, None));
 
-        let newer = Request { secret, name: "new".to_owned(), ids: Ids::NEWEST };
+        let newer = Request { secret, name: "new".to_owned(), ids: Ids::NEWEST, present: None };
         assert!(matches!(decide(&store, node, newer, (Vec::new(), None)).await, Answer::Welcome { .. }));
         assert_eq!((state(), store.authority().role(&node)), (InviteState::Used, Some(Role::Writer)));
     }

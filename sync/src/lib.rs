@@ -30,7 +30,7 @@ pub use code::{Code, CodeError};
 pub use endpoint::{BindError, NetConfig, Patience};
 pub use fleet::{Fleet, Host, StartError};
 pub use invite::{Invite, InviteState, Offer, create_invite, invites, withdraw_invite};
-pub use join::{JoinError, Joined, join};
+pub use join::{JoinError, Joined, Present, join, join_again};
 pub use link::{Path, Traffic};
 pub use pace::{Pace, Rounds, Spent};
 pub use peers::{PeerState, PeerStatus, Reach, Reason, Trouble, remember_inviter};

@@ -36,6 +36,12 @@ pub struct NodeReply {
     pub fleet: String,
     /// The node's key.
     pub node: String,
+    /// The spaces that it may read, by their ids; null for all.
+    #[serde(default)]
+    pub spaces: Option<Vec<String>>,
+    /// What it was called when it joined; empty for the first machine of a fleet.
+    #[serde(default)]
+    pub name: String,
     /// Its role in the fleet.
     pub role: Right,
     /// The machine's name.

@@ -22,7 +22,7 @@ use ctxnode_model::NodeKey;
 use ctxnode_model::id::FleetId;
 use ctxnode_store::entry::VerifiedEntry;
 use ctxnode_store::{KeyError, NodeSecret, OpenError, Options, OsEntropy, Store, StoreError, WriteError};
-use ctxnode_sync::{Code, JoinError};
+use ctxnode_sync::{Code, JoinError, Present};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -219,9 +219,10 @@ pub struct Inviter {
 ///
 /// # Errors
 /// When the key cannot be read, or the inviter cannot be reached or refuses.
-pub async fn join_again(config: &Config, code: &Code, name: &str) -> Result<Inviter, InitError> {
+pub async fn join_again(config: &Config, code: &Code, name: &str, present: Present) -> Result<Inviter, InitError> {
     let secret = NodeSecret::load(&Files::of(&config.paths.data_dir).key)?;
-    let joined = ctxnode_sync::join(&secret, code, name, &crate::peers::net_config(&config.sync)).await?;
+    let net = crate::peers::net_config(&config.sync);
+    let joined = ctxnode_sync::join_again(&secret, code, name, present, &net).await?;
     let genesis = VerifiedEntry::verify(joined.genesis).map_err(|_| OpenError::WrongKey)?;
     let mut fleet = FleetId([0; 16]);
     fleet.0.copy_from_slice(&genesis.hash()[..16]);

@@ -93,6 +93,7 @@ async fn by_the_clock(app: &Arc<App>) {
     let mut sweep_tick = interval(SWEEP);
     let mut purge_tick = interval(PURGE);
     let mut place_tick = interval(PLACE);
+    let mut addresses = Vec::new();
     for tick in [&mut save_tick, &mut sweep_tick, &mut purge_tick, &mut spool_tick, &mut place_tick] {
         // After sleep of the machine one tick is enough.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -115,7 +116,7 @@ async fn by_the_clock(app: &Arc<App>) {
                 }
             }
             _ = place_tick.tick() => {
-                if let Err(failure) = handlers::follow_network(app).await {
+                if let Err(failure) = handlers::follow_network(app, &mut addresses).await {
                     tracing::warn!(?failure, "where this machine is could not be written down");
                 }
             }

@@ -87,7 +87,9 @@ fn holder_text(error: &LockError) -> String {
 impl StartError {
     fn hint(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "check that the directory exists, belongs to you and has space",
+            Self::Io { .. } | Self::Store(OpenError::Io { .. }) => {
+                "check that the directory exists, belongs to you and has space"
+            }
             Self::Running(_) => "use it, or stop it with `ctxnode daemon stop`",
             Self::Taken(_) => "stop that one, or give this one another `socket`",
             Self::Http { .. } => "set another `http.listen`, or `off`",

@@ -346,6 +346,10 @@ pub(crate) async fn wake(cx: &Cx, input: WakeRequest) -> Handled {
         return Err(error.hint("`ctxnode field on --budget` with more, or `ctxnode field off`").into());
     }
     if let Some(node) = node {
+        let own = cx.app.store.node();
+        if node == own || cx.app.store.authority().role(&node).is_none() {
+            return Err(ErrorBody::field("node", "is no other member of the fleet").into());
+        }
         fleet.is_at(node, &addresses, input.relay.as_deref());
     }
     crate::field::sync_now(&cx.app).await;

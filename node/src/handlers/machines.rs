@@ -61,7 +61,8 @@ pub(crate) async fn register(cx: &Cx, input: MachinePut) -> Handled {
                 || machine.node_key.as_deref().is_some_and(|key| !is_revoked(&app, key))
         };
         let same_host = one_each(&all).into_iter().filter(|machine| machine.hostname.eq_ignore_ascii_case(&hostname));
-        let known = same_host.min_by_key(is_kept);
+        // Two users of one host have a node each: the own one is meant before the other's.
+        let known = same_host.min_by_key(|machine| (is_of_another_daemon(&app, machine), is_kept(machine)));
         if let Some(machine) = known.as_ref().filter(|machine| is_of_another_daemon(&app, machine)) {
             let message =
                 format!("is the name of a machine whose own daemon keeps its record (node {})", key_of(machine));

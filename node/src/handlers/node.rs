@@ -12,7 +12,7 @@ use ctxnode_api::operations::PlainAction;
 use ctxnode_api::{ErrorBody, ErrorCode, Iso, Right, openapi as document, version};
 use ctxnode_model::index::Index;
 use ctxnode_model::record::Session;
-use ctxnode_model::{Kind, Rec, Timestamp};
+use ctxnode_model::{Kind, Rec, Spaces, Timestamp};
 use ctxnode_store::{BackupReport, LocalTable, OpenError, backup_to};
 use ctxnode_sync::Fleet;
 
@@ -49,6 +49,11 @@ pub(crate) async fn node(cx: &Cx, _: Empty) -> Handled {
         fleet: app.store.fleet().to_string(),
         node: app.store.node().to_string(),
         role: effective(Right::Admin, role),
+        spaces: match app.store.authority().spaces(&app.store.node()) {
+            Some(Spaces::Only(spaces)) => Some(spaces.iter().map(ToString::to_string).collect()),
+            Some(Spaces::All) | None => None,
+        },
+        name: app.store.authority().name(&app.store.node()).unwrap_or_default().to_owned(),
         machine: app.host.hostname.clone(),
         pid: std::process::id(),
         started_at: Iso(app.started),

@@ -73,19 +73,14 @@ pub(super) fn holds_back(cx: &Cx, node: NodeKey) -> Result<bool, Failure> {
     let (rows, total) = snapshot.reader().quarantine(LOOKED_AT)?;
     let looked_at_all = rows.len() as u64 == total;
     let rows: Vec<QuarantineRow> = rows.into_iter().filter(|row| row.log.author == node).collect();
-    let mut remedies: Vec<Remedy> = rows.iter().map(|row| Remedy::of(&row.reason)).collect();
-    remedies.sort();
-    match remedies.first() {
-        // Among more than were looked at there may be one.
-        Some(Remedy::Accept) => Ok(true),
-        _ if !looked_at_all => Ok(true),
-        None => Ok(false),
-        Some(_) => {
-            let names = Names::read(&cx.app.store, snapshot.reader())?;
-            let why = fix_of(&rows[0], &names.of(node));
-            Err(ErrorBody::field("node", format!("has nothing that could be accepted: {why}")).into())
-        }
+    // Among more than were looked at there may be one.
+    if !looked_at_all || rows.iter().any(|row| Remedy::of(&row.reason) == Remedy::Accept) {
+        return Ok(true);
     }
+    let Some(first) = rows.first() else { return Ok(false) };
+    let names = Names::read(&cx.app.store, snapshot.reader())?;
+    let why = fix_of(first, &names.of(node));
+    Err(ErrorBody::field("node", format!("has nothing that could be accepted: {why}")).into())
 }
 
 /// What can be done about an entry that is held back.

@@ -91,9 +91,12 @@ fn a_machine_that_a_restored_one_forgot_is_let_in_again_and_brings_everything() 
     let mut mac_daemon = start(&mac);
     add_note(&mac, "1 before");
     let backup: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["backup", "--json"]))).unwrap();
-    let laptop = join(&mac, "laptop", &[]);
+    let laptop = join(&mac, "laptop", &["--role", "admin"]);
     let _laptop_daemon = Daemon::start(&laptop);
     node(&mac, "both are equal", |reply| connected(reply, 1));
+    // What only an admin may write.
+    let doc = Call::new("doc.put", json!({ "content": "of an admin" })).param("scope", "global").param("name", "a.md");
+    person(&laptop).ok(&doc);
     add_note(&laptop, "2 of the laptop");
     wait_for_titles(&[&mac, &laptop], &["1 before", "2 of the laptop"]);
     mac_daemon.stop();
@@ -113,12 +116,22 @@ fn a_machine_that_a_restored_one_forgot_is_let_in_again_and_brings_everything() 
     let refused = node(&laptop, "it hears that it was forgotten", |reply| reply["peers"][0]["reason"] == "unknown_key");
     let fix = text(&refused["peers"][0], "fix");
     assert!(fix.contains("ctxnode invite") && fix.contains("ctxnode join"), "{fix}");
-    let joined = ctxnode(&laptop, &["join", text(&code, "code"), "--name", "laptop"]);
+    // A grant of less would judge anew what it wrote as an admin.
+    let less = ctxnode(&laptop, &["join", text(&code, "code")]);
+    let said = String::from_utf8_lossy(&less.stderr).into_owned();
+    assert!(less.status.code() == Some(1) && said.contains("ctxnode invite --role admin"), "{said}");
+    assert_eq!(invites(&mac).len(), 1, "the code was not used");
+    let code: Value = serde_json::from_str(&printed(&ctxnode(&mac, &["invite", "--json", "--role", "admin"]))).unwrap();
+    let joined = ctxnode(&laptop, &["join", text(&code, "code")]);
     let said = printed(&joined);
     assert!(joined.status.success() && said.contains("was kept"), "{said}{}", String::from_utf8_lossy(&joined.stderr));
     wait_for_titles(&[&mac, &laptop], &["1 before", "2 of the laptop", "3 of the mac", "4 meanwhile"]);
     told(&mac, "came back from others");
     sound(&[&mac, &laptop]);
+    let peer = script(&mac).do_("node", json!({}))["peers"][0].clone();
+    assert_eq!((text(&peer, "name"), text(&peer, "role")), ("laptop", "admin"), "{peer}");
+    let doc = Call::new("doc.get", json!({})).param("scope", "global").param("name", "a.md");
+    assert_eq!(text(&person(&mac).ok(&doc), "content"), "of an admin");
 
     // Whoever is a member already is told so, and uses no invitation up.
     let before = invites(&mac);

@@ -1,6 +1,7 @@
 //! The record of this host, kept by its own daemon: written when the node may write and when it knows where it listens,
 //! and only when something in it changed. A host that looks like one that was installed anew waits for an admin.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,9 +55,17 @@ pub(crate) async fn keep(app: &Arc<App>) -> Result<bool, Failure> {
 /// Brings the record up to date when this host has other addresses than it says: another network, a tailnet that came up. Only
 /// the record that there is: whether there may be one is for [`keep`].
 ///
+/// What was seen at the last look is in `before`: a network that comes and goes, or is not up yet after sleep, is no place.
+///
 /// # Errors
 /// When it cannot be read or written.
-pub(crate) async fn follow_network(app: &Arc<App>) -> Result<(), Failure> {
+pub(crate) async fn follow_network(app: &Arc<App>, before: &mut Vec<IpAddr>) -> Result<(), Failure> {
+    let now = host::addresses(&app.config.sync.bind);
+    let is_steady = !now.is_empty() && now == *before;
+    *before = now;
+    if !is_steady {
+        return Ok(());
+    }
     let key = app.store.node().to_string();
     let all = app.store.read()?.reader().all::<Machine>(Kind::Machine)?;
     let own = all.iter().find(|machine| machine.node_key.as_deref() == Some(&key));
