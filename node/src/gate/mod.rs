@@ -57,21 +57,33 @@ pub(crate) struct Outgoing {
     pub(crate) allowance: Option<Allowance>,
 }
 
+impl Outgoing {
+    /// Begins the answer to a call.
+    pub(crate) fn of(correlation: &CorrelationId) -> Self {
+        Self {
+            status: 200,
+            result: Ok(Value::Null),
+            correlation: correlation.clone(),
+            answered: correlation.clone(),
+            idempotency_hit: false,
+            truncated: false,
+            allowance: None,
+        }
+    }
+}
+
+/// Returns the name of a call: what the client gave it, when that is one.
+pub(crate) fn correlation_of(app: &App, incoming: &Incoming) -> CorrelationId {
+    let given = incoming.correlation.as_deref().and_then(CorrelationId::parse);
+    given.unwrap_or_else(|| CorrelationId::from_random(app.store.entropy().number().to_le_bytes()))
+}
+
 /// Lets one call through.
 pub(crate) async fn pass(app: &Arc<App>, incoming: Incoming) -> Outgoing {
     let began = app.now();
-    let parsed = incoming.correlation.as_deref().and_then(CorrelationId::parse);
-    let correlation = parsed.unwrap_or_else(|| CorrelationId::from_random(app.store.entropy().number().to_le_bytes()));
+    let correlation = correlation_of(app, &incoming);
     let mut entry = Entry::begin(began, &correlation, &incoming);
-    let mut outgoing = Outgoing {
-        status: 500,
-        result: Ok(Value::Null),
-        correlation: correlation.clone(),
-        answered: correlation.clone(),
-        idempotency_hit: false,
-        truncated: false,
-        allowance: None,
-    };
+    let mut outgoing = Outgoing::of(&correlation);
     match step(app, incoming, &correlation, &mut outgoing, &mut entry).await {
         Ok(answer) => {
             outgoing.status = answer.status;

@@ -13,11 +13,11 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use ctxnode_api::operations::{ChangeView, EventQuery};
 use ctxnode_api::shape::decode;
-use ctxnode_api::{CorrelationId, ErrorBody, ErrorCode, Route, headers};
+use ctxnode_api::{ErrorBody, ErrorCode, Route, headers};
 use ctxnode_model::Invalid;
 use ctxnode_model::record::Venture;
 use http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval_at};
 use tokio_stream::wrappers::{BroadcastStream, IntervalStream, WatchStream};
@@ -42,18 +42,9 @@ pub(super) fn open(
     route: &Route,
     incoming: Incoming,
 ) -> Response {
-    let given = incoming.correlation.as_deref().and_then(CorrelationId::parse);
-    let correlation = given.unwrap_or_else(|| CorrelationId::from_random(app.store.entropy().number().to_le_bytes()));
+    let correlation = gate::correlation_of(app, &incoming);
     let entry = Entry::begin(app.now(), &correlation, &incoming);
-    let mut outgoing = Outgoing {
-        status: 200,
-        result: Ok(Value::Null),
-        correlation: correlation.clone(),
-        answered: correlation.clone(),
-        idempotency_hit: false,
-        truncated: false,
-        allowance: None,
-    };
+    let mut outgoing = Outgoing::of(&correlation);
     // First, so that what changes while it is let in is not missed.
     let changes = app.changes.subscribe();
     let reader = match admit(app, route, incoming, &mut outgoing.allowance) {
